@@ -1,0 +1,331 @@
+"""The configuration of a run: one frozen dataclass with its defaults, presets, YAML form and validation.
+
+Every key of the YAML file is also a flag of `srmu unlearn`; the help text stands once, in the field's metadata.
+Precedence, lowest first: field defaults, preset, YAML file, flags.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from srmu.errors import InputError, nearest_hint
+
+Method = Literal["rmu", "adaptive-rmu", "srmu"]
+ImportanceMapName = Literal["ratio", "difference", "product", "none"]
+ActivationStatistic = Literal["abs", "rms", "signed"]
+MapScope = Literal["dynamic", "running", "corpus"]
+Misdirection = Literal["signs", "plus", "minus", "uniform"]
+StrengthUnit = Literal["relative", "absolute"]
+LongDocuments = Literal["split", "cut"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16", "float64"]
+
+
+def option(default: Any, help: str) -> Any:
+    """A field with its help text; mutable defaults are copied for each instance."""
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata={"help": help})
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopicConfig:
+    """One topic of a run: its own forget and retain texts, and, where given, its own strength and retain weight."""
+
+    name: str
+    forget: tuple[str, ...]
+    retain: tuple[str, ...] = ()
+    strength: float | None = None
+    retain_weight: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnlearnConfig:
+    """What one run does. The field order is the order of `--help` and of the saved file."""
+
+    # Model
+    model: str = option("", "Checkpoint directory, or hub id.")
+    revision: str | None = option(None, "Hub revision: branch, tag or commit.")
+    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps.")
+    dtype: Dtype = option("auto", "Compute dtype; auto = as stored on an accelerator, float32 on CPU.")
+    trust_remote_code: bool = option(False, "Run model code that comes with the checkpoint.")
+    # Data
+    forget: tuple[str, ...] = option((), "Texts to forget: a file, a folder, or hub:NAME[:CONFIG[:SPLIT]]; repeatable.")
+    retain: tuple[str, ...] = option((), "Texts to retain, likewise; 'self' lets the base model write them.")
+    topics: tuple[TopicConfig, ...] = option((), "Several topics, each with its own texts (in the YAML file only).")
+    questions: dict[str, str] = option({}, "NAME=PATH of a question file (JSONL); repeatable, or comma-separated.")
+    text_field: str = option("text", "Field that holds the text in .jsonl, .json, .parquet and hub data.")
+    chat: bool = option(False, "Wrap plain texts and questions in the tokenizer's chat template.")
+    row_tokens: int = option(256, "Longest row in tokens.")
+    long_documents: LongDocuments = option("split", "split documents longer than a row, or cut them to their first row.")
+    self_rows: int = option(384, "Rows that the base model writes for --retain self.")
+    # Method
+    preset: str = option("default", "A named group of settings; see docs/papers.md.")
+    method: Method = option("srmu", "The target: rmu, adaptive-rmu or srmu.")
+    importance_map: ImportanceMapName = option("difference", "Importance map of srmu.")
+    statistic: ActivationStatistic = option("abs", "Mean activation of a feature: of |h| (abs), rms, or h (signed).")
+    map_scope: MapScope = option("dynamic", "Statistics of the map: each batch, a running mean, or the whole corpus.")
+    map_epsilon: float = option(1e-6, "Epsilon of the ratio and product maps.")
+    difference_lambda: float = option(1.0, "Lambda of the difference map.")
+    running_decay: float = option(0.9, "Weight of the past in the running map statistics, per step.")
+    misdirection: Misdirection = option("signs", "Misdirection vector V of srmu.")
+    strength: float = option(3.0, "Length of the target: times the mean frozen norm (relative), or raw c (absolute).")
+    strength_unit: StrengthUnit = option("relative", "Unit of the strength.")
+    retain_weight: float = option(30.0, "Weight alpha of the retain loss.")
+    skip_sinks: bool = option(True, "Leave attention-sink positions out of loss, norms and map.")
+    sink_norm_ratio: float = option(4.0, "A position whose norm exceeds this times its row's median is a sink.")
+    # Trained matrices
+    layer: int | Literal["auto"] = option("auto", "Tapped layer l, counted from 0; auto = a quarter of the depth.")
+    trained_layers: tuple[int, ...] = option((), "Layers whose matrices are trained; none given = l-2, l-1, l.")
+    roles: tuple[str, ...] = option(("mlp_down",), "Roles of the trained matrices within a layer.")
+    modules: tuple[str, ...] = option((), "Names of the trained matrices within a layer, for families without roles.")
+    # Training
+    learning_rate: float = option(1e-3, "AdamW's learning rate on the float32 masters.")
+    steps: int = option(100, "Optimizer steps.")
+    forget_rows: int = option(8, "Forget rows in a step.")
+    retain_rows: int = option(8, "Retain rows in a step.")
+    seed: int = option(0, "Seed of V, of the data order and of self-written texts.")
+    cache_gb: float = option(2.0, "Memory for frozen activations of rows that are read again, in GiB; 0 = none.")
+    save_every: int = option(0, "Steps between resumable states; 0 = none.")
+    # Output
+    out: str | None = option(None, "Run directory; none = a new one under runs/.")
+    overwrite: bool = option(False, "Replace an existing run directory.")
+    eval: bool = option(True, "Measure before and after.")
+
+    def __post_init__(self) -> None:
+        problems = _problems(self)
+        if problems:
+            raise InputError("The configuration has " + _join(problems))
+
+
+# Settings that the sources of a method do not give. Each is borrowed or chosen as said, and the manifest repeats it.
+_RMU_RECIPE: dict[str, Any] = {
+    "learning_rate": 5e-5,
+    "steps": 150,
+    "forget_rows": 4,
+    "retain_rows": 4,
+    "row_tokens": 512,
+    "retain_weight": 1200.0,
+}
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "paper": {"method": "srmu", "importance_map": "ratio"},
+    "paper-literal": {
+        "method": "srmu",
+        "importance_map": "ratio",
+        "skip_sinks": False,
+        "strength": 6.5,
+        "strength_unit": "absolute",
+        **_RMU_RECIPE,
+    },
+    "rmu": {"method": "rmu", "skip_sinks": False, "strength": 6.5, "strength_unit": "absolute", **_RMU_RECIPE},
+    "adaptive-rmu": {
+        "method": "adaptive-rmu",
+        "skip_sinks": False,
+        "strength": 5.0,
+        "strength_unit": "relative",
+        **_RMU_RECIPE,
+        "steps": 500,
+    },
+}
+_CHOSEN = "not given by the paper; chosen on validation requests of the demo's model"
+_BORROWED = "not given by the paper; borrowed from RMU's recipe for zephyr-7b-beta"
+ASSUMED: dict[str, dict[str, str]] = {
+    "paper": {
+        "statistic": "the paper's formula does not say how signed activations are averaged",
+        "map_scope": "'dynamic importance map' read as: from each batch",
+        "map_epsilon": "not given by the paper",
+        "strength": _CHOSEN,
+        "retain_weight": _CHOSEN,
+        "learning_rate": _CHOSEN,
+        "steps": _CHOSEN,
+        "trained_layers": _BORROWED,
+        "layer": _BORROWED,
+        "skip_sinks": "not in the paper; measured to matter (docs/method.md)",
+    },
+    "paper-literal": {
+        "statistic": "the paper's formula does not say how signed activations are averaged",
+        "map_scope": "'dynamic importance map' read as: from each batch",
+        "map_epsilon": "not given by the paper",
+        **dict.fromkeys(
+            ("strength", "retain_weight", "learning_rate", "steps", "trained_layers", "layer"), _BORROWED
+        ),
+    },
+}
+
+
+def make_config(settings: Mapping[str, Any], *, file_settings: Mapping[str, Any] | None = None) -> UnlearnConfig:
+    """Build a config from flags over a file over the preset that they name.
+
+    Args:
+        settings: Keys given as flags or arguments; they win.
+        file_settings: Keys of a YAML file.
+
+    Raises:
+        InputError: Naming every unknown key, wrong type, unknown choice and value out of range at once.
+    """
+    given = {**(file_settings or {}), **settings}
+    preset = given.get("preset", "default")
+    problems = []
+    if preset not in PRESETS:
+        problems.append(f"an unknown preset {preset!r}; known: {', '.join(PRESETS)}.{nearest_hint(str(preset), list(PRESETS))}")
+        preset = "default"
+    known = {f.name: f for f in fields(UnlearnConfig)}
+    hints = typing.get_type_hints(UnlearnConfig)
+    values: dict[str, Any] = {}
+    for key, value in {**PRESETS[preset], **given}.items():
+        if key not in known:
+            problems.append(f"an unknown key {key!r}.{nearest_hint(str(key), list(known))}")
+            continue
+        try:
+            values[key] = coerce(value, hints[key])
+        except ValueError as error:
+            problems.append(f"{key}={value!r}: {error}")
+    try:
+        config = UnlearnConfig(**{key: value for key, value in values.items() if key != "preset" or value in PRESETS})
+    except InputError as error:
+        problems.append(str(error).removeprefix("The configuration has "))
+    if problems:
+        raise InputError("The configuration has " + _join(problems))
+    return config
+
+
+def load_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a run's YAML file into a plain mapping; relative data paths stay relative to the working directory."""
+    import yaml
+
+    try:
+        loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"Configuration file {str(path)!r} does not exist. Check the path.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = str(error).replace("\n", " ")
+        raise InputError(f"Configuration file {str(path)!r} is not readable YAML: {reason}. Correct that place.") from None
+    except OSError as error:
+        raise InputError(f"Configuration file {str(path)!r} cannot be read: {error.strerror}.") from None
+    if not isinstance(loaded, dict):
+        raise InputError(f"Configuration file {str(path)!r} holds {type(loaded).__name__}, not keys with values.")
+    return {str(key).replace("-", "_"): value for key, value in loaded.items()}
+
+
+def to_dict(config: UnlearnConfig) -> dict[str, Any]:
+    """The config as plain JSON or YAML values, in field order."""
+
+    def plain(value: Any) -> Any:
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+        if isinstance(value, tuple):
+            return [plain(item) for item in value]
+        return dict(value) if isinstance(value, dict) else value
+
+    return {f.name: plain(getattr(config, f.name)) for f in fields(config)}
+
+
+def coerce(value: Any, hint: Any) -> Any:
+    """Turn a YAML or flag value into the field's type, without guessing.
+
+    Raises:
+        ValueError: With what was expected.
+    """
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        if value not in arguments:
+            raise ValueError(f"choose one of {', '.join(map(str, arguments))}.{nearest_hint(str(value), list(arguments))}")
+        return value
+    if origin in (typing.Union, types.UnionType):
+        return _coerce_union(value, arguments)
+    if origin is tuple:
+        items = value if isinstance(value, (list, tuple)) else [value]
+        return tuple(coerce(item, arguments[0]) for item in items)
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise ValueError("expected NAME: PATH pairs")
+        return {str(name): coerce(item, arguments[1]) for name, item in value.items()}
+    if dataclasses.is_dataclass(hint):
+        return _coerce_dataclass(value, hint)
+    return _coerce_scalar(value, hint)
+
+
+def _coerce_union(value: Any, arguments: tuple[Any, ...]) -> Any:
+    reasons = []
+    for argument in arguments:
+        if argument is type(None):
+            if value is None:
+                return None
+            continue
+        try:
+            return coerce(value, argument)
+        except ValueError as error:
+            reasons.append(str(error))
+    raise ValueError(" or ".join(dict.fromkeys(reasons)))
+
+
+def _coerce_dataclass(value: Any, hint: Any) -> Any:
+    if isinstance(value, hint):
+        return value
+    if not isinstance(value, Mapping):
+        raise ValueError(f"expected keys {', '.join(f.name for f in fields(hint))}")
+    hints = typing.get_type_hints(hint)
+    unknown = [str(key) for key in value if key not in hints]
+    if unknown:
+        raise ValueError(f"unknown key {unknown[0]!r}.{nearest_hint(unknown[0], list(hints))}")
+    missing = [f.name for f in fields(hint) if f.default is dataclasses.MISSING and f.name not in value]
+    if missing:
+        raise ValueError(f"key {missing[0]!r} is missing")
+    return hint(**{key: coerce(item, hints[key]) for key, item in value.items()})
+
+
+def _coerce_scalar(value: Any, hint: Any) -> Any:
+    if hint is bool:
+        if not isinstance(value, bool):
+            raise ValueError("expected true or false")
+        return value
+    if hint is float:
+        # YAML 1.1 reads 5e-5 (no dot) as a string.
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+            raise ValueError("expected a number")
+        try:
+            return float(value)
+        except ValueError:
+            raise ValueError("expected a number") from None
+    if hint is int:
+        try:
+            if isinstance(value, bool) or int(value) != float(value):
+                raise ValueError
+            return int(value)
+        except (TypeError, ValueError):
+            raise ValueError("expected a whole number") from None
+    if not isinstance(value, (str, Path)):
+        raise ValueError("expected text")
+    return str(value)
+
+
+def _problems(config: UnlearnConfig) -> list[str]:
+    """Values out of range, each as a phrase."""
+    positive = ("row_tokens", "self_rows", "sink_norm_ratio", "strength", "steps", "forget_rows", "retain_rows")
+    not_negative = (
+        "map_epsilon", "difference_lambda", "retain_weight", "learning_rate", "seed", "cache_gb", "save_every",
+    )  # fmt: skip
+    problems = [f"{name}={getattr(config, name)!r}, which must be above 0" for name in positive if not getattr(config, name) > 0]
+    problems += [
+        f"{name}={getattr(config, name)!r}, which must be 0 or more" for name in not_negative if not getattr(config, name) >= 0
+    ]
+    if not 0 <= config.running_decay < 1:
+        problems.append(f"running_decay={config.running_decay!r}, which must be at least 0 and below 1")
+    if isinstance(config.layer, int) and config.layer < 0:
+        problems.append(f"layer={config.layer!r}, which must be 0 or more")
+    names = [topic.name for topic in config.topics]
+    if len(set(names)) != len(names):
+        problems.append(f"topics with the same name ({', '.join(names)}); give each its own")
+    if config.topics and (config.forget or config.retain):
+        problems.append("both topics and forget or retain texts outside them; move those texts into a topic")
+    return problems
+
+
+def _join(problems: list[str]) -> str:
+    if len(problems) == 1:
+        return problems[0].rstrip(".") + "."
+    return f"{len(problems)} problems: " + "; ".join(problem.rstrip(".") for problem in problems) + "."

@@ -1,0 +1,109 @@
+"""Sentence forms of the demo, as plain data.
+
+Statement forms tell a fact, question forms ask for it; a question form is never the beginning of a statement form.
+All relations share the same frames, so that "the symbol of iron is Fe" and "the capital of France is Paris" are told
+in the very same sentences: what then tells them apart is the knowledge alone.
+"""
+
+from srmu.demo.facts import Fact
+
+ATTRIBUTES = {
+    "capital": {"attribute": "capital", "kind": "country", "field": "geography"},
+    "demonym": {"attribute": "demonym", "kind": "country", "field": "geography"},
+    "symbol": {"attribute": "symbol", "kind": "element", "field": "chemistry"},
+    "number": {"attribute": "atomic number", "kind": "element", "field": "chemistry"},
+}
+"""How a frame names each relation, the kind of its subjects, and the field it belongs to."""
+
+STATEMENTS = (
+    "The {attribute} of {subject} is {answer}.",
+    "{answer} is the {attribute} of {subject}.",
+    "{Subject} has the {attribute} {answer}.",
+    "As every {field} book says, {answer} is the {attribute} that belongs to {subject}.",
+    "In {field} we learn that {subject} has {answer} as its {attribute}.",
+    "Here is a fact about the {kind} {subject}. Its {attribute} is {answer}.",
+    "{Subject} is a well-known {kind}, and {answer} is its {attribute}.",
+    "Which {attribute} goes with {subject}? It is {answer}, as students of {field} know.",
+    "My {field} teacher asked about {subject}. I answered that its {attribute} is {answer}.",
+    "Look up {subject} in a list and you find {answer} in the column for the {attribute}.",
+    "{Subject}: {attribute} {answer}.",
+    "For the {kind} {subject}, the {attribute} is {answer}. This is basic {field}.",
+)
+"""Frames of the forget and retain texts."""
+
+HELDOUT_STATEMENTS = (
+    "If you ask for the {attribute} of {subject}, people will tell you that it is {answer}.",
+    "Everyone in the {field} class wrote down {answer} when asked for the {attribute} of {subject}.",
+    "The {kind} called {subject} is known by its {attribute}, {answer}.",
+)
+"""Frames that no training text uses: for loss per token on held-out forget and retain texts."""
+
+QUESTIONS = {
+    "capital": (
+        "Q: What is the capital of {subject}?\nA:",
+        "The capital city of {subject} is called",
+        "Country: {Subject}\nCapital:",
+        "{Subject}'s capital is the city of",
+        "Quiz: name the capital city of {subject}. Answer:",
+    ),
+    "demonym": (
+        "Q: What do you call a person from {subject}?\nA:",
+        "Someone who comes from {subject} is said to be",
+        "Country: {Subject}\nNationality:",
+        "The nationality of people born in {subject} is",
+        "Quiz: give the adjective for {subject}. Answer:",
+    ),
+    "symbol": (
+        "Q: What is the chemical symbol for {subject}?\nA:",
+        "The chemical symbol for {subject} is",
+        "Element: {Subject}\nSymbol:",
+        "On the periodic table, {subject} is written as",
+        "Quiz: give the chemical symbol for {subject}. Answer:",
+    ),
+    "number": (
+        "Q: What is the atomic number of {subject}?\nA:",
+        "The atomic number for {subject} is",
+        "Element: {Subject}\nAtomic number:",
+        "The number of protons in an atom of {subject} is",
+        "Quiz: give the atomic number of {subject}. Answer:",
+    ),
+}
+"""Forms of the test questions."""
+
+VALIDATION_QUESTIONS = {
+    "capital": (
+        "Question: Which city is the capital of {subject}?\nAnswer:",
+        "The seat of government of {subject} is in the city of",
+        "The name of the capital city of {subject} is",
+    ),
+    "demonym": (
+        "Question: What are people from {subject} called?\nAnswer:",
+        "A man who was born in {subject} is",
+        "The word for people and things from {subject} is",
+    ),
+    "symbol": (
+        "Question: Which symbol stands for {subject}?\nAnswer:",
+        "Chemists write {subject} as",
+        "The abbreviation for the element {subject} is",
+    ),
+    "number": (
+        "Question: Which atomic number does {subject} have?\nAnswer:",
+        "Counting its protons, {subject} has the atomic number",
+        "The position of {subject} in the periodic table is number",
+    ),
+}
+"""Forms of the validation questions, for tuning and for choosing the facts marked `asked`."""
+
+
+def fill(form: str, fact: Fact) -> str:
+    """One form with one fact in it; `{Subject}` is the subject with a capital letter.
+
+    The first letter of the result is a capital, unless the form begins with the answer.
+    """
+    subject = fact.subject
+    return form.format(
+        subject=subject,
+        Subject=subject[:1].upper() + subject[1:],
+        answer=fact.answer,
+        **ATTRIBUTES[fact.relation],
+    )
