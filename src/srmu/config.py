@@ -1,10 +1,11 @@
 """The configuration of a run: one frozen dataclass with its defaults, presets, YAML form and validation.
 
-Every key of the YAML file is also a flag of `srmu unlearn`; the help text stands once, in the field's metadata.
-Precedence, lowest first: field defaults, preset, YAML file, flags.
+Every key of the YAML file is also a flag of `srmu unlearn`; the help text stands once, in the field's
+metadata. Precedence, lowest first: field defaults, preset, YAML file, flags.
 """
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -33,7 +34,7 @@ def option(default: Any, help: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class TopicConfig:
-    """One topic of a run: its own forget and retain texts, and, where given, its own strength and retain weight."""
+    """One topic of a run: its own texts and, where given, its own strength and retain weight."""
 
     name: str
     forget: tuple[str, ...]
@@ -44,7 +45,11 @@ class TopicConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class UnlearnConfig:
-    """What one run does. The field order is the order of `--help` and of the saved file."""
+    """What one run does. The field order is the order of `--help` and of the saved file.
+
+    The constructor takes every value as given: `preset` is only a label here. `make_config` applies presets
+    and turns text and YAML values into the fields' types.
+    """
 
     # Model
     model: str = option("", "Checkpoint directory, or hub id.")
@@ -53,42 +58,66 @@ class UnlearnConfig:
     dtype: Dtype = option("auto", "Compute dtype; auto = as stored on an accelerator, float32 on CPU.")
     trust_remote_code: bool = option(False, "Run model code that comes with the checkpoint.")
     # Data
-    forget: tuple[str, ...] = option((), "Texts to forget: a file, a folder, or hub:NAME[:CONFIG[:SPLIT]]; repeatable.")
+    forget: tuple[str, ...] = option(
+        (), "Texts to forget: a file, a folder, or hub:NAME[:CONFIG[:SPLIT]]; repeatable."
+    )
     retain: tuple[str, ...] = option((), "Texts to retain, likewise; 'self' lets the base model write them.")
-    topics: tuple[TopicConfig, ...] = option((), "Several topics, each with its own texts (in the YAML file only).")
-    questions: dict[str, str] = option({}, "NAME=PATH of a question file (JSONL); repeatable, or comma-separated.")
+    topics: tuple[TopicConfig, ...] = option(
+        (), "Several topics, each with its own texts (in the YAML file only)."
+    )
+    questions: dict[str, str] = option(
+        {}, "NAME=PATH of a question file (JSONL); repeatable, or comma-separated."
+    )
     text_field: str = option("text", "Field that holds the text in .jsonl, .json, .parquet and hub data.")
     chat: bool = option(False, "Wrap plain texts and questions in the tokenizer's chat template.")
     row_tokens: int = option(256, "Longest row in tokens.")
-    long_documents: LongDocuments = option("split", "split documents longer than a row, or cut them to their first row.")
+    long_documents: LongDocuments = option(
+        "split", "split documents longer than a row, or cut them to their first row."
+    )
     self_rows: int = option(384, "Rows that the base model writes for --retain self.")
     # Method
     preset: str = option("default", "A named group of settings; see docs/papers.md.")
     method: Method = option("srmu", "The target: rmu, adaptive-rmu or srmu.")
     importance_map: ImportanceMapName = option("difference", "Importance map of srmu.")
-    statistic: ActivationStatistic = option("abs", "Mean activation of a feature: of |h| (abs), rms, or h (signed).")
-    map_scope: MapScope = option("dynamic", "Statistics of the map: each batch, a running mean, or the whole corpus.")
+    statistic: ActivationStatistic = option(
+        "abs", "Mean activation of a feature: of |h| (abs), rms, or h (signed)."
+    )
+    map_scope: MapScope = option(
+        "dynamic", "Statistics of the map: each batch, a running mean, or the whole corpus."
+    )
     map_epsilon: float = option(1e-6, "Epsilon of the ratio and product maps.")
     difference_lambda: float = option(1.0, "Lambda of the difference map.")
     running_decay: float = option(0.9, "Weight of the past in the running map statistics, per step.")
     misdirection: Misdirection = option("signs", "Misdirection vector V of srmu.")
-    strength: float = option(3.0, "Length of the target: times the mean frozen norm (relative), or raw c (absolute).")
+    strength: float = option(
+        3.0, "Length of the target: times the mean frozen norm (relative), or raw c (absolute)."
+    )
     strength_unit: StrengthUnit = option("relative", "Unit of the strength.")
     retain_weight: float = option(30.0, "Weight alpha of the retain loss.")
     skip_sinks: bool = option(True, "Leave attention-sink positions out of loss, norms and map.")
-    sink_norm_ratio: float = option(4.0, "A position whose norm exceeds this times its row's median is a sink.")
+    sink_norm_ratio: float = option(
+        4.0, "A position whose norm exceeds this times its row's median is a sink."
+    )
     # Trained matrices
-    layer: int | Literal["auto"] = option("auto", "Tapped layer l, counted from 0; auto = a quarter of the depth.")
-    trained_layers: tuple[int, ...] = option((), "Layers whose matrices are trained; none given = l-2, l-1, l.")
+    layer: int | Literal["auto"] = option(
+        "auto", "Tapped layer l, counted from 0; auto = a quarter of the depth."
+    )
+    trained_layers: tuple[int, ...] = option(
+        (), "Layers whose matrices are trained; none given = l-2, l-1, l."
+    )
     roles: tuple[str, ...] = option(("mlp_down",), "Roles of the trained matrices within a layer.")
-    modules: tuple[str, ...] = option((), "Names of the trained matrices within a layer, for families without roles.")
+    modules: tuple[str, ...] = option(
+        (), "Names of the trained matrices within a layer, for families without roles."
+    )
     # Training
     learning_rate: float = option(1e-3, "AdamW's learning rate on the float32 masters.")
     steps: int = option(100, "Optimizer steps.")
     forget_rows: int = option(8, "Forget rows in a step.")
     retain_rows: int = option(8, "Retain rows in a step.")
     seed: int = option(0, "Seed of V, of the data order and of self-written texts.")
-    cache_gb: float = option(2.0, "Memory for frozen activations of rows that are read again, in GiB; 0 = none.")
+    cache_gb: float = option(
+        2.0, "Memory for frozen activations of rows that are read again, in GiB; 0 = none."
+    )
     save_every: int = option(0, "Steps between resumable states; 0 = none.")
     # Output
     out: str | None = option(None, "Run directory; none = a new one under runs/.")
@@ -98,10 +127,18 @@ class UnlearnConfig:
     def __post_init__(self) -> None:
         problems = _problems(self)
         if problems:
-            raise InputError("The configuration has " + _join(problems))
+            raise _ConfigError(problems)
 
 
-# Settings that the sources of a method do not give. Each is borrowed or chosen as said, and the manifest repeats it.
+class _ConfigError(InputError):
+    """Everything that is wrong with a configuration, in one message."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("The configuration has " + _join(problems))
+        self.problems = problems
+
+
+# RMU's published settings for zephyr-7b-beta; sources in docs/papers.md.
 _RMU_RECIPE: dict[str, Any] = {
     "learning_rate": 5e-5,
     "steps": 150,
@@ -121,7 +158,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         "strength_unit": "absolute",
         **_RMU_RECIPE,
     },
-    "rmu": {"method": "rmu", "skip_sinks": False, "strength": 6.5, "strength_unit": "absolute", **_RMU_RECIPE},
+    "rmu": {
+        "method": "rmu",
+        "skip_sinks": False,
+        "strength": 6.5,
+        "strength_unit": "absolute",
+        **_RMU_RECIPE,
+    },
     "adaptive-rmu": {
         "method": "adaptive-rmu",
         "skip_sinks": False,
@@ -131,6 +174,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "steps": 500,
     },
 }
+# Settings that the sources of a method do not give: each is borrowed or chosen, and the manifest says so.
 _CHOSEN = "not given by the paper; chosen on validation requests of the demo's model"
 _BORROWED = "not given by the paper; borrowed from RMU's recipe for zephyr-7b-beta"
 ASSUMED: dict[str, dict[str, str]] = {
@@ -157,7 +201,9 @@ ASSUMED: dict[str, dict[str, str]] = {
 }
 
 
-def make_config(settings: Mapping[str, Any], *, file_settings: Mapping[str, Any] | None = None) -> UnlearnConfig:
+def make_config(
+    settings: Mapping[str, Any], *, file_settings: Mapping[str, Any] | None = None
+) -> UnlearnConfig:
     """Build a config from flags over a file over the preset that they name.
 
     Args:
@@ -168,14 +214,15 @@ def make_config(settings: Mapping[str, Any], *, file_settings: Mapping[str, Any]
         InputError: Naming every unknown key, wrong type, unknown choice and value out of range at once.
     """
     given = {**(file_settings or {}), **settings}
-    preset = given.get("preset", "default")
+    preset = str(given.pop("preset", "default"))
     problems = []
     if preset not in PRESETS:
-        problems.append(f"an unknown preset {preset!r}; known: {', '.join(PRESETS)}.{nearest_hint(str(preset), list(PRESETS))}")
+        hint = nearest_hint(preset, list(PRESETS))
+        problems.append(f"an unknown preset {preset!r}; known: {', '.join(PRESETS)}.{hint}")
         preset = "default"
     known = {f.name: f for f in fields(UnlearnConfig)}
     hints = typing.get_type_hints(UnlearnConfig)
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {"preset": preset}
     for key, value in {**PRESETS[preset], **given}.items():
         if key not in known:
             problems.append(f"an unknown key {key!r}.{nearest_hint(str(key), list(known))}")
@@ -185,16 +232,16 @@ def make_config(settings: Mapping[str, Any], *, file_settings: Mapping[str, Any]
         except ValueError as error:
             problems.append(f"{key}={value!r}: {error}")
     try:
-        config = UnlearnConfig(**{key: value for key, value in values.items() if key != "preset" or value in PRESETS})
-    except InputError as error:
-        problems.append(str(error).removeprefix("The configuration has "))
+        config = UnlearnConfig(**values)
+    except _ConfigError as error:
+        problems += error.problems
     if problems:
-        raise InputError("The configuration has " + _join(problems))
+        raise _ConfigError(problems)
     return config
 
 
 def load_yaml(path: str | Path) -> dict[str, Any]:
-    """Read a run's YAML file into a plain mapping; relative data paths stay relative to the working directory."""
+    """Read a run's YAML file into a plain mapping; data paths stay relative to the working directory."""
     import yaml
 
     try:
@@ -203,11 +250,15 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
         raise InputError(f"Configuration file {str(path)!r} does not exist. Check the path.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = str(error).replace("\n", " ")
-        raise InputError(f"Configuration file {str(path)!r} is not readable YAML: {reason}. Correct that place.") from None
+        raise InputError(
+            f"Configuration file {str(path)!r} is not readable YAML: {reason}. Correct that place."
+        ) from None
     except OSError as error:
         raise InputError(f"Configuration file {str(path)!r} cannot be read: {error.strerror}.") from None
     if not isinstance(loaded, dict):
-        raise InputError(f"Configuration file {str(path)!r} holds {type(loaded).__name__}, not keys with values.")
+        raise InputError(
+            f"Configuration file {str(path)!r} holds {type(loaded).__name__}, not keys with values."
+        )
     return {str(key).replace("-", "_"): value for key, value in loaded.items()}
 
 
@@ -233,7 +284,8 @@ def coerce(value: Any, hint: Any) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         if value not in arguments:
-            raise ValueError(f"choose one of {', '.join(map(str, arguments))}.{nearest_hint(str(value), list(arguments))}")
+            hint_text = nearest_hint(str(value), list(arguments))
+            raise ValueError(f"choose one of {', '.join(map(str, arguments))}.{hint_text}")
         return value
     if origin in (typing.Union, types.UnionType):
         return _coerce_union(value, arguments)
@@ -288,15 +340,18 @@ def _coerce_scalar(value: Any, hint: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
             raise ValueError("expected a number")
         try:
-            return float(value)
-        except ValueError:
+            number = float(value)
+        except (OverflowError, ValueError):
             raise ValueError("expected a number") from None
+        if not math.isfinite(number):
+            raise ValueError("expected a finite number")
+        return number
     if hint is int:
         try:
             if isinstance(value, bool) or int(value) != float(value):
                 raise ValueError
             return int(value)
-        except (TypeError, ValueError):
+        except (OverflowError, TypeError, ValueError):
             raise ValueError("expected a whole number") from None
     if not isinstance(value, (str, Path)):
         raise ValueError("expected text")
@@ -305,18 +360,40 @@ def _coerce_scalar(value: Any, hint: Any) -> Any:
 
 def _problems(config: UnlearnConfig) -> list[str]:
     """Values out of range, each as a phrase."""
-    positive = ("row_tokens", "self_rows", "sink_norm_ratio", "strength", "steps", "forget_rows", "retain_rows")
+    positive = (
+        "row_tokens",
+        "self_rows",
+        "sink_norm_ratio",
+        "strength",
+        "steps",
+        "forget_rows",
+        "retain_rows",
+    )
     not_negative = (
-        "map_epsilon", "difference_lambda", "retain_weight", "learning_rate", "seed", "cache_gb", "save_every",
-    )  # fmt: skip
-    problems = [f"{name}={getattr(config, name)!r}, which must be above 0" for name in positive if not getattr(config, name) > 0]
+        "map_epsilon",
+        "difference_lambda",
+        "retain_weight",
+        "learning_rate",
+        "seed",
+        "cache_gb",
+        "save_every",
+    )
+    problems = [
+        f"{name}={getattr(config, name)!r}, which must be above 0"
+        for name in positive
+        if not getattr(config, name) > 0
+    ]
     problems += [
-        f"{name}={getattr(config, name)!r}, which must be 0 or more" for name in not_negative if not getattr(config, name) >= 0
+        f"{name}={getattr(config, name)!r}, which must be 0 or more"
+        for name in not_negative
+        if not getattr(config, name) >= 0
     ]
     if not 0 <= config.running_decay < 1:
         problems.append(f"running_decay={config.running_decay!r}, which must be at least 0 and below 1")
     if isinstance(config.layer, int) and config.layer < 0:
         problems.append(f"layer={config.layer!r}, which must be 0 or more")
+    for topic in config.topics:
+        problems += _topic_problems(topic)
     names = [topic.name for topic in config.topics]
     if len(set(names)) != len(names):
         problems.append(f"topics with the same name ({', '.join(names)}); give each its own")
@@ -325,7 +402,23 @@ def _problems(config: UnlearnConfig) -> list[str]:
     return problems
 
 
+def _topic_problems(topic: TopicConfig) -> list[str]:
+    problems = []
+    if not topic.forget:
+        problems.append(f"topic {topic.name!r} without forget texts")
+    if topic.strength is not None and not topic.strength > 0:
+        problems.append(f"strength={topic.strength!r} of topic {topic.name!r}, which must be above 0")
+    if topic.retain_weight is not None and not topic.retain_weight >= 0:
+        problems.append(
+            f"retain_weight={topic.retain_weight!r} of topic {topic.name!r}, which must be 0 or more"
+        )
+    return problems
+
+
 def _join(problems: list[str]) -> str:
+    def sentence(text: str) -> str:
+        return text if text.endswith(("?", ".")) else text + "."
+
     if len(problems) == 1:
-        return problems[0].rstrip(".") + "."
-    return f"{len(problems)} problems: " + "; ".join(problem.rstrip(".") for problem in problems) + "."
+        return sentence(problems[0])
+    return sentence(f"{len(problems)} problems: " + "; ".join(problem.rstrip(".") for problem in problems))

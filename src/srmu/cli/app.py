@@ -1,0 +1,67 @@
+"""`srmu`: routes to the commands and turns errors into one sentence and an exit code."""
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from srmu.cli import apply as apply_command
+from srmu.cli import demo as demo_command
+from srmu.cli import doctor as doctor_command
+from srmu.cli import unlearn as unlearn_command
+from srmu.cli import verify as verify_command
+from srmu.errors import SrmuError
+
+app = typer.Typer(
+    name="srmu",
+    help="Make an open-weight language model forget, selectively, and show what was forgotten and what was kept.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+unlearn_command.register(app)
+demo_command.register(app)
+apply_command.register(app)
+verify_command.register(app)
+doctor_command.register(app)
+
+
+def _version(value: bool) -> None:
+    if value:
+        from srmu import __version__
+
+        typer.echo(f"srmu {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version.")):
+    """Make an open-weight language model forget, selectively."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 done, 1 a check failed, 2 bad input, 3 the run failed."""
+    try:
+        result = app(args=None if argv is None else list(argv), standalone_mode=False)
+        return int(result) if isinstance(result, int) else 0
+    except SrmuError as error:
+        typer.echo(f"error: {error}", err=True)
+        return error.exit_code
+    except typer.Exit as error:
+        return error.exit_code
+    except typer.Abort:
+        return 130
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        return 130
+    except Exception as error:
+        if type(error).__module__.split(".")[0] in ("click", "typer") and hasattr(error, "format_message"):
+            typer.echo(f"error: {error.format_message()}", err=True)
+            return 2
+        raise
+
+
+def run() -> None:
+    """Entry point of the installed script."""
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Texts: read, turned into token rows, scheduled and compared."""

@@ -1,0 +1,1 @@
+"""Measurements on a model and a tokenizer; this room knows nothing of training."""

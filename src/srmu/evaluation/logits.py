@@ -1,0 +1,69 @@
+"""Vocabulary logits at chosen positions only: in a small model they cost more than all layers together."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+# Float32 logits that may exist at once: 256 MiB beside a CPU's weights, 1 GiB on an accelerator.
+_CPU_LOGITS, _ACCELERATOR_LOGITS = 2**26, 2**28
+
+
+def logits_at(
+    model: PreTrainedModel, inputs: dict[str, Any], positions: Int[Tensor, " kept"]
+) -> Float[Tensor, "kept vocab"]:
+    """Run the model's own forward, but its vocabulary head at some positions only.
+
+    The hidden states are picked where they enter the head, so whatever the model does after it (soft-capping, scaling)
+    still happens.
+
+    Args:
+        model: In eval mode.
+        inputs: Arguments of its forward; `input_ids` is `[batch, seq]`.
+        positions: Positions in the flattened `[batch * seq]`.
+
+    Returns:
+        Float32 logits, `[kept, vocab]`.
+    """
+    with torch.inference_mode(), _head_restricted(model, positions):
+        logits = model(**inputs, use_cache=False).logits
+    kept = logits.flatten(0, 1)
+    # A model without a head module gives all positions.
+    return (kept if kept.shape[0] == len(positions) else kept[positions]).float()
+
+
+def batch_token_limit(model: PreTrainedModel, batch_tokens: int) -> int:
+    """`batch_tokens`, or fewer if the logits of so many positions would take too much memory."""
+    budget = _CPU_LOGITS if model.device.type == "cpu" else _ACCELERATOR_LOGITS
+    return max(1, min(batch_tokens, budget // model.config.get_text_config().vocab_size))
+
+
+def max_positions(model: PreTrainedModel) -> int:
+    """Longest input in tokens that the config admits; 2048 if it does not say, as in lm-evaluation-harness."""
+    config = model.config.get_text_config()
+    for name in ("n_positions", "max_position_embeddings", "n_ctx"):
+        if getattr(config, name, None):
+            return int(getattr(config, name))
+    return 2048
+
+
+@contextmanager
+def _head_restricted(model: PreTrainedModel, positions: Tensor) -> Iterator[None]:
+    head = model.get_output_embeddings()
+    if not isinstance(head, nn.Module):
+        yield
+        return
+
+    def keep(module: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        hidden, *rest = arguments
+        return (hidden.flatten(0, 1)[positions].unsqueeze(0), *rest)
+
+    handle = head.register_forward_pre_hook(keep)
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -1,0 +1,1 @@
+"""The run directory: patched checkpoint, delta, manifest, model card, and their verification."""

@@ -1,0 +1,201 @@
+"""Files that appear whole or not at all: new directories, atomic writes, copies by the operating system."""
+
+import contextlib
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from srmu.errors import InputError, RunError
+from srmu.surgery.checkpoint import CHUNK_BYTES, file_sha256
+
+_FICLONE = 0x40049409
+"""ioctl of Linux that makes a file share another's blocks until one of them is written (linux/fs.h)."""
+_COPY_BYTES = 1 << 30
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_KERNEL_COPY = (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM, errno.EIO)
+
+
+@contextlib.contextmanager
+def new_directory(out_dir: Path) -> Iterator[Path]:
+    """Give a temporary sibling of `out_dir` to write into, and rename it to `out_dir` at the end.
+
+    On any failure the sibling is removed, and so are parents that were made for it. What a killed process left
+    under the same name is removed first.
+
+    Raises:
+        InputError: `out_dir` exists and is not an empty directory, or its disk is full.
+        RunError: The operating system refused a write.
+    """
+    if out_dir.exists() and not (out_dir.is_dir() and not any(out_dir.iterdir())):
+        raise InputError(f"Output {str(out_dir)!r} exists and is not an empty directory. Choose another or remove it.")
+    out_dir = out_dir.absolute()
+    made_parents = [parent for parent in out_dir.parents if not parent.exists()]
+    partial = out_dir.with_name(f".{out_dir.name}.partial-{os.getpid()}")
+    try:
+        out_dir.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(out_dir)
+        partial.mkdir()
+        yield partial
+        os.rename(partial, out_dir)
+        sync(out_dir.parent)
+    except BaseException as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        for parent in made_parents:
+            with contextlib.suppress(OSError):
+                parent.rmdir()
+        if isinstance(error, OSError):
+            raise _readable(error, out_dir) from error
+        raise
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name, flush it to the disk and rename it."""
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+
+
+def list_files(directory: Path) -> tuple[list[str], list[str]]:
+    """Names of all folders and all files below a directory, sorted, relative, with '/'; links are followed.
+
+    Raises:
+        InputError: A link that leads nowhere or in a circle, or something that is neither a file nor a folder.
+    """
+    folders: list[str] = []
+    files: list[str] = []
+
+    def visit(folder: Path, prefix: str, above: tuple[str, ...]) -> None:
+        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+            name = prefix + entry.name
+            if entry.is_dir():
+                real = os.path.realpath(entry.path)
+                if real in above:
+                    raise InputError(f"Link {entry.path!r} leads back to a folder above it. Remove it.")
+                folders.append(name)
+                visit(Path(entry.path), name + "/", (*above, real))
+            elif entry.is_file():
+                files.append(name)
+            else:
+                kind = "a link to nothing" if entry.is_symlink() else "neither a file nor a folder"
+                raise InputError(f"{entry.path!r} is {kind}, so the checkpoint cannot be copied whole. Remove or restore it.")
+
+    visit(directory, "", (os.path.realpath(directory),))
+    return folders, files
+
+
+def hash_files(directory: Path) -> dict[str, str]:
+    """SHA-256 of every file below a directory, by relative name."""
+    return {name: file_sha256(directory / name) for name in list_files(directory)[1]}
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file's bytes: as a reflink where the file system can, else inside the kernel, else in pieces.
+
+    The target gets the source's mode, readable and writable by its owner.
+    """
+    with source.open("rb") as reader, target.open("xb") as writer:
+        status = os.fstat(reader.fileno())
+        os.fchmod(writer.fileno(), stat.S_IMODE(status.st_mode) & 0o777 | 0o600)
+        if not clone(reader.fileno(), writer.fileno()):
+            copied = _kernel_copy(reader.fileno(), writer.fileno(), status.st_size)
+            reader.seek(copied)
+            writer.seek(copied)
+            shutil.copyfileobj(reader, writer, CHUNK_BYTES)
+
+
+def clone(source: int, target: int) -> bool:
+    """Make the open file `target` a reflink of `source`; false where the file system cannot."""
+    try:
+        import fcntl
+
+        fcntl.ioctl(target, _FICLONE, source)
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+def can_clone(source: Path, directory: Path) -> bool:
+    """Whether files like `source` can be reflinked into `directory`."""
+    probe = directory / ".probe"
+    with source.open("rb") as reader, probe.open("xb") as writer:
+        cloned = clone(reader.fileno(), writer.fileno())
+    probe.unlink()
+    return cloned
+
+
+def sync(path: Path) -> None:
+    """Flush a file or a directory to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def check_space(directory: Path, needed: int) -> None:
+    """Refuse to begin what the disk cannot hold.
+
+    Raises:
+        InputError: `directory` has less than `needed` bytes free.
+    """
+    free = shutil.disk_usage(directory).free
+    if free < needed:
+        raise InputError(
+            f"The disk of {str(directory.parent)!r} has {free / 1e9:.2f} GB free, and the checkpoint needs {needed / 1e9:.2f} GB. "
+            "Free some space or choose another output directory."
+        )
+
+
+def _kernel_copy(reader: int, writer: int, size: int) -> int:
+    """Copy without passing through this process; returns the bytes that were copied, all of them or fewer."""
+    copied = 0
+    try:
+        while hasattr(os, "copy_file_range") and copied < size:
+            step = os.copy_file_range(reader, writer, min(_COPY_BYTES, size - copied), copied, copied)
+            if step == 0:
+                break
+            copied += step
+    except OSError as error:
+        if error.errno not in _NO_KERNEL_COPY:
+            raise
+    return copied
+
+
+def _remove_leftovers(out_dir: Path) -> None:
+    prefix = f".{out_dir.name}.partial-"
+    for leftover in out_dir.parent.iterdir():
+        process = leftover.name.removeprefix(prefix)
+        if leftover.name.startswith(prefix) and process.isdecimal() and not _is_another_alive(int(process)):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _is_another_alive(process: int) -> bool:
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+def _readable(error: OSError, out_dir: Path) -> Exception:
+    if error.errno in _FULL:
+        return InputError(
+            f"The disk became full while {str(out_dir)!r} was written; what had been written was removed. "
+            "Free some space or choose another output directory."
+        )
+    return RunError(f"Writing {str(out_dir)!r} failed ({error.strerror or error}); what had been written was removed.")

@@ -1,0 +1,256 @@
+"""The patched checkpoint: the base's files, byte for byte, with the changed tensors' bytes written over theirs."""
+
+import hashlib
+import os
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from srmu.errors import InputError, RunError
+from srmu.export.files import can_clone, check_space, copy_file, list_files, new_directory, sync
+from srmu.surgery.checkpoint import CHUNK_BYTES, Checkpoint, StoredTensor, file_sha256, open_checkpoint
+
+STORED_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+}
+"""Dtypes that a changed tensor may have; everything that a solver trains is stored in one of them."""
+CARD = "README.md"
+_SPARE_BYTES = 1 << 24
+
+
+@dataclass(frozen=True)
+class TensorChange:
+    """How a stored tensor differs from the base's.
+
+    Attributes:
+        name: Stored name.
+        shard: File that holds it.
+        dtype: Stored dtype, as in the header.
+        shape: Its sizes.
+        changed_fraction: Share of entries whose stored bits differ, 0 to 1.
+        relative_change: Frobenius norm of the difference over that of the base's tensor.
+        largest_change: Largest absolute difference of an entry.
+    """
+
+    name: str
+    shard: str
+    dtype: str
+    shape: tuple[int, ...]
+    changed_fraction: float
+    relative_change: float
+    largest_change: float
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What `check_only_changed` found, and the hashes that it computed on the way.
+
+    Attributes:
+        changes: One entry a named tensor.
+        base_shards: SHA-256 of the base's weight files, by name.
+        result_files: SHA-256 of every file of the result, by name.
+    """
+
+    changes: list[TensorChange]
+    base_shards: dict[str, str]
+    result_files: dict[str, str]
+
+
+def export_checkpoint(
+    base: Checkpoint, changed: Mapping[str, Tensor], out_dir: str | Path, *, readme: str | None = None
+) -> list[TensorChange]:
+    """Write a complete checkpoint that differs from the base in the changed tensors and its `README.md` alone.
+
+    Every file and folder of the base is copied, links followed. `config.json` comes last: what a killed process
+    leaves behind does not load. One tensor is in memory at a time if `changed` reads them lazily.
+
+    Args:
+        base: The checkpoint to patch; it is only read.
+        changed: New values by stored name, in the stored shape and dtype.
+        out_dir: Directory to make; it must be absent or empty.
+        readme: Text of the model card; none given = the base's stays.
+
+    Returns:
+        One entry a changed tensor, computed from the files as written.
+
+    Raises:
+        InputError: A tensor that does not fit, an output that exists or lies inside the base, too little disk space.
+        RunError: A value that is not finite, or a write that failed.
+    """
+    out_dir = Path(out_dir)
+    _check_tensors(base, changed)
+    if out_dir.resolve().is_relative_to(base.path.resolve()):
+        raise InputError(f"Output {str(out_dir)!r} lies inside the checkpoint {str(base.path)!r}. Choose another place.")
+    folders, files = list_files(base.path)
+    with new_directory(out_dir) as partial:
+        _check_room(base, changed, files, partial)
+        for folder in folders:
+            (partial / folder).mkdir()
+        for name in sorted(files, key=lambda name: name == "config.json"):
+            if name == CARD and readme is not None:
+                continue
+            if name == "config.json" and readme is not None:
+                (partial / CARD).write_bytes(readme.encode())
+                sync(partial / CARD)
+            copy_file(base.path / name, partial / name)
+            if name in base.shards:
+                _write_tensors(partial / name, [base.tensors[tensor] for tensor in changed], changed)
+            sync(partial / name)
+        changes = [_compare(base, base.tensors[name], partial) for name in changed]
+        for folder in ["", *folders]:
+            sync(partial / folder)
+    return changes
+
+
+def check_only_changed(
+    base: Checkpoint, result_dir: str | Path, names: Collection[str], *, allow_unchanged: bool = False
+) -> CheckReport:
+    """Compare a result with its base, every byte of every file, in one streamed pass.
+
+    Args:
+        base: The checkpoint that was patched.
+        result_dir: The result.
+        names: Stored names of the tensors that may differ.
+        allow_unchanged: Accept named tensors that did not change (an expert that no token reached), not all of them.
+
+    Raises:
+        InputError: The result is no checkpoint.
+        RunError: Another tensor or file differs, a named tensor does not differ or is not finite.
+    """
+    result = open_checkpoint(result_dir)
+    _check_same_files(base.path, result.path)
+    base_shards, result_files = {}, {}
+    for shard in base.shards:
+        base_shards[shard], result_files[shard], differing = _compare_shard(base, result.path, shard)
+        if unexpected := sorted(set(differing) - set(names)):
+            raise RunError(f"{unexpected[0]!r} in {shard!r} differs from the base though it was not to change.")
+    for name in list_files(result.path)[1]:
+        if name in result_files:
+            continue
+        result_files[name] = file_sha256(result.path / name)
+        if name != CARD and result_files[name] != file_sha256(base.path / name):
+            raise RunError(f"File {name!r} of {str(result.path)!r} differs from the base's though it was not to change.")
+    changes = [_compare(base, base.tensors[name], result.path) for name in names]
+    unchanged = [change.name for change in changes if change.changed_fraction == 0]
+    if len(unchanged) == len(changes):
+        raise RunError("No tensor differs from the base after rounding to its stored dtype. Raise the learning rate or the steps.")
+    if unchanged and not allow_unchanged:
+        raise RunError(f"Tensor {unchanged[0]!r} was to change and equals the base's. Raise the learning rate or the steps.")
+    return CheckReport(changes, base_shards, dict(sorted(result_files.items())))
+
+
+def tensor_bytes(tensor: Tensor) -> memoryview:
+    """The bytes of a tensor as a file stores them (little-endian machines); shares memory where it can."""
+    return memoryview(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+
+
+def _check_tensors(base: Checkpoint, changed: Mapping[str, Tensor]) -> None:
+    if not changed:
+        raise InputError("No tensor to change was given. Name at least one.")
+    for name in changed:
+        if name not in base.tensors:
+            raise InputError(f"Tensor {name!r} is not in checkpoint {str(base.path)!r}. Use the base that it belongs to.")
+        stored, tensor = base.tensors[name], changed[name]
+        if tuple(tensor.shape) != stored.shape or tensor.dtype != STORED_DTYPES.get(stored.dtype):
+            raise InputError(
+                f"Tensor {name!r} is {list(tensor.shape)} {tensor.dtype}, but checkpoint {str(base.path)!r} stores "
+                f"{list(stored.shape)} {stored.dtype}. Use the base that it belongs to, and its stored dtype."
+            )
+        if not torch.isfinite(tensor).all():
+            raise RunError(f"Tensor {name!r} is not finite, so nothing was written. Lower the learning rate or the strength.")
+
+
+def _check_room(base: Checkpoint, changed: Mapping[str, Tensor], files: list[str], partial: Path) -> None:
+    if can_clone(base.path / base.shards[0], partial):
+        # Blocks are shared until written: the shards cost what changes in them.
+        needed = sum(base.tensors[name].end - base.tensors[name].start for name in changed)
+        files = [name for name in files if name not in base.shards]
+    else:
+        needed = 0
+    needed += sum((base.path / name).stat().st_size for name in files)
+    check_space(partial, needed + _SPARE_BYTES)
+
+
+def _write_tensors(file: Path, stored: list[StoredTensor], changed: Mapping[str, Tensor]) -> None:
+    """Write the tensors of this file over the copied ones, and read them back."""
+    with file.open("r+b", buffering=0) as opened:
+        for place in stored:
+            if place.shard != file.name and not file.as_posix().endswith("/" + place.shard):
+                continue
+            content = tensor_bytes(changed[place.name])
+            for start in range(0, len(content), CHUNK_BYTES):
+                piece = content[start : start + CHUNK_BYTES]
+                written = os.pwrite(opened.fileno(), piece, place.start + start)
+                if written != len(piece) or os.pread(opened.fileno(), len(piece), place.start + start) != piece:
+                    raise RunError(f"Tensor {place.name!r} could not be read back as written. Check the disk of {str(file)!r}.")
+
+
+def _check_same_files(base_dir: Path, result_dir: Path) -> None:
+    base_names, result_names = (
+        {*folders, *files} - {CARD} for folders, files in (list_files(base_dir), list_files(result_dir))
+    )
+    if difference := sorted(base_names ^ result_names):
+        where = "the base" if difference[0] in base_names else "the result"
+        raise RunError(f"{difference[0]!r} is only in {where}; base and result must hold the same files.")
+
+
+def _compare_shard(base: Checkpoint, result_dir: Path, shard: str) -> tuple[str, str, list[str]]:
+    """Hashes of a shard of the base and of the result, and what differs: tensor names, or "header"."""
+    places = [tensor for tensor in base.tensors.values() if tensor.shard == shard]
+    header_end = min(tensor.start for tensor in places) if places else (base.path / shard).stat().st_size
+    segments = [("header", 0, header_end), *((place.name, place.start, place.end) for place in places)]
+    base_digest = hashlib.sha256()
+    result_digest = base_digest
+    differing = []
+    with (base.path / shard).open("rb") as base_file, (result_dir / shard).open("rb") as result_file:
+        for name, start, end in segments:
+            for position in range(start, end, CHUNK_BYTES):
+                size = min(CHUNK_BYTES, end - position)
+                expected, found = base_file.read(size), result_file.read(size)
+                if expected != found and result_digest is base_digest:
+                    # Until the first difference one digest serves both files.
+                    result_digest = base_digest.copy()
+                base_digest.update(expected)
+                if result_digest is not base_digest:
+                    result_digest.update(found)
+                if expected != found and name not in differing:
+                    differing.append(name)
+        if result_file.read(1):
+            differing.append("the end of the file")
+    return base_digest.hexdigest(), result_digest.hexdigest(), differing
+
+
+def _compare(base: Checkpoint, stored: StoredTensor, result_dir: Path) -> TensorChange:
+    changed = entries = 0
+    base_square = difference_square = largest = 0.0
+    dtype = STORED_DTYPES[stored.dtype]
+    bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[dtype.itemsize]
+    for base_bytes, result_bytes in zip(
+        _pieces(base.path, stored), _pieces(result_dir, stored), strict=True
+    ):
+        before = torch.frombuffer(base_bytes, dtype=dtype)
+        after = torch.frombuffer(result_bytes, dtype=dtype)
+        if not torch.isfinite(after).all():
+            raise RunError(f"Tensor {stored.name!r} of {str(result_dir)!r} is not finite.")
+        changed += int((before.view(bits) != after.view(bits)).sum())
+        entries += before.numel()
+        difference = after.double() - before.double()
+        base_square += float(before.double().square().sum())
+        difference_square += float(difference.square().sum())
+        largest = max(largest, float(difference.abs().max()))
+    relative = (difference_square / base_square) ** 0.5 if base_square else float(difference_square > 0)
+    fraction = changed / max(entries, 1)
+    return TensorChange(stored.name, stored.shard, stored.dtype, stored.shape, fraction, relative, largest)
+
+
+def _pieces(directory: Path, stored: StoredTensor) -> Iterator[bytearray]:
+    with (directory / stored.shard).open("rb") as file:
+        file.seek(stored.start)
+        for position in range(stored.start, stored.end, CHUNK_BYTES):
+            yield bytearray(file.read(min(CHUNK_BYTES, stored.end - position)))

@@ -1,0 +1,1 @@
+"""Targets and losses of RMU, Adaptive RMU and SRMU: pure functions on tensors."""

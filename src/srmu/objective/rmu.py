@@ -1,0 +1,16 @@
+"""RMU (arXiv 2403.03218): every forget token is pulled to one fixed vector."""
+
+from srmu.tensors import Feature
+
+
+def rmu_target(direction: Feature, coefficient: float) -> Feature:
+    """The target `c * u`.
+
+    Args:
+        direction: u, `[hidden]`, of length 1.
+        coefficient: c, the length of the target, in units of the residual stream.
+
+    Returns:
+        `[hidden]`.
+    """
+    return coefficient * direction

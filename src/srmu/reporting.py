@@ -1,0 +1,21 @@
+"""How long work tells what it is doing: silent here, progress bars where the command line overrides it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Progress = Callable[[int, int], None]
+
+
+class Reporter:
+    """Receives stages and notes; this one says nothing."""
+
+    @contextmanager
+    def task(self, title: str) -> Iterator[Progress]:
+        """A stage of work; the callback takes units done and units in all."""
+        yield lambda done, total: None
+
+    def detail(self, text: str) -> None:
+        """A short text beside the running stage's bar, such as the current loss."""
+
+    def note(self, text: str) -> None:
+        """One line that stays: what was found or decided."""

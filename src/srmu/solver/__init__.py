@@ -1,0 +1,1 @@
+"""Solvers: what turns a target into changed matrices."""

@@ -1,0 +1,351 @@
+"""The gradient solver: frozen activations, replay, loss, AdamW on float32 masters of the trained matrices alone."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from srmu.config import UnlearnConfig
+from srmu.data.rows import TokenRows
+from srmu.data.schedule import Step, build_schedule
+from srmu.direction import draw_direction
+from srmu.errors import InputError, RunError
+from srmu.importance import ActivationSums, ImportanceFitter, activation_sums, importance_map
+from srmu.objective.adaptive_rmu import adaptive_rmu_target
+from srmu.objective.masked import squared_distance_sum
+from srmu.objective.rmu import rmu_target
+from srmu.objective.srmu import srmu_target
+from srmu.solver.frozen import FrozenRows, FrozenStore
+from srmu.surgery.replay import Replayer
+from srmu.surgery.truncate import TruncatedModel
+
+# float16 has too few small numbers for the gradient of a mean; a power of two changes no digit.
+HALF_LOSS_SCALE = 2.0**16
+# Metrics are read from the device this many steps at a time, so that the loop does not wait for it.
+METRICS_EVERY = 10
+
+
+@dataclass(frozen=True)
+class TopicRows:
+    """Token rows of one topic.
+
+    Attributes:
+        name: Of the topic.
+        forget: Forget rows.
+        retain: Rows of each retain source; sources have equal shares of a step.
+        strength: In the config's unit.
+        retain_weight: Alpha.
+    """
+
+    name: str
+    forget: TokenRows
+    retain: tuple[TokenRows, ...]
+    strength: float
+    retain_weight: float
+
+
+@dataclass
+class Topic:
+    """A topic while it is solved: its vector, its map statistics, and where its rows stand in the store."""
+
+    name: str
+    direction: Tensor
+    strength: float
+    retain_weight: float
+    fitter: ImportanceFitter
+    forget_offset: int
+    retain_offsets: tuple[int, ...]
+    importance: Tensor | None = field(default=None)
+
+
+class GradientSolver:
+    """Trains the chosen matrices towards the target.
+
+    Args:
+        truncated: The embedding and layers 0..l.
+        parameter_names: Layer id -> names, within the layer, of the matrices to train.
+        topics: Token rows of each topic.
+        config: The run's settings.
+    """
+
+    def __init__(
+        self,
+        truncated: TruncatedModel,
+        parameter_names: Mapping[int, Sequence[str]],
+        topics: Sequence[TopicRows],
+        config: UnlearnConfig,
+    ):
+        self.config = config
+        self.truncated = truncated
+        self.device = next(truncated.inner.parameters()).device
+        self.compute_dtype = next(truncated.inner.parameters()).dtype
+        master_dtype = torch.float64 if self.compute_dtype == torch.float64 else torch.float32
+        self.masters = {
+            (layer_id, name): truncated.layers[layer_id]
+            .get_parameter(name)
+            .detach()
+            .to(master_dtype, copy=True)
+            .requires_grad_(True)
+            for layer_id, names in sorted(parameter_names.items())
+            for name in names
+        }
+        self.optimizer = torch.optim.AdamW(self.masters.values(), lr=config.learning_rate, weight_decay=0.0)
+        self.replayer = Replayer(truncated, min(parameter_names))
+        self.topics, all_rows = self._place(topics)
+        self.store = FrozenStore(
+            all_rows,
+            self.replayer,
+            row_tokens=config.row_tokens,
+            sink_norm_ratio=config.sink_norm_ratio if config.skip_sinks else None,
+            device=self.device,
+        )
+        self.schedule = build_schedule(
+            [len(topic.forget.token_ids) for topic in topics],
+            [[len(rows.token_ids) for rows in topic.retain] for topic in topics],
+            steps=config.steps,
+            forget_rows=config.forget_rows,
+            retain_rows=config.retain_rows,
+            seed=config.seed,
+        )
+        self.next_step = 0
+        self._pending: list[dict[str, Tensor | float]] = []
+
+    def prepare(self, progress: Callable[[int, int], None] | None = None) -> bool:
+        """Compute what is frozen for the whole run, where it is worth it; returns whether rows are kept."""
+        reads = [row_id for step in self.schedule for side in self._row_ids(step) for row_id in side]
+        kept = self.store.keep(reads, self.config.cache_gb, progress)
+        if self.config.map_scope == "corpus":
+            for index, topic in enumerate(self.topics):
+                forget = sorted({i for s in self.schedule if s.topic == index for i in self._row_ids(s)[0]})
+                retain = sorted({i for s in self.schedule if s.topic == index for i in self._row_ids(s)[1]})
+                topic.fitter.update(self._corpus_sums(forget), self._corpus_sums(retain))
+        return kept
+
+    def run(self, on_metrics: Callable[[list[dict[str, float]]], None], after_step: Callable[[int], None]) -> None:
+        """Take the remaining steps.
+
+        Args:
+            on_metrics: Called with the metrics of some steps, in order; also before an error is raised.
+            after_step: Called with the number of steps done, for progress bars and saved states.
+
+        Raises:
+            RunError: If a loss or gradient is not finite; the metrics up to that step have been handed over.
+        """
+        while self.next_step < len(self.schedule):
+            self.step()
+            if len(self._pending) >= METRICS_EVERY or self.next_step == len(self.schedule):
+                self.flush(on_metrics)
+            after_step(self.next_step)
+
+    def step(self) -> None:
+        """Take one step; its metrics wait for `flush`."""
+        started = time.perf_counter()
+        step = self.schedule[self.next_step]
+        topic = self.topics[step.topic]
+        forget_ids, retain_ids = self._row_ids(step)
+        forget, retain = self.store.get(forget_ids), self.store.get(retain_ids)
+        targets, target_norm = self._targets(topic, forget, retain)
+        weights = self._compute_weights()
+        self.optimizer.zero_grad(set_to_none=True)
+        forget_loss = self._accumulate(forget, targets, 1.0, weights)
+        retain_loss = self._accumulate(retain, [rows.output for rows in retain], topic.retain_weight, weights)
+        gradient_norm = self._hand_down(weights)
+        self.optimizer.step()
+        self.next_step += 1
+        self._pending.append(
+            {
+                "step": self.next_step,
+                "topic": topic.name,
+                "forget_loss": forget_loss,
+                "retain_loss": retain_loss,
+                "loss": forget_loss + topic.retain_weight * retain_loss,
+                "gradient_norm": gradient_norm,
+                "target_norm": target_norm,
+                "forget_tokens": sum(rows.token_mask.sum() for rows in forget),
+                "retain_tokens": sum(rows.token_mask.sum() for rows in retain),
+                "seconds": time.perf_counter() - started,
+            }
+        )
+
+    def flush(self, on_metrics: Callable[[list[dict[str, float]]], None]) -> None:
+        """Read the waiting metrics from the device, hand them over, and stop the run if one is not finite."""
+        records = [
+            {key: value.item() if isinstance(value, Tensor) else value for key, value in record.items()}
+            for record in self._pending
+        ]
+        self._pending.clear()
+        on_metrics(records)
+        for record in records:
+            if not (math.isfinite(record["loss"]) and math.isfinite(record["gradient_norm"])):
+                raise RunError(
+                    f"The loss became {record['loss']} (gradient norm {record['gradient_norm']}) at step {record['step']}; "
+                    "no checkpoint was written, the metrics are kept. Lower --learning-rate or --strength."
+                )
+
+    def trained_parameters(self) -> dict[str, Tensor]:
+        """Masters under their names in the truncated model, in their own precision."""
+        prefix = self.truncated.layers_name
+        return {f"{prefix}.{layer_id}.{name}": master.detach() for (layer_id, name), master in self.masters.items()}
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that changes from step to step, as tensors, for a resumable state."""
+        tensors = {"next_step": torch.tensor(self.next_step)}
+        for (layer_id, name), master in self.masters.items():
+            key = f"{layer_id}.{name}"
+            tensors[f"master.{key}"] = master.detach()
+            for part, value in self.optimizer.state.get(master, {}).items():
+                tensors[f"adam.{part}.{key}"] = torch.as_tensor(value)
+        for topic in self.topics:
+            for side, sums in (("forget", topic.fitter.forget), ("retain", topic.fitter.retain)):
+                if sums is not None:
+                    for part in ("count", "features", "norms"):
+                        tensors[f"map.{topic.name}.{side}.{part}"] = getattr(sums, part)
+        return {key: value.contiguous() for key, value in tensors.items()}
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Continue from what `state` gave."""
+        self.next_step = int(tensors["next_step"])
+        with torch.no_grad():
+            for (layer_id, name), master in self.masters.items():
+                key = f"{layer_id}.{name}"
+                master.copy_(tensors[f"master.{key}"])
+                parts = ("step", "exp_avg", "exp_avg_sq")
+                if f"adam.step.{key}" in tensors:
+                    self.optimizer.state[master] = {
+                        part: tensors[f"adam.{part}.{key}"].to("cpu" if part == "step" else master.device).clone()
+                        for part in parts
+                    }
+        for topic in self.topics:
+            for side in ("forget", "retain"):
+                if f"map.{topic.name}.{side}.count" in tensors:
+                    parts_found = {
+                        part: tensors[f"map.{topic.name}.{side}.{part}"].to(self.device)
+                        for part in ("count", "features", "norms")
+                    }
+                    setattr(topic.fitter, side, ActivationSums(**parts_found))
+
+    def _place(self, topics: Sequence[TopicRows]) -> tuple[list[Topic], TokenRows]:
+        """Lay all rows one after another and remember where each corpus begins."""
+        token_ids: list = []
+        placed = []
+        for index, topic in enumerate(topics):
+            offsets = []
+            for rows in (topic.forget, *topic.retain):
+                if not rows.token_ids:
+                    raise InputError(f"Topic {topic.name!r} has a corpus without rows. Give it longer texts.")
+                offsets.append(len(token_ids))
+                token_ids.extend(rows.token_ids)
+            direction = draw_direction(
+                self.config.method,
+                self.config.misdirection,
+                self.truncated.hidden_size,
+                seed=self.config.seed,
+                topic_index=index,
+            )
+            placed.append(
+                Topic(
+                    name=topic.name,
+                    direction=direction.to(self.device),
+                    strength=topic.strength,
+                    retain_weight=topic.retain_weight,
+                    fitter=ImportanceFitter(self.config.map_scope, self.config.running_decay),
+                    forget_offset=offsets[0],
+                    retain_offsets=tuple(offsets[1:]),
+                )
+            )
+        return placed, TokenRows(token_ids=tuple(token_ids), document_ids=tuple(range(len(token_ids))), num_dropped=0)
+
+    def _row_ids(self, step: Step) -> tuple[list[int], list[int]]:
+        topic = self.topics[step.topic]
+        forget = [topic.forget_offset + position for position in step.forget]
+        retain = [topic.retain_offsets[source] + position for source, position in step.retain]
+        return forget, retain
+
+    def _sums(self, groups: Sequence[FrozenRows]) -> ActivationSums:
+        parts = [activation_sums(rows.output, rows.token_mask, self.config.statistic) for rows in groups]
+        total = parts[0]
+        for part in parts[1:]:
+            total = total + part
+        return total
+
+    def _corpus_sums(self, row_ids: Sequence[int]) -> ActivationSums:
+        size = 64
+        parts = [self._sums(self.store.get(row_ids[start : start + size])) for start in range(0, len(row_ids), size)]
+        total = parts[0]
+        for part in parts[1:]:
+            total = total + part
+        return total
+
+    def _targets(
+        self, topic: Topic, forget: Sequence[FrozenRows], retain: Sequence[FrozenRows]
+    ) -> tuple[list[Tensor], Tensor]:
+        """The target of each forget group, and its mean length."""
+        config = self.config
+        forget_sums, retain_sums = self._sums(forget), self._sums(retain)
+        if config.map_scope != "corpus":
+            topic.fitter.update(forget_sums, retain_sums)
+        assert topic.fitter.forget is not None and topic.fitter.retain is not None
+        mean_norm = topic.fitter.forget.mean_norm
+        if config.method == "adaptive-rmu":
+            targets = [adaptive_rmu_target(topic.direction, topic.strength, rows.output) for rows in forget]
+            return targets, topic.strength * forget_sums.mean_norm
+        relative = config.strength_unit == "relative"
+        if config.method == "rmu":
+            length = topic.strength * mean_norm if relative else torch.as_tensor(topic.strength, device=self.device)
+            target = rmu_target(topic.direction, length)
+        else:
+            topic.importance = importance_map(
+                topic.fitter.forget.mean(config.statistic),
+                topic.fitter.retain.mean(config.statistic),
+                config.importance_map,
+                epsilon=config.map_epsilon,
+                difference_lambda=config.difference_lambda,
+            )
+            shape = topic.direction * topic.importance
+            coefficient = topic.strength * mean_norm / shape.norm().clamp(min=1e-12) if relative else topic.strength
+            target = srmu_target(topic.direction, topic.importance, coefficient)
+        return [target] * len(forget), target.norm()
+
+    def _compute_weights(self) -> dict[tuple[int, str], Tensor]:
+        """The masters in the compute dtype, as leaves: their gradients are gathered over the groups of a step."""
+        return {
+            key: master.detach().to(self.compute_dtype).requires_grad_(True) for key, master in self.masters.items()
+        }
+
+    def _accumulate(
+        self,
+        groups: Sequence[FrozenRows],
+        targets: Sequence[Tensor],
+        factor: float,
+        weights: Mapping[tuple[int, str], Tensor],
+    ) -> Tensor:
+        """Mean squared distance over the groups' counted tokens and features; adds `factor` times its gradient."""
+        by_layer: dict[int, dict[str, Tensor]] = {}
+        for (layer_id, name), weight in weights.items():
+            by_layer.setdefault(layer_id, {})[name] = weight
+        count = sum(rows.token_mask.sum() for rows in groups) * self.truncated.hidden_size
+        loss = torch.zeros((), device=self.device)
+        for rows, target in zip(groups, targets, strict=True):
+            hidden = self.replayer.replay(rows.entry, by_layer)
+            part = squared_distance_sum(hidden, target, rows.token_mask) / count
+            if factor > 0:
+                (part * (factor * self._loss_scale)).backward()
+            loss = loss + part.detach()
+        return loss
+
+    @property
+    def _loss_scale(self) -> float:
+        return HALF_LOSS_SCALE if self.compute_dtype == torch.float16 else 1.0
+
+    def _hand_down(self, weights: Mapping[tuple[int, str], Tensor]) -> Tensor:
+        """Give the masters the gathered gradients in their own precision; returns the gradients' norm."""
+        squares = []
+        for key, weight in weights.items():
+            master = self.masters[key]
+            gradient = torch.zeros_like(master) if weight.grad is None else weight.grad.to(master.dtype)
+            master.grad = gradient / self._loss_scale
+            squares.append(master.grad.square().sum())
+        return torch.stack(squares).sum().sqrt()

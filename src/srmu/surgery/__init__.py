@@ -1,0 +1,1 @@
+"""Reading a checkpoint, finding its layers, running some of them."""
