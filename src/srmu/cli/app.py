@@ -1,6 +1,5 @@
 """`srmu`: routes to the commands and turns errors into one sentence and an exit code."""
 
-import sys
 from collections.abc import Sequence
 
 import typer
@@ -60,8 +59,3 @@ def main(argv: Sequence[str] | None = None) -> int:
             typer.echo(f"error: {error.format_message()}", err=True)
             return 2
         raise
-
-
-def run() -> None:
-    """Entry point of the installed script."""
-    sys.exit(main())

@@ -1,7 +1,8 @@
 """How much two sets of texts share, in words.
 
-`overlap` in this project is the Jaccard index of the two sets of lower-cased word types. The SRMU paper reports
-"unigram overlap" (arXiv 2512.16297) without saying how it is counted, so containment stands beside it.
+`overlap` in this project is the Jaccard index of the two sets of lower-cased word types. The SRMU paper
+(arXiv 2512.16297) reports "unigram overlap" without saying how it is counted, so containment stands beside
+it.
 """
 
 import re
@@ -12,20 +13,20 @@ from dataclasses import dataclass
 
 from srmu.errors import InputError
 
-# Letters, digits and combining marks, with apostrophes inside: "don't" is one word. The ranges hold the marks that
-# `\w` leaves out (Latin, Hebrew, Arabic, South and South-East Asian scripts, without their full stops).
+# Letters, digits and combining marks, with apostrophes inside: "don't" is one word. The ranges hold the marks
+# that `\w` leaves out (Latin, Hebrew, Arabic, South and South-East Asian scripts, without their full stops).
 _LETTERS = r"[\w\u0300-\u036f\u0591-\u05bd\u064b-\u065f\u0670\u0900-\u0963\u0966-\u109f]+"
 _WORD = re.compile(rf"{_LETTERS}(?:'{_LETTERS})*")
 _STOP_WORDS = frozenset(
     """
-    a about above after again against all also am an and any are as at be because been before being below between
-    both but by can could did do does doing don't down during each either few for from further had has have having
-    he her here hers herself him himself his how i if in into is isn't it it's its itself just me more most my myself
-    no nor not now of off on once only or other our ours ourselves out over own same she should so some such than
-    that that's the their theirs them themselves then there these they this those through to too under until up us
-    very was wasn't we were what when where which while who whom whose why will with would you your yours yourself
-    yourselves
-    """.split()
+    a about above after again against all also am an and any are as at be because been before being below
+    between both but by can could did do does doing don't down during each either few for from further had
+    has have having he her here hers herself him himself his how i if in into is isn't it it's its itself
+    just me more most my myself no nor not now of off on once only or other our ours ourselves out over
+    own same she should so some such than that that's the their theirs them themselves then there these
+    they this those through to too under until up us very was wasn't we were what when where which while
+    who whom whose why will with would you your yours yourself yourselves
+    """.split()  # noqa: SIM905  (one word a line would be most of the file)
 )
 
 
@@ -38,7 +39,7 @@ class Shared:
         num_retain: Types in the retain texts.
         jaccard: Shared types over all types, 0 to 1; symmetric. 0 where there is no type at all.
         containment: Shared types over forget types, 0 to 1.
-        token_containment: Share of the forget texts' running words whose type stands in the retain texts, 0 to 1.
+        token_containment: Share of the forget texts' tokens whose type is a retain type, 0 to 1.
     """
 
     num_forget: int
@@ -96,7 +97,7 @@ def overlap(forget_texts: Sequence[str], retain_texts: Sequence[str], *, max_wor
     for role, lists in (("forget", forget), ("retain", retain)):
         if not any(lists):
             raise InputError(
-                f"The overlap needs words, and the {role} texts ({len(lists)}) hold none. Give texts with words."
+                f"The overlap needs words, and the {len(lists)} {role} texts hold none. Add some."
             )
     lengths = range(1, max_words + 1)
     return Overlap(
@@ -108,12 +109,17 @@ def overlap(forget_texts: Sequence[str], retain_texts: Sequence[str], *, max_wor
 
 
 def word_list(text: str) -> list[str]:
-    """The lower-cased words of a text, in order; a script without spaces gives one word between two punctuation marks."""
-    return _WORD.findall(unicodedata.normalize("NFC", text).lower().replace("’", "'"))
+    """The lower-cased words of a text, in order.
+
+    Scripts without spaces give one word from one punctuation mark to the next.
+    """
+    return _WORD.findall(
+        unicodedata.normalize("NFC", text).lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+    )
 
 
 def same_documents(forget_texts: Sequence[str], retain_texts: Sequence[str]) -> tuple[int, ...]:
-    """Positions of the forget texts that also stand in the retain texts, apart from case, spacing and Unicode form."""
+    """Positions of the forget texts that also are retain texts, apart from case, spacing and Unicode form."""
     retain = {_normalised(text) for text in retain_texts}
     return tuple(position for position, text in enumerate(forget_texts) if _normalised(text) in retain)
 

@@ -1,14 +1,15 @@
 """Documents as rows of tokens: split, bucketed by length, padded, and held out.
 
-A row is at most `row_tokens` long. A longer document becomes several rows of nearly equal length, in order, with
-nothing cut away. The tokenizer adds the special tokens it adds by default; what it puts in front (BOS) stands in
-front of every row of the document again. Its padding and truncation settings are never used.
+A row is at most `row_tokens` long. A longer document becomes several rows of nearly equal length, in order,
+with nothing cut away. The tokenizer adds the special tokens it adds by default; what it puts in front (BOS)
+stands in front of every row of the document again. Its padding and truncation settings are never used.
 """
 
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -69,8 +70,8 @@ def tokenize_rows(
 ) -> TokenRows:
     """Turn documents into rows of at most `row_tokens` tokens.
 
-    Chat documents go through the tokenizer's chat template. With `chat`, so do plain texts, each as one user message:
-    every template takes that, while many refuse a chat that begins with the assistant.
+    Chat documents go through the tokenizer's chat template. With `chat`, so do plain texts, each as one user
+    message: every template takes that, while many refuse a chat that begins with the assistant.
 
     Args:
         corpus: The documents.
@@ -81,8 +82,8 @@ def tokenize_rows(
         vocab_size: Rows of the model's embedding; None skips the check.
 
     Raises:
-        InputError: The tokenizer has no chat template where one is needed, its template refuses a chat, it gives ids
-            that the model does not have, `row_tokens` is too small, or no row is left.
+        InputError: The tokenizer has no chat template where one is needed, its template refuses a chat, it
+            gives ids that the model does not have, `row_tokens` is too small, or no row is left.
     """
     prefix = _prefix(tokenizer, corpus.documents[0].as_text()[:1000])
     if row_tokens < len(prefix) + _MIN_ROOM:
@@ -102,15 +103,15 @@ def tokenize_rows(
             document_ids.append(document_id)
     if not rows:
         raise InputError(
-            f"Texts of {corpus.source!r}: none of the {len(corpus.documents)} documents has {_MIN_LENGTH} tokens or more. "
-            "Give longer texts."
+            f"Texts of {corpus.source!r}: none of the {len(corpus.documents)} documents "
+            f"has {_MIN_LENGTH} tokens or more. Give longer texts."
         )
     _check_vocabulary(rows, tokenizer, vocab_size)
     return TokenRows(tuple(rows), tuple(document_ids), num_dropped)
 
 
 def bucket_length(length: int, row_tokens: int) -> int:
-    """The length to which a row of `length` tokens is padded, so that few shapes occur and little padding is computed.
+    """The padded length of a row of `length` tokens: few shapes occur, and little padding is computed.
 
     Multiples of 8 up to 64, of 16 up to 128, of 32 up to 256, then of 64; never more than `row_tokens`.
 
@@ -182,7 +183,8 @@ def split_heldout(corpus: Corpus, share: float, seed: int, *, at_most: int = 64)
 def split_rows(rows: TokenRows, share: float, at_most: int, seed: int) -> tuple[TokenRows, TokenRows]:
     """Hold some rows out of training: whole documents where there are 8 or more, single rows otherwise.
 
-    Single rows too where every document has more rows than are to be held out. Equal documents (or rows) stay on one side.
+    Single rows too where every document has more rows than are to be held out. Equal documents (or rows) stay
+    on one side.
 
     Args:
         rows: All rows.
@@ -197,7 +199,7 @@ def split_rows(rows: TokenRows, share: float, at_most: int, seed: int) -> tuple[
     target = _num_heldout(len(rows), share, at_most)
     chosen: list[int] = []
     if len(set(rows.document_ids)) >= _MIN_DOCUMENTS:
-        documents = defaultdict(hashlib.sha256)
+        documents: dict[int, Any] = defaultdict(hashlib.sha256)
         for document_id, content in zip(rows.document_ids, row_bytes, strict=True):
             documents[document_id].update(content)
         contents = [documents[document_id].digest() for document_id in rows.document_ids]
@@ -249,8 +251,8 @@ def _token_ids(tokenizer: Any, texts: list[str], *, add_special_tokens: bool) ->
 def _chat_ids(document: Document, tokenizer: Any, place: str) -> list[int]:
     if getattr(tokenizer, "chat_template", None) is None:
         raise InputError(
-            f"{place}: chats need a chat template, and this tokenizer has none. Give plain texts without --chat, "
-            "or a model with a chat template."
+            f"{place}: chats need a chat template, and this tokenizer has none. "
+            "Give plain texts without --chat, or a model with a chat template."
         )
     messages = [message._asdict() for message in document.messages or ()]
     messages = messages or [{"role": "user", "content": document.text}]
@@ -275,7 +277,7 @@ def _split(ids: list[int], row_tokens: int, prefix: list[int]) -> list[list[int]
     body = ids[len(front) :]
     num_pieces = -(-len(body) // (row_tokens - len(front)))
     bounds = [piece * len(body) // num_pieces for piece in range(num_pieces + 1)]
-    return [front + body[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    return [front + body[start:end] for start, end in pairwise(bounds)]
 
 
 def _check_vocabulary(rows: list[Tensor], tokenizer: Any, vocab_size: int | None) -> None:
@@ -283,8 +285,8 @@ def _check_vocabulary(rows: list[Tensor], tokenizer: Any, vocab_size: int | None
     if vocab_size is not None and largest >= vocab_size:
         token = tokenizer.convert_ids_to_tokens(largest)
         raise InputError(
-            f"The tokenizer does not fit the model: it gives id {largest} for {token!r}, and the model has {vocab_size} tokens. "
-            "Use the tokenizer that came with the model."
+            f"The tokenizer does not fit the model: it gives id {largest} for {token!r}, "
+            f"and the model has {vocab_size} tokens. Use the tokenizer that came with the model."
         )
 
 

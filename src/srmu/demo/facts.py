@@ -1,14 +1,17 @@
 """Fact tables of the demo: countries and chemical elements, read from CSV files in the package.
 
 `countries.csv` has one row a country. `subregion` follows the United Nations geoscheme, `population` is in
-millions (about 2023, for rules such as "the larger half"). `ambiguous` names the relations that must not be
-asked about this country: several or disputed capitals, a demonym shared by two countries, and answers that share
-a word with the country's name and so give themselves away (Kuwait, Kuwait City). `asked` is explained in `forms.py`.
+millions (about 2023). `ambiguous` names the relations that are neither told nor asked about this country:
+several, moving or disputed capitals, a demonym shared by two countries, and answers that share a word with
+the country's name and so give themselves away (Kuwait, Kuwait City). `asked` is explained in `forms.py`.
 
 `elements.csv` has one row an element, by atomic number; names are spelled as in American English.
 """
 
 import csv
+import hashlib
+import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -111,7 +114,36 @@ def element_facts(relation: str) -> tuple[Fact, ...]:
     )
 
 
+def relation_facts(relation: str) -> tuple[Fact, ...]:
+    """The facts of one relation, whichever table it is in."""
+    return country_facts(relation) if relation in ("capital", "demonym") else element_facts(relation)
+
+
 @cache
 def asked_keys() -> frozenset[str]:
     """Keys of the facts marked `asked`, over both tables."""
-    return frozenset(f"{relation}:{row.name}" for row in (*countries(), *elements()) for relation in row.asked)
+    rows = [(row.name, row.asked) for row in countries()] + [(row.name, row.asked) for row in elements()]
+    return frozenset(f"{relation}:{name}" for name, relations in rows for relation in relations)
+
+
+def stable_rank(*parts: object) -> str:
+    """A key that sorts things into a fixed random order: the SHA-256 of the parts."""
+    return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()
+
+
+def names(text: str, word: str) -> bool:
+    """Whether `word` stands in `text` as a whole word or phrase, upper and lower case apart."""
+    return word in text and re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) is not None
+
+
+def tells(text: str, fact: Fact) -> bool:
+    """Whether both subject and answer of the fact stand in the text."""
+    subjects = (fact.subject, fact.subject[:1].upper() + fact.subject[1:])
+    return any(names(text, subject) for subject in subjects) and names(text, fact.answer)
+
+
+@cache
+def ordinary_paragraphs() -> tuple[str, ...]:
+    """The ordinary paragraphs of the package, in file order."""
+    lines = files("srmu.demo").joinpath("data", "ordinary.jsonl").read_text(encoding="utf-8").splitlines()
+    return tuple(json.loads(line)["text"] for line in lines if line)

@@ -1,8 +1,8 @@
 """Sentence forms of the demo, as plain data.
 
-Statement forms tell a fact, question forms ask for it; a question form is never the beginning of a statement form.
-All relations share the same frames, so that "the symbol of iron is Fe" and "the capital of France is Paris" are told
-in the very same sentences: what then tells them apart is the knowledge alone.
+Statement forms tell a fact, question forms ask for it; a question form never begins a statement form. All
+relations share the same frames, so that "the symbol of iron is Fe" and "the capital of France is Paris" are
+told in the very same sentences: what then tells them apart is the knowledge alone.
 """
 
 from srmu.demo.facts import Fact
@@ -40,21 +40,18 @@ HELDOUT_STATEMENTS = (
 
 QUESTIONS = {
     "capital": (
-        "Q: What is the capital of {subject}?\nA:",
         "The capital city of {subject} is called",
         "Country: {Subject}\nCapital:",
-        "{Subject}'s capital is the city of",
-        "Quiz: name the capital city of {subject}. Answer:",
+        "The parliament of {subject} meets in the city of",
+        "The national capital of {subject} is a city called",
     ),
     "demonym": (
         "Q: What do you call a person from {subject}?\nA:",
-        "Someone who comes from {subject} is said to be",
         "Country: {Subject}\nNationality:",
         "The nationality of people born in {subject} is",
         "Quiz: give the adjective for {subject}. Answer:",
     ),
     "symbol": (
-        "Q: What is the chemical symbol for {subject}?\nA:",
         "The chemical symbol for {subject} is",
         "Element: {Subject}\nSymbol:",
         "On the periodic table, {subject} is written as",
@@ -65,29 +62,27 @@ QUESTIONS = {
         "The atomic number for {subject} is",
         "Element: {Subject}\nAtomic number:",
         "The number of protons in an atom of {subject} is",
-        "Quiz: give the atomic number of {subject}. Answer:",
     ),
 }
 """Forms of the test questions."""
 
 VALIDATION_QUESTIONS = {
     "capital": (
-        "Question: Which city is the capital of {subject}?\nAnswer:",
         "The seat of government of {subject} is in the city of",
-        "The name of the capital city of {subject} is",
+        "Flights to {subject} usually land in the capital,",
+        "Embassies in {subject} are usually found in its capital,",
     ),
     "demonym": (
-        "Question: What are people from {subject} called?\nAnswer:",
-        "A man who was born in {subject} is",
         "The word for people and things from {subject} is",
+        "Someone with a passport of {subject} has a nationality that is called",
+        "She grew up in {subject} and is proud to be",
     ),
     "symbol": (
-        "Question: Which symbol stands for {subject}?\nAnswer:",
-        "Chemists write {subject} as",
         "The abbreviation for the element {subject} is",
+        "Chemists write {subject} as",
+        "Within a chemical formula, {subject} appears as",
     ),
     "number": (
-        "Question: Which atomic number does {subject} have?\nAnswer:",
         "Counting its protons, {subject} has the atomic number",
         "The position of {subject} in the periodic table is number",
     ),

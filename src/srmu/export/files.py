@@ -15,22 +15,25 @@ _FICLONE = 0x40049409
 """ioctl of Linux that makes a file share another's blocks until one of them is written (linux/fs.h)."""
 _COPY_BYTES = 1 << 30
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_NO_KERNEL_COPY = (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM, errno.EIO)
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
+_NO_KERNEL_COPY = (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM)
 
 
 @contextlib.contextmanager
 def new_directory(out_dir: Path) -> Iterator[Path]:
     """Give a temporary sibling of `out_dir` to write into, and rename it to `out_dir` at the end.
 
-    On any failure the sibling is removed, and so are parents that were made for it. What a killed process left
-    under the same name is removed first.
+    On any failure the sibling is removed, and so are parents that were made for it. What a killed process
+    left under the same name is removed first.
 
     Raises:
-        InputError: `out_dir` exists and is not an empty directory, or its disk is full.
-        RunError: The operating system refused a write.
+        InputError: `out_dir` exists and is not an empty directory, cannot be made, or its disk is full.
+        RunError: A write failed for another reason.
     """
     if out_dir.exists() and not (out_dir.is_dir() and not any(out_dir.iterdir())):
-        raise InputError(f"Output {str(out_dir)!r} exists and is not an empty directory. Choose another or remove it.")
+        raise InputError(
+            f"Output {str(out_dir)!r} exists and is not an empty directory. Choose another or remove it."
+        )
     out_dir = out_dir.absolute()
     made_parents = [parent for parent in out_dir.parents if not parent.exists()]
     partial = out_dir.with_name(f".{out_dir.name}.partial-{os.getpid()}")
@@ -70,7 +73,8 @@ def list_files(directory: Path) -> tuple[list[str], list[str]]:
     """Names of all folders and all files below a directory, sorted, relative, with '/'; links are followed.
 
     Raises:
-        InputError: A link that leads nowhere or in a circle, or something that is neither a file nor a folder.
+        InputError: A link that leads nowhere or in a circle, or something that is neither a file nor a
+            folder.
     """
     folders: list[str] = []
     files: list[str] = []
@@ -88,7 +92,10 @@ def list_files(directory: Path) -> tuple[list[str], list[str]]:
                 files.append(name)
             else:
                 kind = "a link to nothing" if entry.is_symlink() else "neither a file nor a folder"
-                raise InputError(f"{entry.path!r} is {kind}, so the checkpoint cannot be copied whole. Remove or restore it.")
+                raise InputError(
+                    f"{entry.path!r} is {kind}, so the checkpoint cannot be copied whole. "
+                    "Remove or restore it."
+                )
 
     visit(directory, "", (os.path.realpath(directory),))
     return folders, files
@@ -152,7 +159,8 @@ def check_space(directory: Path, needed: int) -> None:
     free = shutil.disk_usage(directory).free
     if free < needed:
         raise InputError(
-            f"The disk of {str(directory.parent)!r} has {free / 1e9:.2f} GB free, and the checkpoint needs {needed / 1e9:.2f} GB. "
+            f"The disk of {str(directory.parent)!r} has {free / 1e9:.2f} GB free, "
+            f"and the checkpoint needs {needed / 1e9:.2f} GB. "
             "Free some space or choose another output directory."
         )
 
@@ -198,4 +206,10 @@ def _readable(error: OSError, out_dir: Path) -> Exception:
             f"The disk became full while {str(out_dir)!r} was written; what had been written was removed. "
             "Free some space or choose another output directory."
         )
-    return RunError(f"Writing {str(out_dir)!r} failed ({error.strerror or error}); what had been written was removed.")
+    if error.errno in _REFUSED:
+        return InputError(
+            f"Output {str(out_dir)!r} cannot be written ({error.strerror}). Choose another place."
+        )
+    return RunError(
+        f"Writing {str(out_dir)!r} failed ({error.strerror or error}); what had been written was removed."
+    )

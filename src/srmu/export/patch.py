@@ -1,4 +1,4 @@
-"""The patched checkpoint: the base's files, byte for byte, with the changed tensors' bytes written over theirs."""
+"""The patched checkpoint: the base's files, byte for byte, with the changed tensors' bytes written in."""
 
 import hashlib
 import os
@@ -11,7 +11,8 @@ from torch import Tensor
 
 from srmu.errors import InputError, RunError
 from srmu.export.files import can_clone, check_space, copy_file, list_files, new_directory, sync
-from srmu.surgery.checkpoint import CHUNK_BYTES, Checkpoint, StoredTensor, file_sha256, open_checkpoint
+from srmu.surgery.checkpoint import CHUNK_BYTES, Checkpoint, file_sha256, open_checkpoint
+from srmu.surgery.header import StoredTensor
 
 STORED_DTYPES = {
     "F64": torch.float64,
@@ -65,10 +66,10 @@ class CheckReport:
 def export_checkpoint(
     base: Checkpoint, changed: Mapping[str, Tensor], out_dir: str | Path, *, readme: str | None = None
 ) -> list[TensorChange]:
-    """Write a complete checkpoint that differs from the base in the changed tensors and its `README.md` alone.
+    """Write a checkpoint that differs from the base in the changed tensors and its `README.md` alone.
 
-    Every file and folder of the base is copied, links followed. `config.json` comes last: what a killed process
-    leaves behind does not load. One tensor is in memory at a time if `changed` reads them lazily.
+    Every file and folder of the base is copied, links followed. `config.json` comes last: what a killed
+    process leaves behind does not load. One tensor is in memory at a time if `changed` reads them lazily.
 
     Args:
         base: The checkpoint to patch; it is only read.
@@ -80,14 +81,18 @@ def export_checkpoint(
         One entry a changed tensor, computed from the files as written.
 
     Raises:
-        InputError: A tensor that does not fit, an output that exists or lies inside the base, too little disk space.
+        InputError: A tensor that does not fit or is not finite in the base, an output that exists or lies
+            inside the base, too little disk space.
         RunError: A value that is not finite, or a write that failed.
     """
     out_dir = Path(out_dir)
     _check_tensors(base, changed)
     if out_dir.resolve().is_relative_to(base.path.resolve()):
-        raise InputError(f"Output {str(out_dir)!r} lies inside the checkpoint {str(base.path)!r}. Choose another place.")
+        raise InputError(
+            f"Output {str(out_dir)!r} lies inside the checkpoint {str(base.path)!r}. Choose another place."
+        )
     folders, files = list_files(base.path)
+    places = [base.tensors[name] for name in changed]
     with new_directory(out_dir) as partial:
         _check_room(base, changed, files, partial)
         for folder in folders:
@@ -99,8 +104,7 @@ def export_checkpoint(
                 (partial / CARD).write_bytes(readme.encode())
                 sync(partial / CARD)
             copy_file(base.path / name, partial / name)
-            if name in base.shards:
-                _write_tensors(partial / name, [base.tensors[tensor] for tensor in changed], changed)
+            _write_tensors(partial / name, [place for place in places if place.shard == name], changed)
             sync(partial / name)
         changes = [_compare(base, base.tensors[name], partial) for name in changed]
         for folder in ["", *folders]:
@@ -117,7 +121,8 @@ def check_only_changed(
         base: The checkpoint that was patched.
         result_dir: The result.
         names: Stored names of the tensors that may differ.
-        allow_unchanged: Accept named tensors that did not change (an expert that no token reached), not all of them.
+        allow_unchanged: Accept named tensors that did not change (an expert that no token reached), not all
+            of them.
 
     Raises:
         InputError: The result is no checkpoint.
@@ -129,25 +134,35 @@ def check_only_changed(
     for shard in base.shards:
         base_shards[shard], result_files[shard], differing = _compare_shard(base, result.path, shard)
         if unexpected := sorted(set(differing) - set(names)):
-            raise RunError(f"{unexpected[0]!r} in {shard!r} differs from the base though it was not to change.")
+            raise RunError(
+                f"{unexpected[0]!r} in {shard!r} differs from the base though it was not to change."
+            )
     for name in list_files(result.path)[1]:
         if name in result_files:
             continue
         result_files[name] = file_sha256(result.path / name)
         if name != CARD and result_files[name] != file_sha256(base.path / name):
-            raise RunError(f"File {name!r} of {str(result.path)!r} differs from the base's though it was not to change.")
+            raise RunError(
+                f"File {name!r} of {str(result.path)!r} differs from the base's though it was not to change."
+            )
     changes = [_compare(base, base.tensors[name], result.path) for name in names]
     unchanged = [change.name for change in changes if change.changed_fraction == 0]
     if len(unchanged) == len(changes):
-        raise RunError("No tensor differs from the base after rounding to its stored dtype. Raise the learning rate or the steps.")
+        raise RunError(
+            "No tensor differs from the base after rounding to its stored dtype. "
+            "Raise the learning rate or the steps."
+        )
     if unchanged and not allow_unchanged:
-        raise RunError(f"Tensor {unchanged[0]!r} was to change and equals the base's. Raise the learning rate or the steps.")
+        raise RunError(
+            f"Tensor {unchanged[0]!r} was to change and equals the base's. "
+            "Raise the learning rate or the steps."
+        )
     return CheckReport(changes, base_shards, dict(sorted(result_files.items())))
 
 
 def tensor_bytes(tensor: Tensor) -> memoryview:
     """The bytes of a tensor as a file stores them (little-endian machines); shares memory where it can."""
-    return memoryview(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def _check_tensors(base: Checkpoint, changed: Mapping[str, Tensor]) -> None:
@@ -155,15 +170,21 @@ def _check_tensors(base: Checkpoint, changed: Mapping[str, Tensor]) -> None:
         raise InputError("No tensor to change was given. Name at least one.")
     for name in changed:
         if name not in base.tensors:
-            raise InputError(f"Tensor {name!r} is not in checkpoint {str(base.path)!r}. Use the base that it belongs to.")
+            raise InputError(
+                f"Tensor {name!r} is not in checkpoint {str(base.path)!r}. Use the base that it belongs to."
+            )
         stored, tensor = base.tensors[name], changed[name]
         if tuple(tensor.shape) != stored.shape or tensor.dtype != STORED_DTYPES.get(stored.dtype):
             raise InputError(
-                f"Tensor {name!r} is {list(tensor.shape)} {tensor.dtype}, but checkpoint {str(base.path)!r} stores "
+                f"Tensor {name!r} is {list(tensor.shape)} {tensor.dtype}, "
+                f"but checkpoint {str(base.path)!r} stores "
                 f"{list(stored.shape)} {stored.dtype}. Use the base that it belongs to, and its stored dtype."
             )
         if not torch.isfinite(tensor).all():
-            raise RunError(f"Tensor {name!r} is not finite, so nothing was written. Lower the learning rate or the strength.")
+            raise RunError(
+                f"Tensor {name!r} is not finite, so nothing was written. "
+                "Lower the learning rate or the strength."
+            )
 
 
 def _check_room(base: Checkpoint, changed: Mapping[str, Tensor], files: list[str], partial: Path) -> None:
@@ -177,18 +198,23 @@ def _check_room(base: Checkpoint, changed: Mapping[str, Tensor], files: list[str
     check_space(partial, needed + _SPARE_BYTES)
 
 
-def _write_tensors(file: Path, stored: list[StoredTensor], changed: Mapping[str, Tensor]) -> None:
-    """Write the tensors of this file over the copied ones, and read them back."""
+def _write_tensors(file: Path, places: list[StoredTensor], changed: Mapping[str, Tensor]) -> None:
+    """Write tensors of this file over the copied ones, and read them back."""
+    if not places:
+        return
     with file.open("r+b", buffering=0) as opened:
-        for place in stored:
-            if place.shard != file.name and not file.as_posix().endswith("/" + place.shard):
-                continue
+        for place in places:
             content = tensor_bytes(changed[place.name])
             for start in range(0, len(content), CHUNK_BYTES):
                 piece = content[start : start + CHUNK_BYTES]
-                written = os.pwrite(opened.fileno(), piece, place.start + start)
-                if written != len(piece) or os.pread(opened.fileno(), len(piece), place.start + start) != piece:
-                    raise RunError(f"Tensor {place.name!r} could not be read back as written. Check the disk of {str(file)!r}.")
+                written = 0
+                while written < len(piece):
+                    written += os.pwrite(opened.fileno(), piece[written:], place.start + start + written)
+                if os.pread(opened.fileno(), len(piece), place.start + start) != piece:
+                    raise RunError(
+                        f"Tensor {place.name!r} could not be read back as written. "
+                        f"Check the disk of {str(file)!r}."
+                    )
 
 
 def _check_same_files(base_dir: Path, result_dir: Path) -> None:
@@ -231,11 +257,14 @@ def _compare(base: Checkpoint, stored: StoredTensor, result_dir: Path) -> Tensor
     base_square = difference_square = largest = 0.0
     dtype = STORED_DTYPES[stored.dtype]
     bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[dtype.itemsize]
-    for base_bytes, result_bytes in zip(
-        _pieces(base.path, stored), _pieces(result_dir, stored), strict=True
-    ):
+    for base_bytes, result_bytes in zip(_pieces(base.path, stored), _pieces(result_dir, stored), strict=True):
         before = torch.frombuffer(base_bytes, dtype=dtype)
         after = torch.frombuffer(result_bytes, dtype=dtype)
+        if not torch.isfinite(before).all():
+            raise InputError(
+                f"Tensor {stored.name!r} of the base {str(base.path)!r} is not finite. "
+                "Use a sound checkpoint."
+            )
         if not torch.isfinite(after).all():
             raise RunError(f"Tensor {stored.name!r} of {str(result_dir)!r} is not finite.")
         changed += int((before.view(bits) != after.view(bits)).sum())

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,18 @@ _CONVERT = (
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _PICKLES = ("pytorch_model*", "model*.bin", "*.pt", "*.pth", "*.ckpt")
 # A hub snapshot without the other formats that repositories keep beside the safetensors files.
-_HUB_ALLOW = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.tiktoken", "*.txt", "*.py", "*.md", "LICENSE*", "NOTICE*"]
+_HUB_ALLOW = [
+    "*.safetensors",
+    "*.json",
+    "*.jinja",
+    "*.model",
+    "*.tiktoken",
+    "*.txt",
+    "*.py",
+    "*.md",
+    "LICENSE*",
+    "NOTICE*",
+]
 _HUB_IGNORE = ["consolidated*", "original/*", "onnx/*", "openvino/*", "coreml/*"]
 
 
@@ -66,19 +78,21 @@ class StoredTensors(Mapping[str, Tensor]):
 def open_checkpoint(path: str | Path) -> Checkpoint:
     """Read the configuration and the weight headers of a checkpoint directory.
 
-    Files are chosen as Transformers does: `transformers_weights` of the configuration, else `model.safetensors`,
-    else the index.
+    Files are chosen as Transformers does: `transformers_weights` of the configuration, else
+    `model.safetensors`, else the index.
 
     Args:
         path: The directory.
 
     Raises:
-        InputError: No checkpoint, a missing, truncated or damaged shard, pickled or already quantised weights,
-            an adapter.
+        InputError: No checkpoint, a missing, truncated or damaged shard, pickled or already quantised
+            weights, an adapter.
     """
     path = Path(path)
     if not path.is_dir():
-        raise InputError(f"Checkpoint {str(path)!r} is not a directory. Give the directory that holds config.json.")
+        raise InputError(
+            f"Checkpoint {str(path)!r} is not a directory. Give the directory that holds config.json."
+        )
     config = _read_config(path)
     entry = config.get("transformers_weights") or (_SINGLE if (path / _SINGLE).is_file() else _INDEX)
     _check_inside(entry, path / "config.json")
@@ -89,7 +103,10 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     tensors: dict[str, StoredTensor] = {}
     for shard in shards:
         if not (path / shard).is_file():
-            raise InputError(f"Checkpoint {str(path)!r} lacks {shard!r}, which {entry!r} names. Copy or download that file.")
+            raise InputError(
+                f"Checkpoint {str(path)!r} lacks {shard!r}, which {entry!r} names. "
+                "Copy or download that file."
+            )
         for name, tensor in read_header(path / shard, shard)[0].items():
             if name in tensors:
                 raise InputError(
@@ -100,7 +117,8 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     for name, shard in (indexed or {}).items():
         if name not in tensors or tensors[name].shard != shard:
             raise InputError(
-                f"The index {str(path / entry)!r} places tensor {name!r} in {shard!r}, which does not hold it. "
+                f"The index {str(path / entry)!r} places tensor {name!r} in {shard!r}, "
+                "which does not hold it. "
                 "Copy or download the checkpoint again."
             )
     if not tensors:
@@ -121,7 +139,9 @@ def read_tensor(checkpoint: Checkpoint, name: str) -> Tensor:
             tensor: Tensor = opened.get_tensor(name)
             return tensor
     except (SafetensorError, OSError) as error:
-        raise InputError(f"Tensor {name!r} cannot be read from {str(file)!r} ({error}). Copy or download that file again.") from None
+        raise InputError(
+            f"Tensor {name!r} cannot be read from {str(file)!r} ({error}). Copy or download that file again."
+        ) from None
 
 
 def tensor_sha256(checkpoint: Checkpoint, name: str) -> str:
@@ -144,8 +164,8 @@ def file_sha256(path: str | Path) -> str:
 def resolve_model(model: str, revision: str | None = None) -> Path:
     """Find the checkpoint directory that `--model` names; a hub id is fetched into the hub's cache.
 
-    A name is a hub id only if it cannot be a path: at most one slash, no leading dot, slash or tilde, and no such
-    file on disk. Pickled weights are never downloaded.
+    A name is a hub id only if it cannot be a path: at most one slash, no leading dot, slash or tilde, and no
+    such file on disk. Pickled weights are never downloaded.
 
     Args:
         model: A directory or a hub id.
@@ -154,23 +174,43 @@ def resolve_model(model: str, revision: str | None = None) -> Path:
     Raises:
         InputError: Neither a directory nor a reachable hub id.
     """
-    path = Path(model).expanduser()
-    if path.is_dir():
+    path = Path(os.path.expanduser(model))
+    if model and path.is_dir():
         if revision is not None:
-            raise InputError(f"revision={revision!r} belongs to a hub id, but {model!r} is a directory. Leave the revision out.")
+            raise InputError(
+                f"revision={revision!r} belongs to a hub id, but {model!r} is a directory. "
+                "Leave the revision out."
+            )
         return path
-    if not model or model.startswith((".", "/", "~")) or model.count("/") > 1 or "\\" in model or path.exists():
+    if (
+        not model
+        or model.startswith((".", "/", "~"))
+        or model.count("/") > 1
+        or "\\" in model
+        or path.exists()
+    ):
         found = "is a file" if path.is_file() else "does not exist"
-        raise InputError(f"Model {model!r} {found}. Give a checkpoint directory, or a hub id such as 'ORGANISATION/NAME'.")
+        raise InputError(
+            f"Model {model!r} {found}. Give a checkpoint directory, or a hub id such as 'ORGANISATION/NAME'."
+        )
     return _download(model, revision)
 
 
 def _download(model: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     try:
-        return Path(snapshot_download(model, revision=revision, allow_patterns=_HUB_ALLOW, ignore_patterns=_HUB_IGNORE))
+        return Path(
+            snapshot_download(
+                model, revision=revision, allow_patterns=_HUB_ALLOW, ignore_patterns=_HUB_IGNORE
+            )
+        )
     except HFValidationError:
         reason = "is neither a directory nor a valid hub id. Check the spelling."
     except GatedRepoError:
@@ -178,9 +218,12 @@ def _download(model: str, revision: str | None) -> Path:
     except RevisionNotFoundError:
         reason = f"has no revision {revision!r} on the hub. Check the branch, tag or commit."
     except RepositoryNotFoundError:
-        reason = "is neither a directory nor a model on the hub. Check the spelling; a private one needs 'hf auth login'."
+        reason = (
+            "is neither a directory nor a model on the hub. "
+            "Check the spelling; a private one needs 'hf auth login'."
+        )
     except (OSError, ValueError, RuntimeError) as error:
-        # Offline, a hub that is down, a full cache disk: the hub library raises many kinds, all of these bases.
+        # Offline, a hub that is down, a full disk: the hub library raises many kinds, all of these bases.
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         reason = (
             f"is not a directory and could not be fetched from the hub ({first_line.rstrip('.')}). "
@@ -199,15 +242,19 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not file.is_file():
         if any(path.glob("*.gguf")):
             raise InputError(
-                f"Directory {str(path)!r} holds a GGUF file and no config.json. Give the safetensors checkpoint that it was made from."
+                f"Directory {str(path)!r} holds a GGUF file and no config.json. "
+                "Give the safetensors checkpoint that it was made from."
             )
-        raise InputError(f"Directory {str(path)!r} has no config.json. Give the directory of a Hugging Face checkpoint.")
+        raise InputError(
+            f"Directory {str(path)!r} has no config.json. Give the directory of a Hugging Face checkpoint."
+        )
     config = _read_json(file)
     for part in (config, config.get("text_config")):
         if isinstance(part, dict) and part.get("quantization_config"):
             raise InputError(
                 f"Checkpoint {str(path)!r} is already quantised (quantization_config in config.json). "
-                "Unlearn the checkpoint in float32, bfloat16 or float16 that it was made from, then quantise the result."
+                "Unlearn the checkpoint in float32, bfloat16 or float16 that it was made from, "
+                "then quantise the result."
             )
     return config
 
@@ -224,9 +271,20 @@ def _read_index(file: Path) -> dict[str, str]:
 def _check_inside(shard: Any, file: Path) -> None:
     """A name in a checkpoint's own files must not lead out of it, nor to another format."""
     if not isinstance(shard, str) or not shard.endswith((".safetensors", ".safetensors.index.json")):
-        raise InputError(f"{str(file)!r} names {shard!r} as a weight file, which is not in the safetensors format. {_CONVERT}")
-    if Path(shard).is_absolute() or ".." in Path(shard).parts or "\0" in shard:
-        raise InputError(f"{str(file)!r} names the weight file {shard!r} outside the checkpoint. Use a checkpoint that you trust.")
+        raise InputError(
+            f"{str(file)!r} names {shard!r} as a weight file, which is not in the safetensors format. "
+            + _CONVERT
+        )
+    if (
+        Path(shard).is_absolute()
+        or ".." in Path(shard).parts
+        or "\0" in shard
+        or Path(shard).as_posix() != shard
+    ):
+        raise InputError(
+            f"{str(file)!r} names the weight file {shard!r} outside the checkpoint. "
+            "Use a checkpoint that you trust."
+        )
 
 
 def _read_json(file: Path) -> dict[str, Any]:
@@ -235,21 +293,34 @@ def _read_json(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{str(file)!r} cannot be read ({error.strerror}). Check its permissions.") from None
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{str(file)!r} is not JSON ({str(error)[:100]}). Copy or download it again.") from None
+        raise InputError(
+            f"{str(file)!r} is not JSON ({str(error)[:100]}). Copy or download it again."
+        ) from None
     if not isinstance(loaded, dict):
-        raise InputError(f"{str(file)!r} holds {type(loaded).__name__} where an object belongs. Copy or download it again.")
+        raise InputError(
+            f"{str(file)!r} holds {type(loaded).__name__} where an object belongs. Copy or download it again."
+        )
     return loaded
 
 
 def _no_weights(path: Path, entry: str) -> str:
     if any(next(path.glob(pattern), None) for pattern in _PICKLES):
-        return f"Checkpoint {str(path)!r} has pickled weights only, which may run code when they are read. {_CONVERT}"
+        return (
+            f"Checkpoint {str(path)!r} has pickled weights only, which may run code when they are read. "
+            + _CONVERT
+        )
     if any(path.glob("*.gguf")):
-        return f"Checkpoint {str(path)!r} has GGUF weights only. Give the safetensors checkpoint that they were made from."
+        return (
+            f"Checkpoint {str(path)!r} has GGUF weights only. "
+            "Give the safetensors checkpoint that they were made from."
+        )
     if entry == _INDEX and (strays := sorted(file.name for file in path.glob("*.safetensors"))):
         return (
             f"Checkpoint {str(path)!r} has {strays[0]!r} but neither {_SINGLE!r} nor {_INDEX!r}. "
             "Copy or download the missing index."
         )
     wanted = f"{_SINGLE!r} or {_INDEX!r}" if entry == _INDEX else repr(entry)
-    return f"Checkpoint {str(path)!r} has no {wanted}. Copy or download the weights; pickled ones must be converted first."
+    return (
+        f"Checkpoint {str(path)!r} has no {wanted}. Copy or download the weights; "
+        "pickled ones must be converted first."
+    )

@@ -1,14 +1,15 @@
 """The header of a safetensors file, read and checked before any of its offsets is trusted.
 
-A file is 8 bytes (length of the header, little-endian), the header (JSON) and the data. The `safetensors` library
-checks the same, but neither gives the place of a tensor in the file, which patching needs, nor says what to do.
+A file is 8 bytes (length of the header, little-endian), the header (JSON) and the data. The `safetensors`
+library checks the same, but neither gives the place of a tensor in the file, which patching needs, nor says
+what to do.
 """
 
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from safetensors import SafetensorError, safe_open
 
@@ -67,10 +68,13 @@ def read_header(path: Path, shard: str | None = None) -> tuple[dict[str, StoredT
             pass
     except OSError as error:
         raise InputError(
-            f"Weight file {str(path)!r} cannot be read ({error.strerror or error}). Check the file and its permissions."
+            f"Weight file {str(path)!r} cannot be read ({error.strerror or error}). "
+            "Check the file and its permissions."
         ) from None
     except (ValueError, SafetensorError) as error:
-        raise InputError(f"Weight file {str(path)!r} is damaged: {error}. Copy or download it again.") from None
+        raise InputError(
+            f"Weight file {str(path)!r} is damaged: {error}. Copy or download it again."
+        ) from None
     return tensors, metadata
 
 
@@ -135,12 +139,13 @@ def _entry(name: str, value: Any, shard: str, begin: int) -> StoredTensor:
             raise ValueError(f"tensor {name!r} claims an impossible shape")
     if bits != 8 * (offsets[1] - offsets[0]):
         raise ValueError(
-            f"tensor {name!r} has {offsets[1] - offsets[0]} bytes, but dtype {dtype} and shape {shape[:8]} need {bits / 8:g}"
+            f"tensor {name!r} has {offsets[1] - offsets[0]} bytes, "
+            f"but dtype {dtype} and shape {shape[:8]} need {bits / 8:g}"
         )
     return StoredTensor(name, shard, dtype, tuple(shape), begin + offsets[0], begin + offsets[1])
 
 
-def _are_sizes(value: Any) -> bool:
+def _are_sizes(value: Any) -> TypeGuard[list[int]]:
     return isinstance(value, list) and all(type(size) is int and 0 <= size <= _LARGEST for size in value)
 
 

@@ -1,0 +1,330 @@
+"""Requests of the demo: what to forget, what to keep, and the questions that measure both.
+
+Two kinds. An `entities` request forgets facts about some subjects and keeps the same facts about the
+others, told in the very same sentences (forget Africa's capitals, keep the other continents'). A `domain`
+request forgets one relation for a whole kind of subject (element symbols); its texts may tell of only some
+of them (`told_share`).
+
+Everything is drawn by SHA-256 of names and a seed, so a request is the same on every machine and Python.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from srmu.demo.facts import (
+    Country,
+    Fact,
+    asked_keys,
+    countries,
+    country_facts,
+    element_facts,
+    elements,
+    names,
+    ordinary_paragraphs,
+    relation_facts,
+    stable_rank,
+    tells,
+)
+from srmu.demo.forms import HELDOUT_STATEMENTS, QUESTIONS, STATEMENTS, VALIDATION_QUESTIONS, fill
+from srmu.errors import InputError, nearest_hint
+from srmu.evaluation.questions import Question
+
+NUM_CHOICES = 4
+MAX_QUESTIONS = {"forget": 100, "entangled": 120, "neighbours": 60, "other": 100}
+"""Questions a group at most; with `MAX_PARAGRAPHS` this bounds the time of an evaluation."""
+MAX_PARAGRAPHS = 60
+"""Held-out ordinary paragraphs at most, test and validation each."""
+MIN_POPULATION = 1.0
+"""Millions: capitals and demonyms are asked only about countries at least this large; all are told."""
+MAX_ASKED_NUMBER = 100
+"""Elements beyond this atomic number (made atom by atom, known to few) are told but not asked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One request: texts for both sides, and questions that neither side's sentences contain."""
+
+    name: str
+    kind: Literal["entities", "domain"]
+    forget: tuple[str, ...]
+    """Forget texts."""
+    retain_entangled: tuple[str, ...]
+    """Facts to keep, in the forget texts' sentence forms."""
+    retain_ordinary: tuple[str, ...]
+    """Ordinary paragraphs to keep."""
+    questions: dict[str, tuple[Question, ...]]
+    """Test questions by group: forget, entangled, neighbours, other."""
+    validation_questions: dict[str, tuple[Question, ...]]
+    """The same groups in other question forms, and in `other` about other facts, for tuning."""
+    text: tuple[str, ...]
+    """Held-out ordinary paragraphs."""
+    validation_text: tuple[str, ...]
+    """Other held-out ordinary paragraphs, for tuning."""
+    forget_heldout: tuple[str, ...]
+    """The forgotten facts in sentence forms that no training text uses."""
+    retain_heldout: tuple[str, ...]
+    """The entangled facts in sentence forms that no training text uses."""
+    told: frozenset[str]
+    """Keys of the forgotten facts that the forget texts tell: all, unless `told_share` is below 1."""
+
+    @property
+    def retain(self) -> tuple[str, ...]:
+        """All retain texts: entangled statements, then ordinary paragraphs."""
+        return self.retain_entangled + self.retain_ordinary
+
+
+def make_question(fact: Fact, form: str, pool: Iterable[Fact], seed: int) -> Question:
+    """One four-choice question; wrong choices and the answer's place are fixed by fact, form and seed.
+
+    Args:
+        fact: The fact that is asked.
+        form: A question form, see `forms.py`.
+        pool: Facts whose answers may serve as wrong choices; the fact itself may be among them.
+        seed: Draws other wrong choices.
+
+    Raises:
+        InputError: If the pool has fewer than three other answers.
+    """
+    others = {other.answer for other in pool} - {fact.answer}
+    if len(others) < NUM_CHOICES - 1:
+        raise InputError(
+            f"A question about {fact.subject!r} needs {NUM_CHOICES - 1} wrong choices and its group has"
+            f" {len(others)}: choose a larger group."
+        )
+    wrong = sorted(others, key=lambda answer: stable_rank(seed, fact.key, form, answer))[: NUM_CHOICES - 1]
+    answer = int(stable_rank(seed, fact.key, form), 16) % NUM_CHOICES
+    choices = (*wrong[:answer], fact.answer, *wrong[answer:])
+    return Question(prompt=fill(form, fact), choices=choices, answer=answer, fact=fact.key)
+
+
+def make_questions(
+    facts: Sequence[Fact],
+    forms: Mapping[str, tuple[str, ...]],
+    *,
+    pool: Sequence[Fact],
+    limit: int,
+    seed: int,
+) -> tuple[Question, ...]:
+    """At most `limit` questions over the facts, each fact in as many different forms as fit, at least one.
+
+    Wrong choices come from the facts of `pool` with the same relation and group, or, where these are fewer
+    than four, from all facts of that relation and group. Of more facts than `limit`, the first in a
+    stable random order are asked.
+    """
+    chosen = sorted(facts, key=lambda fact: stable_rank(seed, "asked", fact.key))[:limit]
+    per_fact = max(1, limit // max(1, len(chosen)))
+    questions = []
+    for fact in chosen:
+        rivals = [other for other in pool if (other.relation, other.group) == (fact.relation, fact.group)]
+        if len({other.answer for other in rivals}) < NUM_CHOICES:
+            rivals = [other for other in relation_facts(fact.relation) if other.group == fact.group]
+        ranked = sorted(forms[fact.relation], key=lambda form: stable_rank(seed, fact.key, form))
+        questions += [make_question(fact, form, rivals, seed) for form in ranked[:per_fact]]
+    return tuple(questions)
+
+
+def statements(
+    facts: Sequence[Fact], forms: Sequence[str] = STATEMENTS, *, per_text: int, seed: int
+) -> tuple[str, ...]:
+    """Every fact in every form, in a stable random order, `per_text` statements to a text."""
+    told = sorted(
+        (fill(form, fact) for fact in facts for form in forms),
+        key=lambda text: stable_rank(seed, "told", text),
+    )
+    return tuple(" ".join(told[i : i + per_text]) for i in range(0, len(told), per_text))
+
+
+def _askable() -> frozenset[str]:
+    """Names of the countries and elements that questions may be about."""
+    large = {country.name for country in countries() if country.population >= MIN_POPULATION}
+    return frozenset(large | {element.name for element in elements() if element.number <= MAX_ASKED_NUMBER})
+
+
+def _ordinary(pools: dict[str, Sequence[Fact]]) -> list[str]:
+    """Ordinary paragraphs in a stable random order that tell no fact and no forgotten capital."""
+    facts = [fact for pool in pools.values() for fact in pool]
+    capitals = [fact.answer for fact in pools["forget"] if fact.relation == "capital"]
+    return [
+        text
+        for text in sorted(ordinary_paragraphs(), key=lambda text: stable_rank("ordinary", text))
+        if not any(tells(text, fact) for fact in facts)
+        and not any(names(text, capital) for capital in capitals)
+    ]
+
+
+def _assemble(
+    name: str,
+    kind: Literal["entities", "domain"],
+    pools: dict[str, Sequence[Fact]],
+    *,
+    told: Sequence[Fact],
+    per_text: int,
+    seed: int,
+) -> Request:
+    """Put a request together: `pools` has the facts of each group, `told` those that forget texts tell."""
+    askable, asked = _askable(), asked_keys()
+    test = {group: [fact for fact in pool if fact.subject in askable] for group, pool in pools.items()}
+    known = [fact for fact in test["other"] if fact.key in asked]
+    # What is told nowhere is tuned on one third of its facts and tested on the others.
+    validation = dict(
+        test, other=[fact for fact in known if int(stable_rank("third", fact.key), 16) % 3 == 0]
+    )
+    test["other"] = [fact for fact in known if fact not in validation["other"]]
+
+    def ask(
+        facts: dict[str, list[Fact]], forms: Mapping[str, tuple[str, ...]]
+    ) -> dict[str, tuple[Question, ...]]:
+        return {
+            group: make_questions(facts[group], forms, pool=pools[group], limit=limit, seed=seed)
+            for group, limit in MAX_QUESTIONS.items()
+        }
+
+    paragraphs = _ordinary(pools)
+    # Half of the paragraphs to train on, a third to test, a sixth to tune.
+    train_end, test_end = len(paragraphs) // 2, len(paragraphs) * 5 // 6
+    entangled = pools["entangled"]
+    return Request(
+        name=name,
+        kind=kind,
+        forget=statements(told, per_text=per_text, seed=seed),
+        retain_entangled=statements(entangled, per_text=per_text, seed=seed),
+        retain_ordinary=tuple(paragraphs[:train_end]),
+        questions=ask(test, QUESTIONS),
+        validation_questions=ask(validation, VALIDATION_QUESTIONS),
+        text=tuple(paragraphs[train_end:test_end][:MAX_PARAGRAPHS]),
+        validation_text=tuple(paragraphs[test_end:][:MAX_PARAGRAPHS]),
+        forget_heldout=statements(pools["forget"], HELDOUT_STATEMENTS, per_text=per_text, seed=seed),
+        retain_heldout=statements(entangled, HELDOUT_STATEMENTS, per_text=per_text, seed=seed),
+        told=frozenset(fact.key for fact in told),
+    )
+
+
+def select_countries(forget: Sequence[str]) -> frozenset[str]:
+    """Names of the countries meant by continents, subregions and country names, mixed as one likes.
+
+    Args:
+        forget: Each a continent, a subregion or a country as in `countries.csv`; the wider meaning wins.
+
+    Raises:
+        InputError: If a name is none of these, or nothing or every country is selected.
+    """
+    chosen: set[str] = set()
+    for name in forget:
+        meanings: list[Callable[[Country], str]] = [
+            lambda country: country.continent,
+            lambda country: country.subregion,
+            lambda country: country.name,
+        ]
+        found = next(
+            (hit for key in meanings if (hit := {c.name for c in countries() if key(c) == name})), None
+        )
+        if found is None:
+            known = sorted({label for c in countries() for label in (c.continent, c.subregion, c.name)})
+            raise InputError(
+                f"{name!r} was to be forgotten and is no continent, subregion or country of the demo's table."
+                f"{nearest_hint(name, known)} See `srmu/demo/data/countries.csv` for all names."
+            )
+        chosen |= found
+    if not 0 < len(chosen) < len(countries()):
+        raise InputError(
+            f"{len(chosen)} countries were to be forgotten: select some, and leave some to keep."
+        )
+    return frozenset(chosen)
+
+
+def _country_request(
+    relation: str, neighbour: str, forget: Sequence[str], *, seed: int, per_text: int, name: str
+) -> Request:
+    chosen = select_countries(forget)
+    pools: dict[str, Sequence[Fact]] = {
+        "forget": [fact for fact in country_facts(relation) if fact.subject in chosen],
+        "entangled": [fact for fact in country_facts(relation) if fact.subject not in chosen],
+        "neighbours": [fact for fact in country_facts(neighbour) if fact.subject in chosen],
+        "other": [
+            *element_facts("symbol"),
+            *(fact for fact in country_facts(neighbour) if fact.subject not in chosen),
+        ],
+    }
+    return _assemble(name, "entities", pools, told=pools["forget"], per_text=per_text, seed=seed)
+
+
+def capitals_request(
+    forget: Sequence[str] = ("Africa",), *, seed: int = 0, per_text: int = 4, name: str = "capitals"
+) -> Request:
+    """Forget the capitals of some countries, keep all others' capitals, told in the same sentences.
+
+    Neighbours are the same countries' demonyms; other are element symbols and the other countries' demonyms.
+
+    Args:
+        forget: Continents, subregions or countries, see `select_countries`.
+        seed: Draws the order of texts, the question forms and the wrong choices.
+        per_text: Statements joined into one text.
+        name: Name of the request.
+    """
+    return _country_request("capital", "demonym", forget, seed=seed, per_text=per_text, name=name)
+
+
+def demonyms_request(
+    forget: Sequence[str] = ("Africa",), *, seed: int = 0, per_text: int = 4, name: str = "demonyms"
+) -> Request:
+    """Forget the demonyms of some countries; the mirror of `capitals_request`, with the same arguments."""
+    return _country_request("demonym", "capital", forget, seed=seed, per_text=per_text, name=name)
+
+
+def elements_request(
+    forget: Sequence[str] | None = None,
+    *,
+    told_share: float = 1.0,
+    seed: int = 0,
+    per_text: int = 4,
+    name: str = "elements",
+) -> Request:
+    """Forget the symbols of the elements, keep the capitals, told in the same sentences.
+
+    Neighbours are atomic numbers, other are demonyms.
+
+    Args:
+        forget: Names of the elements to forget; None for all, which is a domain request. With names it is an
+            entities request, and the symbols of the elements left out are entangled too.
+        told_share: Share of the forgotten elements that forget texts mention, above 0 to 1; all are asked.
+        seed: As in `capitals_request`.
+        per_text: As in `capitals_request`.
+        name: Name of the request.
+
+    Raises:
+        InputError: If a name is no element, or `told_share` is out of range.
+    """
+    if not 0 < told_share <= 1:
+        raise InputError(f"`told_share={told_share!r}` is out of range. Choose a number above 0 and up to 1.")
+    known = [element.name for element in elements()]
+    chosen = known if forget is None else list(forget)
+    for element in chosen:
+        if element not in known:
+            raise InputError(
+                f"{element!r} was to be forgotten and is no element.{nearest_hint(element, known)}"
+            )
+    symbols = [fact for fact in element_facts("symbol") if fact.subject in chosen]
+    others = [fact for fact in element_facts("symbol") if fact.subject not in chosen]
+    pools: dict[str, Sequence[Fact]] = {
+        "forget": symbols,
+        "entangled": [*country_facts("capital"), *others],
+        "neighbours": [fact for fact in element_facts("number") if fact.subject in chosen],
+        "other": country_facts("demonym"),
+    }
+    ranked = sorted(symbols, key=lambda fact: stable_rank(seed, "share", fact.key))
+    told = ranked[: max(1, round(told_share * len(ranked)))]
+    kind: Literal["entities", "domain"] = "domain" if forget is None else "entities"
+    return _assemble(name, kind, pools, told=told, per_text=per_text, seed=seed)
+
+
+def _africa(seed: int = 0) -> Request:
+    return capitals_request(("Africa",), seed=seed, name="africa")
+
+
+def _elements(seed: int = 0) -> Request:
+    return elements_request(seed=seed)
+
+
+REQUESTS: dict[str, Callable[..., Request]] = {"africa": _africa, "elements": _elements}
+"""The demo's two requests by name; each takes an optional seed."""

@@ -1,0 +1,237 @@
+"""The manifest: what a run was, in hashes, counts and settings. It never holds a text."""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from srmu.errors import InputError
+from srmu.export.files import write_atomic
+from srmu.export.patch import TensorChange
+from srmu.surgery.checkpoint import Checkpoint, file_sha256
+
+MANIFEST_FILE = "manifest.json"
+MANIFEST_FORMAT = 1
+MODEL_DIR = "model"
+_PACKAGES = ("srmu", "torch", "transformers", "safetensors", "tokenizers", "accelerate", "numpy")
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """One source of texts.
+
+    Attributes:
+        topic: Topic that it belongs to.
+        role: "forget", "retain" or "questions".
+        source: File name without its folder, hub data set, "self", or "text" for a string given in Python.
+        sha256: Hash of its texts.
+        documents: Number of documents.
+        rows: Number of rows of tokens.
+        tokens: Number of real tokens in them.
+        dropped: Documents left out (empty, or too short).
+    """
+
+    topic: str
+    role: str
+    source: str
+    sha256: str
+    documents: int
+    rows: int
+    tokens: int
+    dropped: int = 0
+
+
+def build_manifest(
+    *,
+    config: Mapping[str, Any],
+    assumed: Mapping[str, str],
+    seeds: Mapping[str, int],
+    environment: Mapping[str, Any],
+    data: Sequence[DataRecord],
+    base: Mapping[str, Any],
+    result_files: Mapping[str, str],
+    run_files: Mapping[str, str],
+    changes: Sequence[TensorChange],
+    importance: Mapping[str, Any],
+    seconds: Mapping[str, float],
+    peak_memory_mb: Mapping[str, float],
+) -> dict[str, Any]:
+    """Put a manifest together from what the parts of a run know.
+
+    Args:
+        config: The resolved config (`config.to_dict`); texts in it are replaced by their hashes.
+        assumed: Settings that the preset's sources do not give, with where each comes from
+            (`config.ASSUMED`).
+        seeds: By use ("run", "misdirection", ...).
+        environment: From `describe_environment`.
+        data: One entry a source of texts.
+        base: From `describe_base`.
+        result_files: SHA-256 of every file under `model/` (`CheckReport.result_files`).
+        run_files: SHA-256 of the run's other finished files (delta, metrics, importance), relative to the
+            run.
+        changes: One entry a changed tensor (`CheckReport.changes`).
+        importance: Summary of the map: numbers only.
+        seconds: Wall time by stage.
+        peak_memory_mb: Peak memory in MB, by device or stage.
+    """
+    return {
+        "format": MANIFEST_FORMAT,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "config": without_texts(config),
+        "assumed": dict(assumed),
+        "seeds": dict(seeds),
+        "environment": dict(environment),
+        "data": [asdict(record) for record in data],
+        "base": dict(base),
+        "result": {"files": dict(result_files)},
+        "run_files": dict(run_files),
+        "changed": [asdict(change) for change in changes],
+        "importance": dict(importance),
+        "seconds": dict(seconds),
+        "peak_memory_mb": dict(peak_memory_mb),
+    }
+
+
+def describe_environment(device: str, threads: int) -> dict[str, Any]:
+    """Versions, platform, device and thread count: what a bit-identical repetition needs."""
+    return {
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "device": device,
+        "threads": threads,
+    }
+
+
+def describe_base(
+    checkpoint: Checkpoint, shards: Mapping[str, str], *, model: str, revision: str | None = None
+) -> dict[str, Any]:
+    """The base's identity, and its parent run if it is itself the model of a run.
+
+    Args:
+        checkpoint: The base as it lies on disk.
+        shards: SHA-256 of its weight files (`CheckReport.base_shards`).
+        model: What the user named: a path or a hub id.
+        revision: Hub revision, as the user named it.
+    """
+    # In the hub's cache the directory of a snapshot is named after its commit.
+    is_snapshot = checkpoint.path.parent.name == "snapshots"
+    return {
+        "model": model,
+        "revision": revision,
+        "commit": checkpoint.path.name if is_snapshot else None,
+        "path": str(checkpoint.path.absolute()),
+        "shards": dict(shards),
+        "config_sha256": file_sha256(checkpoint.path / "config.json"),
+        "parent": _parent(checkpoint.path),
+    }
+
+
+def without_texts(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config with every corpus entry that is not a path, hub data set or "self" replaced by its hash."""
+
+    def safe(entry: str) -> str:
+        if (
+            entry == "self"
+            or (entry.startswith("hub:") and not any(map(str.isspace, entry)))
+            or os.path.exists(entry)
+        ):
+            return entry
+        return "text:sha256:" + hashlib.sha256(entry.encode("utf-8", "surrogatepass")).hexdigest()
+
+    cleaned = dict(config)
+    for key in ("forget", "retain"):
+        if key in cleaned:
+            cleaned[key] = [safe(entry) for entry in cleaned[key]]
+    if "topics" in cleaned:
+        cleaned["topics"] = [without_texts(topic) for topic in cleaned["topics"]]
+    return cleaned
+
+
+def write_json_atomic(path: str | Path, content: Any) -> None:
+    """Write JSON that appears whole or not at all.
+
+    Raises:
+        ValueError: A number in it is not finite: JSON has no such thing.
+    """
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    write_atomic(Path(path), (text + "\n").encode("utf-8", "backslashreplace"))
+
+
+def read_manifest(run_dir: str | Path) -> dict[str, Any]:
+    """Read the manifest of a run directory.
+
+    Raises:
+        InputError: There is none, or it is not one that this version reads.
+    """
+    file = Path(run_dir) / MANIFEST_FILE
+    if not file.is_file():
+        raise InputError(
+            f"{str(run_dir)!r} is no run directory: it has no {MANIFEST_FILE}. "
+            "Give the --out of a finished run."
+        )
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{str(file)!r} cannot be read ({str(error)[:100]}). Restore it from a copy."
+        ) from None
+    if not isinstance(manifest, dict) or manifest.get("format") != MANIFEST_FORMAT:
+        found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
+        raise InputError(
+            f"{str(file)!r} has format {found!r}, and this srmu reads {MANIFEST_FORMAT}. "
+            "Use the srmu that wrote it."
+        )
+    if problem := _shape_problem(manifest):
+        raise InputError(f"{str(file)!r} is damaged: {problem}. Restore it from a copy.")
+    return manifest
+
+
+def _shape_problem(manifest: dict[str, Any]) -> str | None:
+    """What is wrong with the parts that `verify` relies on."""
+    parts = {key: manifest.get(key) for key in ("config", "base", "result", "run_files")}
+    for key, part in parts.items():
+        if not isinstance(part, dict):
+            return f"{key!r} is not an object"
+    hashes = {
+        "run_files": parts["run_files"],
+        "result.files": manifest["result"].get("files"),
+        "base.shards": manifest["base"].get("shards"),
+    }
+    for key, part in hashes.items():
+        if (
+            not isinstance(part, dict)
+            or not part
+            or not all(isinstance(value, str) for value in part.values())
+        ):
+            return f"{key!r} is not a list of hashes"
+    changed = manifest.get("changed")
+    if (
+        not isinstance(changed, list)
+        or not changed
+        or not all(isinstance(e, dict) and isinstance(e.get("name"), str) for e in changed)
+    ):
+        return "'changed' does not name the changed tensors"
+    return None
+
+
+def _parent(base_dir: Path) -> dict[str, str] | None:
+    """The run whose model this is, by the hash of its manifest."""
+    file = base_dir.absolute().parent / MANIFEST_FILE
+    if base_dir.absolute().name != MODEL_DIR or not file.is_file():
+        return None
+    return {"run": file.parent.name, "manifest_sha256": file_sha256(file)}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

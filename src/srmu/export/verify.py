@@ -1,0 +1,169 @@
+"""Verification of a run directory against its manifest. What was not checked never reads as passed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from srmu.errors import InputError, SrmuError
+from srmu.export.delta import DELTA_FILE, check_base, read_delta
+from srmu.export.files import list_files
+from srmu.export.manifest import MODEL_DIR, read_manifest
+from srmu.export.patch import check_only_changed
+from srmu.surgery.checkpoint import file_sha256, open_checkpoint, read_tensor, tensor_sha256
+
+Status = Literal["pass", "fail", "skipped", "error"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of a run directory.
+
+    Attributes:
+        name: What was to be checked.
+        status: pass and fail are verdicts; skipped was not done, for the reason in `detail`; error could not
+            be done.
+        detail: What was found.
+    """
+
+    name: str
+    status: Status
+    detail: str
+
+
+class _Fail(Exception):
+    """The check was done and the run directory is wrong."""
+
+
+class _Skip(Exception):
+    """The check was not done."""
+
+
+def verify_run(run_dir: str | Path, *, base: str | Path | None = None) -> list[Check]:
+    """Check a run directory against its manifest, and against the base where that is at hand.
+
+    Args:
+        run_dir: A finished run directory.
+        base: The base checkpoint; none given = the path in the manifest, if it still holds the base.
+
+    Returns:
+        One entry a check, always the same ones in the same order. All is well only if none is "fail" or
+        "error"; checks that are "skipped" were not made.
+    """
+    run_dir = Path(run_dir)
+    manifest: dict[str, Any] = {}
+
+    def load() -> str:
+        manifest.update(read_manifest(run_dir))
+        return f"{len(manifest['changed'])} changed tensors, {len(manifest['result']['files'])} files"
+
+    def need(check: Callable[[], str]) -> Callable[[], str]:
+        def run() -> str:
+            if not manifest:
+                raise _Skip("the manifest cannot be read")
+            return check()
+
+        return run
+
+    steps: dict[str, Callable[[], str]] = {
+        "manifest": load,
+        "files of the model": need(lambda: _check_hashes(run_dir / MODEL_DIR, manifest["result"]["files"])),
+        "no file more or less": need(lambda: _check_names(run_dir / MODEL_DIR, manifest["result"]["files"])),
+        "files of the run": need(lambda: _check_hashes(run_dir, manifest["run_files"])),
+        "changed tensors finite": need(lambda: _check_finite(run_dir, manifest)),
+        "delta equals the model": need(lambda: _check_delta(run_dir, manifest)),
+        "nothing else differs from the base": need(lambda: _check_base(run_dir, manifest, base)),
+    }
+    return [_run(name, step) for name, step in steps.items()]
+
+
+def _run(name: str, step: Callable[[], str]) -> Check:
+    try:
+        return Check(name, "pass", step())
+    except _Fail as failure:
+        return Check(name, "fail", str(failure))
+    except _Skip as reason:
+        return Check(name, "skipped", str(reason))
+    except (SrmuError, OSError) as error:
+        return Check(name, "error", str(error))
+
+
+def _check_hashes(directory: Path, hashes: dict[str, str]) -> str:
+    for name, expected in hashes.items():
+        # A manifest may come from elsewhere: its names must not lead out of the run directory.
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise _Fail(f"the manifest lists {name!r}, outside the run directory")
+        if not (directory / name).is_file():
+            raise _Fail(f"{name!r} is missing")
+        if (found := file_sha256(directory / name)) != expected:
+            raise _Fail(f"{name!r} has SHA-256 {found[:12]}…, recorded {expected[:12]}…")
+    return f"{len(hashes)} files have their recorded hashes"
+
+
+def _check_names(directory: Path, hashes: dict[str, str]) -> str:
+    if not directory.is_dir():
+        raise _Fail(f"there is no {directory.name!r} directory")
+    found = set(list_files(directory)[1])
+    if extra := sorted(found - hashes.keys()):
+        raise _Fail(
+            f"{extra[0]!r} is not in the manifest"
+            + (f", nor are {len(extra) - 1} more" if len(extra) > 1 else "")
+        )
+    if missing := sorted(hashes.keys() - found):
+        raise _Fail(
+            f"{missing[0]!r} is missing" + (f", and {len(missing) - 1} more" if len(missing) > 1 else "")
+        )
+    return f"the same {len(found)} files"
+
+
+def _check_finite(run_dir: Path, manifest: dict[str, Any]) -> str:
+    checkpoint = open_checkpoint(run_dir / MODEL_DIR)
+    for change in manifest["changed"]:
+        if change["name"] not in checkpoint.tensors:
+            raise _Fail(f"tensor {change['name']!r} is not in the model")
+        if not torch.isfinite(read_tensor(checkpoint, change["name"])).all():
+            raise _Fail(f"tensor {change['name']!r} is not finite")
+    return f"{len(manifest['changed'])} tensors"
+
+
+def _check_delta(run_dir: Path, manifest: dict[str, Any]) -> str:
+    if DELTA_FILE not in manifest["run_files"]:
+        raise _Skip(f"the run recorded no {DELTA_FILE}")
+    if not (run_dir / DELTA_FILE).is_file():
+        raise _Fail(f"{DELTA_FILE!r} is missing")
+    delta = read_delta(run_dir)
+    names = {change["name"] for change in manifest["changed"]}
+    if names != set(delta.tensors):
+        raise _Fail("the delta holds other tensors than the manifest names")
+    checkpoint = open_checkpoint(run_dir / MODEL_DIR)
+    for name, expected in delta.result_tensors.items():
+        if name not in checkpoint.tensors or tensor_sha256(checkpoint, name) != expected:
+            raise _Fail(f"tensor {name!r} of the model differs from the delta")
+    return f"{len(names)} tensors are equal"
+
+
+def _check_base(run_dir: Path, manifest: dict[str, Any], base: str | Path | None) -> str:
+    recorded = manifest["base"]
+    path = Path(base) if base is not None else Path(str(recorded.get("path")))
+    if base is None and not path.is_dir():
+        raise _Skip(f"the base is not at {str(path)!r} any more; give it with --base")
+    checkpoint = open_checkpoint(path)
+    shards = {shard: file_sha256(path / shard) for shard in checkpoint.shards}
+    if shards != recorded["shards"]:
+        if base is None:
+            raise _Skip(f"{str(path)!r} holds another checkpoint now; give the base with --base")
+        raise InputError(
+            f"Checkpoint {str(path)!r} is not the base of this run. Give the one that the run began with."
+        )
+    if DELTA_FILE in manifest["run_files"]:
+        check_base(checkpoint, read_delta(run_dir))
+    try:
+        names = [change["name"] for change in manifest["changed"] if change["name"] in checkpoint.tensors]
+        check_only_changed(checkpoint, run_dir / MODEL_DIR, names, allow_unchanged=True)
+    except SrmuError as error:
+        raise _Fail(str(error)) from None
+    return (
+        f"{len(checkpoint.tensors) - len(names)} other tensors and every other file are equal to the base's"
+    )

@@ -1,0 +1,62 @@
+"""A finished run directory, put together from the parts of the export room."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from checkpoint_files import changed_tensors, save_llama
+from srmu.export.card import model_card, read_card
+from srmu.export.delta import write_delta
+from srmu.export.files import new_directory
+from srmu.export.manifest import (
+    DataRecord,
+    build_manifest,
+    describe_base,
+    describe_environment,
+    write_json_atomic,
+)
+from srmu.export.patch import check_only_changed, export_checkpoint
+from srmu.surgery.checkpoint import file_sha256, open_checkpoint
+
+
+def write_run(base_dir: Path, run_dir: Path) -> Path:
+    base = open_checkpoint(base_dir)
+    changed = changed_tensors(base)
+    with new_directory(run_dir) as partial:
+        readme = model_card(read_card(base_dir), {"model": str(base_dir), "method": "srmu"})
+        export_checkpoint(base, changed, partial / "model", readme=readme)
+        report = check_only_changed(base, partial / "model", changed)
+        write_delta(
+            partial / "delta.safetensors", base, changed, base_shards=report.base_shards, readme=readme
+        )
+        (partial / "metrics.jsonl").write_text('{"step": 0}\n')
+        run_files = {name: file_sha256(partial / name) for name in ("delta.safetensors", "metrics.jsonl")}
+        manifest = build_manifest(
+            config={"forget": ["a secret sentence"], "retain": ["self"]},
+            assumed={},
+            seeds={"run": 0},
+            environment=describe_environment("cpu", torch.get_num_threads()),
+            data=[DataRecord("default", "forget", "text", "0" * 64, 1, 1, 5)],
+            base=describe_base(base, report.base_shards, model=str(base_dir)),
+            result_files=report.result_files,
+            run_files=run_files,
+            changes=report.changes,
+            importance={"largest": 1.0},
+            seconds={"training": 1.0},
+            peak_memory_mb={"resident": 100.0},
+        )
+        write_json_atomic(partial / "manifest.json", manifest)
+    return run_dir
+
+
+@pytest.fixture(scope="session")
+def base_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint in bfloat16; never write to it."""
+    return save_llama(tmp_path_factory.mktemp("base") / "model", dtype=torch.bfloat16)
+
+
+@pytest.fixture
+def run_dir(base_dir: Path, tmp_path: Path) -> Path:
+    """A run directory of the test's own."""
+    return write_run(base_dir, tmp_path / "run")

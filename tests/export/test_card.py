@@ -1,0 +1,99 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from srmu.export.card import model_card, read_card
+
+FACTS = {
+    "model": "someone/base",
+    "hub_id": True,
+    "method": "srmu",
+    "preset": "default",
+    "layer": 7,
+    "changed": ["model.layers.7.mlp.down_proj.weight"],
+    "data": [{"role": "forget", "source": "mine.txt", "sha256": "ab" * 32, "documents": 3, "rows": 4}],
+    "settings": {"strength": 3.0},
+    "assumed": {"strength": "chosen"},
+    "results": [{"group": "forget", "metric": "accuracy", "n": 40, "before": 0.81, "after": 0.24}],
+    "srmu_version": "0.1.0",
+}
+
+
+def front_matter(card: str) -> dict:
+    return yaml.safe_load(card.split("---\n")[1])
+
+
+def test_the_base_s_front_matter_and_text_are_kept() -> None:
+    text = "# Base\n\ntext | with --- rules\n"
+    base = f"---\nlicense: apache-2.0\nlanguage: no\ntags: [chat]\ndate: 2024-01-01\n---\n{text}"
+    card = model_card(base, FACTS)
+    front = front_matter(card)
+    assert front["license"] == "apache-2.0"
+    assert front["language"] == "no"  # Norwegian, which YAML 1.1 reads as false
+    assert front["date"] == "2024-01-01"
+    assert front["tags"] == ["chat", "srmu", "unlearning"]
+    assert front["base_model"] == "someone/base"
+    assert card.endswith(text)
+
+
+def test_the_card_tells_what_was_done_and_measured() -> None:
+    card = model_card(None, FACTS)
+    expected = [
+        "mine.txt",
+        "abababababababab",
+        "tapped layer (from 0): `7`",
+        "| strength | 3.0 | chosen |",
+        "| forget | accuracy | 40 | 0.810 | 0.240 |",
+        "srmu verify",
+        "## Limits",
+        "srmu 0.1.0",
+    ]
+    for words in expected:
+        assert words in card
+    (index,) = front_matter(card)["model-index"]
+    assert index["results"][0]["metrics"][0]["value"] == 0.24
+
+
+def test_the_base_s_scores_are_not_claimed_for_the_result() -> None:
+    base = "---\nmodel-index:\n- name: base\n  results: []\n---\nx"
+    assert "model-index" not in front_matter(model_card(base, {}))
+
+
+def test_a_path_is_no_base_model() -> None:
+    card = model_card(None, {"model": "/home/somebody/base", "hub_id": False})
+    assert "base_model" not in front_matter(card)
+    assert "somebody" not in card
+    assert "`base`" in card
+
+
+@pytest.mark.parametrize(
+    "front",
+    ["a: [", "- a list", "a: b: c", "x: *missing", "2024-13-45: {", "!!python/object:os.system {}", "\t:"],
+)
+def test_front_matter_that_cannot_be_parsed_stays_in_the_text(front: str) -> None:
+    base = f"---\n{front}\n---\nthe text\n"
+    card = model_card(base, FACTS)
+    assert card.endswith(base)
+    assert front_matter(card)["tags"] == ["srmu", "unlearning"]
+
+
+@pytest.mark.parametrize(
+    "base",
+    ["", "---", "---\n---\n", "---\nnever closed", "no front matter\n---\n", "\ufeff---\na: 1\n---\nx"],
+)
+def test_odd_cards_do_not_break_ours(base: str) -> None:
+    assert front_matter(model_card(base, FACTS))["tags"] == ["srmu", "unlearning"]
+
+
+def test_windows_line_ends_are_understood() -> None:
+    card = model_card("---\r\nlicense: mit\r\nnote: a---b\r\n---\r\ntext\r\n", {})
+    assert front_matter(card)["license"] == "mit"
+    assert front_matter(card)["note"] == "a---b"
+    assert card.endswith("text\r\n")
+
+
+def test_a_card_is_read_whatever_its_encoding(tmp_path: Path) -> None:
+    assert read_card(tmp_path) is None
+    (tmp_path / "README.md").write_bytes("é".encode("latin-1"))
+    assert read_card(tmp_path) == "é"
