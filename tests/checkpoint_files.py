@@ -48,8 +48,7 @@ def changed_tensors(base: Checkpoint, names: tuple[str, ...] = TRAINED) -> dict[
 def all_bytes(directory: Path) -> dict[str, bytes | None]:
     """Every file with its content, and every folder, by relative name."""
     return {
-        str(path.relative_to(directory)): path.read_bytes() if path.is_file() else None
-        for path in directory.rglob("*")
+        str(path.relative_to(directory)): path.read_bytes() if path.is_file() else None for path in directory.rglob("*")
     }
 
 

@@ -55,9 +55,7 @@ def _llama_tied() -> PreTrainedModel:
 
 
 def _mistral() -> PreTrainedModel:
-    return transformers.MistralForCausalLM(
-        transformers.MistralConfig(**_SIZES, sliding_window=SLIDING_WINDOW)
-    )
+    return transformers.MistralForCausalLM(transformers.MistralConfig(**_SIZES, sliding_window=SLIDING_WINDOW))
 
 
 def _qwen2() -> PreTrainedModel:
@@ -156,9 +154,7 @@ class Family:
         """Whole-model parameter names of the MLP down-projections of these layers."""
         with torch.device("meta"):
             known = dict(self.construct().named_parameters())
-        candidates = [
-            f"{self.layers_path}.{layer_id}.{role}" for layer_id in layer_ids for role in DOWN_PROJECTIONS
-        ]
+        candidates = [f"{self.layers_path}.{layer_id}.{role}" for layer_id in layer_ids for role in DOWN_PROJECTIONS]
         return [name for name in candidates if name in known]
 
 
@@ -270,9 +266,7 @@ def _gpt2_mask_buffers(model: PreTrainedModel) -> dict[str, Tensor]:
     return {f"h.{layer_id}.attn.bias": mask.clone() for layer_id in range(model.config.n_layer)}
 
 
-def _rewrite_keys(
-    path: Path, rename: Callable[[str], str], *, extra: dict[str, Tensor] | None = None
-) -> None:
+def _rewrite_keys(path: Path, rename: Callable[[str], str], *, extra: dict[str, Tensor] | None = None) -> None:
     """Rename every stored tensor; `extra` ones go into the last shard."""
     shards = sorted(path.glob("*.safetensors"))
     where: dict[str, str] = {}

@@ -39,9 +39,7 @@ def test_a_file_with_three_wrong_keys_names_all_three_and_the_nearest_known_ones
 
 def test_unknown_keys_wrong_types_wrong_choices_and_ranges_are_counted_together():
     with pytest.raises(InputError) as raised:
-        make_config(
-            {"stepz": 1, "seed": "x", "method": "smru", "strength": 0, "row_tokens": -1, "preset": "papr"}
-        )
+        make_config({"stepz": 1, "seed": "x", "method": "smru", "strength": 0, "row_tokens": -1, "preset": "papr"})
     message = str(raised.value)
     assert "has 6 problems: " in message
     for part in ["'stepz'", "seed='x': expected a whole number", "Did you mean 'srmu'?", "'paper'"]:

@@ -51,9 +51,7 @@ def test_every_trained_matrix_moves_the_tapped_layer(name: str) -> None:
             parameter.copy_(kept.flip(-1))
             after = model(TOKEN_IDS, output_hidden_states=True, use_cache=False).hidden_states
             parameter.copy_(kept)
-            moved = (after[TAPPED_LAYER + 1] - before[TAPPED_LAYER + 1]).norm() / before[
-                TAPPED_LAYER + 1
-            ].norm()
+            moved = (after[TAPPED_LAYER + 1] - before[TAPPED_LAYER + 1]).norm() / before[TAPPED_LAYER + 1].norm()
             assert moved > 0.02
     # The last hidden state is after the final norm, so more than one must come after the tapped layer's.
     assert len(before) > TAPPED_LAYER + 2
@@ -161,9 +159,7 @@ def test_old_gpt2_files_hold_mask_buffers(saved_family: SavedFamily) -> None:
         ("qwen3_moe", "model.layers.3.mlp.experts.{}.down_proj.weight"),
     ],
 )
-def test_experts_are_stored_one_by_one_under_older_names(
-    name: str, matrix: str, saved_family: SavedFamily
-) -> None:
+def test_experts_are_stored_one_by_one_under_older_names(name: str, matrix: str, saved_family: SavedFamily) -> None:
     loaded_name = "model.layers.3.mlp.experts.down_proj"
     stored = read_stored_tensors(saved_family(name))
     loaded = find_family(name).build().get_parameter(loaded_name)

@@ -58,16 +58,10 @@ class UnlearnConfig:
     dtype: Dtype = option("auto", "Compute dtype; auto = as stored on an accelerator, float32 on CPU.")
     trust_remote_code: bool = option(False, "Run model code that comes with the checkpoint.")
     # Data
-    forget: tuple[str, ...] = option(
-        (), "Texts to forget: a file, a folder, or hub:NAME[:CONFIG[:SPLIT]]; repeatable."
-    )
+    forget: tuple[str, ...] = option((), "Texts to forget: a file, a folder, or hub:NAME[:CONFIG[:SPLIT]]; repeatable.")
     retain: tuple[str, ...] = option((), "Texts to retain, likewise; 'self' lets the base model write them.")
-    topics: tuple[TopicConfig, ...] = option(
-        (), "Several topics, each with its own texts (in the YAML file only)."
-    )
-    questions: dict[str, str] = option(
-        {}, "NAME=PATH of a question file (JSONL); repeatable, or comma-separated."
-    )
+    topics: tuple[TopicConfig, ...] = option((), "Several topics, each with its own texts (in the YAML file only).")
+    questions: dict[str, str] = option({}, "NAME=PATH of a question file (JSONL); repeatable, or comma-separated.")
     text_field: str = option("text", "Field that holds the text in .jsonl, .json, .parquet and hub data.")
     chat: bool = option(False, "Wrap plain texts and questions in the tokenizer's chat template.")
     row_tokens: int = option(256, "Longest row in tokens.")
@@ -79,50 +73,37 @@ class UnlearnConfig:
     preset: str = option("default", "A named group of settings; see docs/papers.md.")
     method: Method = option("srmu", "The target: rmu, adaptive-rmu or srmu.")
     importance_map: ImportanceMapName = option("difference", "Importance map of srmu.")
-    statistic: ActivationStatistic = option(
-        "abs", "Mean activation of a feature: of |h| (abs), rms, or h (signed)."
-    )
-    map_scope: MapScope = option(
-        "dynamic", "Statistics of the map: each batch, a running mean, or the whole corpus."
-    )
+    statistic: ActivationStatistic = option("abs", "Mean activation of a feature: of |h| (abs), rms, or h (signed).")
+    map_scope: MapScope = option("dynamic", "Statistics of the map: each batch, a running mean, or the whole corpus.")
     map_epsilon: float = option(1e-6, "Epsilon of the ratio and product maps.")
     difference_lambda: float = option(1.0, "Lambda of the difference map.")
     running_decay: float = option(0.9, "Weight of the past in the running map statistics, per step.")
     misdirection: Misdirection = option("signs", "Misdirection vector V of srmu.")
-    strength: float = option(
-        3.0, "Length of the target: times the mean frozen norm (relative), or raw c (absolute)."
-    )
+    strength: float = option(3.0, "Length of the target: times the mean frozen norm (relative), or raw c (absolute).")
     strength_unit: StrengthUnit = option("relative", "Unit of the strength.")
     retain_weight: float = option(30.0, "Weight alpha of the retain loss.")
     skip_sinks: bool = option(True, "Leave attention-sink positions out of loss, norms and map.")
-    sink_norm_ratio: float = option(
-        4.0, "A position whose norm exceeds this times its row's median is a sink."
-    )
+    sink_norm_ratio: float = option(4.0, "A position whose norm exceeds this times its row's median is a sink.")
     # Trained matrices
-    layer: int | Literal["auto"] = option(
-        "auto", "Tapped layer l, counted from 0; auto = a quarter of the depth."
-    )
-    trained_layers: tuple[int, ...] = option(
-        (), "Layers whose matrices are trained; none given = l-2, l-1, l."
-    )
+    layer: int | Literal["auto"] = option("auto", "Tapped layer l, counted from 0; auto = a quarter of the depth.")
+    trained_layers: tuple[int, ...] = option((), "Layers whose matrices are trained; none given = l-2, l-1, l.")
     roles: tuple[str, ...] = option(("mlp_down",), "Roles of the trained matrices within a layer.")
-    modules: tuple[str, ...] = option(
-        (), "Names of the trained matrices within a layer, for families without roles."
-    )
+    modules: tuple[str, ...] = option((), "Names of the trained matrices within a layer, for families without roles.")
     # Training
     learning_rate: float = option(1e-3, "AdamW's learning rate on the float32 masters.")
     steps: int = option(100, "Optimizer steps.")
     forget_rows: int = option(8, "Forget rows in a step.")
     retain_rows: int = option(8, "Retain rows in a step.")
     seed: int = option(0, "Seed of V, of the data order and of self-written texts.")
-    cache_gb: float = option(
-        2.0, "Memory for frozen activations of rows that are read again, in GiB; 0 = none."
-    )
+    cache_gb: float = option(2.0, "Memory for frozen activations of rows that are read again, in GiB; 0 = none.")
     save_every: int = option(0, "Steps between resumable states; 0 = none.")
     # Output
     out: str | None = option(None, "Run directory; none = a new one under runs/.")
     overwrite: bool = option(False, "Replace an existing run directory.")
     eval: bool = option(True, "Measure before and after.")
+    heldout: float = option(
+        0.1, "Share of the texts kept out of training for that; 0 = none, for short lists of facts."
+    )
 
     def __post_init__(self) -> None:
         problems = _problems(self)
@@ -194,16 +175,12 @@ ASSUMED: dict[str, dict[str, str]] = {
         "statistic": "the paper's formula does not say how signed activations are averaged",
         "map_scope": "'dynamic importance map' read as: from each batch",
         "map_epsilon": "not given by the paper",
-        **dict.fromkeys(
-            ("strength", "retain_weight", "learning_rate", "steps", "trained_layers", "layer"), _BORROWED
-        ),
+        **dict.fromkeys(("strength", "retain_weight", "learning_rate", "steps", "trained_layers", "layer"), _BORROWED),
     },
 }
 
 
-def make_config(
-    settings: Mapping[str, Any], *, file_settings: Mapping[str, Any] | None = None
-) -> UnlearnConfig:
+def make_config(settings: Mapping[str, Any], *, file_settings: Mapping[str, Any] | None = None) -> UnlearnConfig:
     """Build a config from flags over a file over the preset that they name.
 
     Args:
@@ -256,9 +233,7 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"Configuration file {str(path)!r} cannot be read: {error.strerror}.") from None
     if not isinstance(loaded, dict):
-        raise InputError(
-            f"Configuration file {str(path)!r} holds {type(loaded).__name__}, not keys with values."
-        )
+        raise InputError(f"Configuration file {str(path)!r} holds {type(loaded).__name__}, not keys with values.")
     return {str(key).replace("-", "_"): value for key, value in loaded.items()}
 
 
@@ -379,9 +354,7 @@ def _problems(config: UnlearnConfig) -> list[str]:
         "save_every",
     )
     problems = [
-        f"{name}={getattr(config, name)!r}, which must be above 0"
-        for name in positive
-        if not getattr(config, name) > 0
+        f"{name}={getattr(config, name)!r}, which must be above 0" for name in positive if not getattr(config, name) > 0
     ]
     problems += [
         f"{name}={getattr(config, name)!r}, which must be 0 or more"
@@ -394,6 +367,8 @@ def _problems(config: UnlearnConfig) -> list[str]:
         problems.append(f"layer={config.layer!r}, which must be 0 or more")
     for topic in config.topics:
         problems += _topic_problems(topic)
+    if not 0 <= config.heldout < 1:
+        problems.append(f"heldout={config.heldout!r}, which must be at least 0 and below 1")
     names = [topic.name for topic in config.topics]
     if len(set(names)) != len(names):
         problems.append(f"topics with the same name ({', '.join(names)}); give each its own")
@@ -409,9 +384,7 @@ def _topic_problems(topic: TopicConfig) -> list[str]:
     if topic.strength is not None and not topic.strength > 0:
         problems.append(f"strength={topic.strength!r} of topic {topic.name!r}, which must be above 0")
     if topic.retain_weight is not None and not topic.retain_weight >= 0:
-        problems.append(
-            f"retain_weight={topic.retain_weight!r} of topic {topic.name!r}, which must be 0 or more"
-        )
+        problems.append(f"retain_weight={topic.retain_weight!r} of topic {topic.name!r}, which must be 0 or more")
     return problems
 
 

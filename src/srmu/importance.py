@@ -29,9 +29,7 @@ class ActivationSums:
     norms: Tensor
 
     def __add__(self, other: "ActivationSums") -> "ActivationSums":
-        return ActivationSums(
-            self.count + other.count, self.features + other.features, self.norms + other.norms
-        )
+        return ActivationSums(self.count + other.count, self.features + other.features, self.norms + other.norms)
 
     def scaled(self, factor: float) -> "ActivationSums":
         """All sums times `factor`."""

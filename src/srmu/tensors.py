@@ -8,7 +8,7 @@ from torch import Tensor
 Hidden = Float[Tensor, "batch seq hidden"]
 TokenIds = Int[Tensor, "batch seq"]
 TokenMask = Bool[Tensor, "batch seq"]
-Feature = Float[Tensor, "hidden"]  # noqa: F821  (an axis name, not a variable)
+Feature = Float[Tensor, "hidden"]
 Scalar = Float[Tensor, ""]
 
 

@@ -182,19 +182,12 @@ def test_the_hash_depends_on_the_documents_alone(write):
     as_text = read_corpus([write("a.txt", "one\n\ntwo")], role="retain")
     assert as_lines.sha256 == as_text.sha256
     assert as_lines.sha256 != make_corpus(as_lines.documents[::-1], "").sha256
-    assert (
-        make_corpus([CHAT_DOCUMENT], "").sha256
-        != make_corpus([Document(text=CHAT_DOCUMENT.as_text())], "").sha256
-    )
-    assert (
-        make_corpus([Document("a\nb")], "").sha256 != make_corpus([Document("a"), Document("b")], "").sha256
-    )
+    assert make_corpus([CHAT_DOCUMENT], "").sha256 != make_corpus([Document(text=CHAT_DOCUMENT.as_text())], "").sha256
+    assert make_corpus([Document("a\nb")], "").sha256 != make_corpus([Document("a"), Document("b")], "").sha256
 
 
 def test_empty_texts_are_dropped_and_counted(write):
-    corpus = read_corpus(
-        [write("a.jsonl", lines("one", " \n", {"text": None}, {"messages": []}))], role="forget"
-    )
+    corpus = read_corpus([write("a.jsonl", lines("one", " \n", {"text": None}, {"messages": []}))], role="forget")
     assert [document.text for document in corpus.documents] == ["one"]
     assert corpus.num_dropped == 3
 
@@ -282,10 +275,7 @@ def test_texts_from_the_call_make_the_same_corpus_as_texts_from_a_file(write):
     given = corpus_from_strings(["one", "", CHAT], "forget")
     assert given.documents == (Document(text="one"), CHAT_DOCUMENT)
     assert given.num_dropped == 1
-    assert (
-        given.sha256
-        == read_corpus([write("a.jsonl", lines("one", {"messages": CHAT}))], role="forget").sha256
-    )
+    assert given.sha256 == read_corpus([write("a.jsonl", lines("one", {"messages": CHAT}))], role="forget").sha256
 
 
 @pytest.mark.parametrize(

@@ -75,9 +75,7 @@ def test_words_are_found_in_any_script_and_spelling():
     assert word_list("हिन्दी भाषा। нет") == ["हिन्दी", "भाषा", "нет"]
 
 
-@pytest.mark.parametrize(
-    ("forget", "retain", "role"), [(["..."], ["one"], "forget"), (["one"], [], "retain")]
-)
+@pytest.mark.parametrize(("forget", "retain", "role"), [(["..."], ["one"], "forget"), (["one"], [], "retain")])
 def test_texts_without_words_are_refused(forget, retain, role):
     with pytest.raises(InputError, match=f"{role} texts hold none"):
         overlap(forget, retain)

@@ -173,9 +173,7 @@ def test_a_row_that_no_bucket_can_hold_is_refused(length):
 
 
 def test_batches_are_padded_on_the_right_and_the_mask_says_where():
-    rows = TokenRows(
-        (torch.tensor([5, 6, 7], dtype=torch.int32), torch.tensor([8, 9], dtype=torch.int32)), (0, 1)
-    )
+    rows = TokenRows((torch.tensor([5, 6, 7], dtype=torch.int32), torch.tensor([8, 9], dtype=torch.int32)), (0, 1))
     batch = pad_batch(rows, [1, 0], length=4, pad_id=3)
     assert batch.token_ids.tolist() == [[8, 9, 3, 3], [5, 6, 7, 3]]
     assert batch.token_ids.dtype == torch.int64
@@ -186,16 +184,12 @@ def test_batches_are_padded_on_the_right_and_the_mask_says_where():
         pad_batch(rows, [0], length=2)
 
 
-@given(
-    count=st.integers(2, 60), share=st.floats(0.01, 0.9), seed=st.integers(0, 5), at_most=st.integers(1, 20)
-)
+@given(count=st.integers(2, 60), share=st.floats(0.01, 0.9), seed=st.integers(0, 5), at_most=st.integers(1, 20))
 def test_held_out_documents_are_apart_and_the_rest_keeps_its_order(count, share, seed, at_most):
     corpus = make_corpus([Document(f"text {number}") for number in range(count)], "somewhere", 3)
     training, heldout = split_heldout(corpus, share, seed, at_most=at_most)
     assert len(heldout.documents) == min(max(1, round(share * count)), at_most, count - 1)
-    assert [document for document in corpus.documents if document not in heldout.documents] == list(
-        training.documents
-    )
+    assert [document for document in corpus.documents if document not in heldout.documents] == list(training.documents)
     assert len(training.documents) + len(heldout.documents) == count
     assert training.num_dropped == 3
 

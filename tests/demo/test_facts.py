@@ -67,9 +67,7 @@ def test_answers_that_two_countries_share_are_marked_ambiguous(relation):
 
 
 def test_capitals_that_give_themselves_away_are_marked_ambiguous():
-    given_away = [
-        fact.subject for fact in country_facts("capital") if gives_itself_away(fact.subject, fact.answer)
-    ]
+    given_away = [fact.subject for fact in country_facts("capital") if gives_itself_away(fact.subject, fact.answer)]
     assert given_away == []
     assert gives_itself_away("Kuwait", "Kuwait City")
     assert gives_itself_away("Tunisia", "Tunis")

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict
+from functools import cache
 
 import pytest
 
@@ -21,16 +22,22 @@ from srmu.demo.requests import (
 )
 from srmu.errors import InputError
 
-DIGESTS = {"africa": "", "elements": ""}
+DIGESTS = {
+    "africa": "5961ad752829686ac0bd2a3eb97a5400d4f03d160a3e69493bb47e4e938cd284",
+    "elements": "e199ccaf552a1f40bcd2fee6ce6164f2338aae659270c5640b5eea9b9f1371ac",
+}
 """SHA-256 of the requests at seed 0. A change moves every number of the demo: say so in the changelog."""
 
 
+@cache
 def facts_by_key():
     return {
-        fact.key: fact
-        for relation in ("capital", "demonym", "symbol", "number")
-        for fact in relation_facts(relation)
+        fact.key: fact for relation in ("capital", "demonym", "symbol", "number") for fact in relation_facts(relation)
     }
+
+
+def told_in(texts, fact):
+    return any(fact.answer in text and tells(text, fact) for text in texts)
 
 
 def digest(request):
@@ -77,11 +84,7 @@ def test_choices_are_distinct_answers_of_the_facts_own_group(request_):
     facts = facts_by_key()
     for _, question in all_questions(request_):
         fact = facts[question.fact]
-        own = {
-            other.answer
-            for other in facts.values()
-            if (other.relation, other.group) == (fact.relation, fact.group)
-        }
+        own = {other.answer for other in facts.values() if (other.relation, other.group) == (fact.relation, fact.group)}
         assert len(set(question.choices)) == len(question.choices) == NUM_CHOICES
         assert set(question.choices) <= own
         assert question.choices[question.answer] == fact.answer
@@ -99,9 +102,7 @@ def test_no_answer_stands_in_its_own_prompt(request_):
 
 def test_no_question_is_asked_twice_and_none_is_a_validation_question(request_):
     test = [question.prompt for questions in request_.questions.values() for question in questions]
-    validation = [
-        question.prompt for questions in request_.validation_questions.values() for question in questions
-    ]
+    validation = [question.prompt for questions in request_.validation_questions.values() for question in questions]
     assert len(test) == len(set(test))
     assert len(validation) == len(set(validation))
     assert not set(test) & set(validation)
@@ -117,21 +118,21 @@ def test_facts_of_other_and_neighbours_stand_in_no_training_text(request_):
     texts = (*request_.forget, *request_.retain)
     for group, question in all_questions(request_):
         if group in ("other", "neighbours"):
-            assert not any(tells(text, facts[question.fact]) for text in texts), question.fact
+            assert not told_in(texts, facts[question.fact]), question.fact
 
 
 def test_forgotten_facts_are_told_in_forget_texts_and_in_no_retain_text(request_):
     facts = facts_by_key()
     for question in request_.questions["forget"]:
         fact = facts[question.fact]
-        assert any(tells(text, fact) for text in request_.forget)
-        assert not any(tells(text, fact) for text in request_.retain)
+        assert told_in(request_.forget, fact)
+        assert not told_in(request_.retain, fact)
 
 
 def test_entangled_facts_are_told_in_retain_texts(request_):
     facts = facts_by_key()
     for question in request_.questions["entangled"]:
-        assert any(tells(text, facts[question.fact]) for text in request_.retain_entangled)
+        assert told_in(request_.retain_entangled, facts[question.fact])
 
 
 def test_ordinary_text_names_no_forgotten_capital(africa):
@@ -159,11 +160,7 @@ def test_heldout_statements_use_other_forms_than_training_texts(request_):
 def test_both_sides_are_told_in_the_same_forms():
     single = capitals_request(("Africa",), per_text=1)
     kenya = {text.replace("Kenya", "X").replace("Nairobi", "Y") for text in single.forget if "Kenya" in text}
-    japan = {
-        text.replace("Japan", "X").replace("Tokyo", "Y")
-        for text in single.retain_entangled
-        if "Japan" in text
-    }
+    japan = {text.replace("Japan", "X").replace("Tokyo", "Y") for text in single.retain_entangled if "Japan" in text}
     assert kenya == japan
     assert len(kenya) == len(STATEMENTS)
 
@@ -213,6 +210,6 @@ def test_a_domain_may_be_told_in_part_and_is_asked_as_a_whole():
 def test_some_elements_can_be_forgotten_and_the_others_kept():
     request = elements_request(("iron", "gold", "neon", "tin", "lead"))
     assert request.kind == "entities"
-    assert any(tells(text, facts_by_key()["symbol:silver"]) for text in request.retain_entangled)
+    assert told_in(request.retain_entangled, facts_by_key()["symbol:silver"])
     with pytest.raises(InputError, match="no element"):
         elements_request(("phlogiston",))

@@ -27,9 +27,7 @@ def write_run(base_dir: Path, run_dir: Path) -> Path:
         readme = model_card(read_card(base_dir), {"model": str(base_dir), "method": "srmu"})
         export_checkpoint(base, changed, partial / "model", readme=readme)
         report = check_only_changed(base, partial / "model", changed)
-        write_delta(
-            partial / "delta.safetensors", base, changed, base_shards=report.base_shards, readme=readme
-        )
+        write_delta(partial / "delta.safetensors", base, changed, base_shards=report.base_shards, readme=readme)
         (partial / "metrics.jsonl").write_text('{"step": 0}\n')
         run_files = {name: file_sha256(partial / name) for name in ("delta.safetensors", "metrics.jsonl")}
         manifest = build_manifest(

@@ -13,9 +13,7 @@ from srmu.surgery.checkpoint import file_sha256, open_checkpoint
 
 
 @pytest.mark.parametrize("of_run", [True, False], ids=["run", "file"])
-def test_the_checkpoint_is_rebuilt_bit_for_bit(
-    of_run: bool, base_dir: Path, run_dir: Path, tmp_path: Path
-) -> None:
+def test_the_checkpoint_is_rebuilt_bit_for_bit(of_run: bool, base_dir: Path, run_dir: Path, tmp_path: Path) -> None:
     delta = run_dir if of_run else run_dir / "delta.safetensors"
     apply_delta(base_dir, delta, tmp_path / "rebuilt")
     rebuilt = all_bytes(tmp_path / "rebuilt")
@@ -45,9 +43,7 @@ def test_mixed_dtypes_and_further_metadata_are_kept(tmp_path: Path) -> None:
     save_file(tensors, tmp_path / "model.safetensors")
     base = open_checkpoint(tmp_path)
     changed = {name: tensor * 2 for name, tensor in tensors.items()}
-    write_delta(
-        tmp_path / "delta", base, changed, base_shards={"model.safetensors": "0"}, metadata={"run": "ü"}
-    )
+    write_delta(tmp_path / "delta", base, changed, base_shards={"model.safetensors": "0"}, metadata={"run": "ü"})
     with safe_open(tmp_path / "delta", framework="pt") as opened:
         assert opened.metadata()["run"] == "ü"
         assert all(torch.equal(opened.get_tensor(name), changed[name]) for name in changed)
@@ -56,9 +52,7 @@ def test_mixed_dtypes_and_further_metadata_are_kept(tmp_path: Path) -> None:
 
 def test_another_base_is_refused_by_its_changed_tensors(run_dir: Path, tmp_path: Path) -> None:
     other = save_llama(tmp_path / "other", dtype=torch.bfloat16, seed=1)
-    with pytest.raises(
-        InputError, match=r"is not the base of this delta: its tensor .* has SHA-256 .*, expected"
-    ):
+    with pytest.raises(InputError, match=r"is not the base of this delta: its tensor .* has SHA-256 .*, expected"):
         apply_delta(other, run_dir, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -68,9 +62,7 @@ def test_the_result_itself_is_not_taken_for_the_base(run_dir: Path, tmp_path: Pa
         apply_delta(run_dir / "model", run_dir, tmp_path / "out")
 
 
-def test_a_base_that_differs_elsewhere_is_refused_by_its_files(
-    base_dir: Path, run_dir: Path, tmp_path: Path
-) -> None:
+def test_a_base_that_differs_elsewhere_is_refused_by_its_files(base_dir: Path, run_dir: Path, tmp_path: Path) -> None:
     other = shutil.copytree(base_dir, tmp_path / "other")
     stored = open_checkpoint(other).tensors["lm_head.weight"]
     content = bytearray((other / stored.shard).read_bytes())
@@ -84,9 +76,7 @@ def test_a_base_of_other_names_or_shards_is_refused(base_dir: Path, run_dir: Pat
     single = tmp_path / "single"
     single.mkdir()
     shutil.copy(base_dir / "config.json", single)
-    tensors = {
-        name: tensor for file in base_dir.glob("*.safetensors") for name, tensor in load_file(file).items()
-    }
+    tensors = {name: tensor for file in base_dir.glob("*.safetensors") for name, tensor in load_file(file).items()}
     save_file(tensors, single / "model.safetensors")
     with pytest.raises(InputError, match=r"its weight files are model\.safetensors, expected"):
         apply_delta(single, run_dir, tmp_path / "out")
@@ -136,7 +126,5 @@ def test_the_same_delta_is_written_twice_alike(base_dir: Path, tmp_path: Path) -
     base = open_checkpoint(base_dir)
     changed = changed_tensors(base)
     for name, order in (("a", TRAINED), ("b", TRAINED[::-1])):
-        write_delta(
-            tmp_path / name, base, {tensor: changed[tensor] for tensor in order}, base_shards={"x": "y"}
-        )
+        write_delta(tmp_path / name, base, {tensor: changed[tensor] for tensor in order}, base_shards={"x": "y"})
     assert file_sha256(tmp_path / "a") == file_sha256(tmp_path / "b")

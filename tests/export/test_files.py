@@ -57,9 +57,7 @@ def test_a_full_disk_is_not_hidden_by_the_fallback(tmp_path: Path, monkeypatch: 
         files.copy_file(tmp_path / "source", tmp_path / "target")
 
 
-def test_an_atomic_write_that_fails_keeps_the_old_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_atomic_write_that_fails_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files.write_atomic(tmp_path / "file", b"old")
 
     def fail(_: int) -> None:

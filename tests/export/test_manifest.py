@@ -44,9 +44,7 @@ def test_the_model_of_a_run_names_its_parent(run_dir: Path) -> None:
 def test_a_snapshot_of_the_hub_s_cache_names_its_commit(tmp_path: Path, base_dir: Path) -> None:
     (tmp_path / "snapshots").mkdir()
     (tmp_path / "snapshots" / "abc123").symlink_to(base_dir)
-    base = describe_base(
-        open_checkpoint(tmp_path / "snapshots" / "abc123"), {}, model="someone/x", revision="main"
-    )
+    base = describe_base(open_checkpoint(tmp_path / "snapshots" / "abc123"), {}, model="someone/x", revision="main")
     assert (base["model"], base["revision"], base["commit"]) == ("someone/x", "main", "abc123")
 
 

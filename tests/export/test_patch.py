@@ -17,9 +17,7 @@ from srmu.surgery.checkpoint import StoredTensors, open_checkpoint, read_tensor
 
 @pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
-def test_every_byte_but_the_changed_tensors_is_the_base_s(
-    dtype: torch.dtype, tied: bool, tmp_path: Path
-) -> None:
+def test_every_byte_but_the_changed_tensors_is_the_base_s(dtype: torch.dtype, tied: bool, tmp_path: Path) -> None:
     base = open_checkpoint(save_llama(tmp_path / "base", dtype=dtype, tied=tied))
     before = all_bytes(base.path)
     changed = changed_tensors(base)
@@ -44,21 +42,20 @@ def test_the_report_tells_how_much_changed(base_dir: Path, tmp_path: Path) -> No
     base = open_checkpoint(base_dir)
     tensor = read_tensor(base, TRAINED[0])
     tensor[0, 0] += 2
-    (change,) = export_checkpoint(base, {TRAINED[0]: tensor}, tmp_path / "out")
+    export_checkpoint(base, {TRAINED[0]: tensor}, tmp_path / "out")
+    report = check_only_changed(base, tmp_path / "out", [TRAINED[0]])
+    (change,) = report.changes
     before = read_tensor(base, TRAINED[0]).double()
     assert change.changed_fraction == 1 / tensor.numel()
     assert change.largest_change == float((tensor.double() - before).abs().max())
     assert change.relative_change == pytest.approx(float((tensor.double() - before).norm() / before.norm()))
-    report = check_only_changed(base, tmp_path / "out", [TRAINED[0]])
-    assert report.changes == [change]
     assert report.base_shards == {name: files.file_sha256(base.path / name) for name in base.shards}
     assert report.result_files == files.hash_files(tmp_path / "out")
 
 
-def test_large_tensors_are_compared_in_pieces(
-    base_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_large_tensors_are_compared_in_pieces(base_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patch, "CHUNK_BYTES", 64)
+    monkeypatch.setattr(patch, "_COMPARED_BYTES", 32)
     test_the_report_tells_how_much_changed(base_dir, tmp_path)
 
 
@@ -119,9 +116,7 @@ def broken_values(base: patch.Checkpoint) -> dict[str, dict[str, torch.Tensor]]:
         "No tensor to change",
     ],
 )
-def test_tensors_that_do_not_fit_are_refused_and_nothing_is_written(
-    words: str, base_dir: Path, tmp_path: Path
-) -> None:
+def test_tensors_that_do_not_fit_are_refused_and_nothing_is_written(words: str, base_dir: Path, tmp_path: Path) -> None:
     base = open_checkpoint(base_dir)
     with pytest.raises((InputError, RunError), match=words):
         export_checkpoint(base, broken_values(base)[words], tmp_path / "deep" / "out")
@@ -211,14 +206,19 @@ def test_a_write_that_did_not_reach_the_file_is_noticed(
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the child only writes files and dies
-def test_what_a_killed_process_leaves_does_not_load_and_is_removed_by_the_next(
-    base_dir: Path, tmp_path: Path
-) -> None:
+def test_what_a_killed_process_leaves_does_not_load_and_is_removed_by_the_next(base_dir: Path, tmp_path: Path) -> None:
     base = open_checkpoint(base_dir)
     child = os.fork()
     if child == 0:
-        # Killed at the last moment at which a weight file is still being written.
-        patch.sync = lambda path: os.kill(os.getpid(), 9) if str(path).endswith(base.shards[-1]) else None
+        # Killed while the second of two tensors is written.
+        written = []
+        real_write = os.pwrite
+
+        def write(*arguments: object) -> int:
+            written.append(arguments)
+            return real_write(*arguments) if len(written) < 2 else os.kill(os.getpid(), 9)
+
+        patch.os.pwrite = write
         export_checkpoint(base, changed_tensors(base), tmp_path / "out")
         os._exit(1)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == 9
@@ -250,9 +250,7 @@ def test_a_change_outside_the_named_tensors_is_found(base_dir: Path, exported: P
     with pytest.raises(RunError, match=TRAINED[1]):
         check_only_changed(base, exported, TRAINED[:1])
     flip(exported / other.shard, other.end - 1)
-    with pytest.raises(
-        RunError, match=r"'model\.layers.1.self_attn.q_proj\.weight' in .* differs from the base"
-    ):
+    with pytest.raises(RunError, match=r"'model\.layers.1.self_attn.q_proj\.weight' in .* differs from the base"):
         check_only_changed(base, exported, TRAINED)
 
 

@@ -87,9 +87,7 @@ def test_a_missing_or_damaged_delta_does_not_pass(run_dir: Path) -> None:
     assert statuses(run_dir)["delta equals the model"] == "fail"
 
 
-def test_a_base_that_is_gone_or_replaced_is_skipped_never_passed(
-    run_dir: Path, base_dir: Path, tmp_path: Path
-) -> None:
+def test_a_base_that_is_gone_or_replaced_is_skipped_never_passed(run_dir: Path, base_dir: Path, tmp_path: Path) -> None:
     manifest = json.loads((run_dir / "manifest.json").read_text())
     copy = tmp_path / "moved"
     manifest["base"]["path"] = str(copy)

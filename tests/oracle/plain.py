@@ -39,9 +39,7 @@ class _Float64Kept(TorchFunctionMode):
                 return first.double()
             if first.dtype == torch.float64:
                 args = tuple(torch.float64 if argument is torch.float32 else argument for argument in args)
-                kwargs = {
-                    key: torch.float64 if value is torch.float32 else value for key, value in kwargs.items()
-                }
+                kwargs = {key: torch.float64 if value is torch.float32 else value for key, value in kwargs.items()}
         return func(*args, **kwargs)
 
 
@@ -206,9 +204,7 @@ def plain_run(
     """
     frozen, updated = load_plain(model, dtype), load_plain(model, dtype)
     trained = {name: updated.get_parameter(name).requires_grad_(True) for name in parameter_names}
-    optimizer = torch.optim.AdamW(
-        trained.values(), lr=learning_rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0
-    )
+    optimizer = torch.optim.AdamW(trained.values(), lr=learning_rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0)
     losses: list[PlainLosses] = []
     gradients: dict[str, Tensor] = {}
     with float64_exact():
@@ -223,9 +219,7 @@ def plain_run(
                 gradients = {name: p.grad.clone() for name, p in trained.items() if p.grad is not None}
             optimizer.step()
             losses.append(PlainLosses(total.item(), forget_loss.item(), retain_loss.item()))
-    return PlainResult(
-        losses, gradients, {name: parameter.detach().clone() for name, parameter in trained.items()}
-    )
+    return PlainResult(losses, gradients, {name: parameter.detach().clone() for name, parameter in trained.items()})
 
 
 def _decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
@@ -242,9 +236,7 @@ def _decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
 def _counted(batch: PlainBatch, hidden_frozen: Tensor, objective: PlainObjective) -> Tensor:
     if batch.token_mask is not None:
         return batch.token_mask
-    mask = formulas.sink_mask(
-        _numpy(hidden_frozen), batch.attention_mask.bool().numpy(), objective.sink_norm_ratio
-    )
+    mask = formulas.sink_mask(_numpy(hidden_frozen), batch.attention_mask.bool().numpy(), objective.sink_norm_ratio)
     return torch.from_numpy(mask)
 
 

@@ -96,9 +96,7 @@ def test_without_the_context_finite_differences_show_float32_rounding(name: str)
 
 
 @pytest.mark.parametrize("name", [*FAMILIES, *VARIANTS])
-def test_float64_model_has_the_same_bits_however_it_was_made(
-    name: str, saved_family: Callable[..., Path]
-) -> None:
+def test_float64_model_has_the_same_bits_however_it_was_made(name: str, saved_family: Callable[..., Path]) -> None:
     path = saved_family(name)
     models = [load_plain(path), load_plain(find_family(name).build())]
     with float64_exact():
@@ -126,7 +124,10 @@ def test_hook_reads_the_hidden_state_after_the_layer(name: str) -> None:
     model = load_plain(find_family(name).build())
     with float64_exact(), torch.no_grad():
         states = model(
-            FORGET.token_ids, attention_mask=FORGET.attention_mask.long(), output_hidden_states=True
+            FORGET.token_ids,
+            attention_mask=FORGET.attention_mask.long(),
+            output_hidden_states=True,
+            use_cache=False,
         ).hidden_states
         assert torch.equal(hidden_after(model, FORGET, TAPPED_LAYER), states[TAPPED_LAYER + 1])
         assert not torch.equal(states[TAPPED_LAYER], states[TAPPED_LAYER + 1])
@@ -144,9 +145,7 @@ def test_padding_changes_neither_losses_nor_gradients(name: str) -> None:
     ]
     assert math.isclose(runs[0].losses[0].total, runs[1].losses[0].total, rel_tol=1e-12)
     for parameter_name in names:
-        assert torch.allclose(
-            runs[0].gradients[parameter_name], runs[1].gradients[parameter_name], rtol=0, atol=1e-12
-        )
+        assert torch.allclose(runs[0].gradients[parameter_name], runs[1].gradients[parameter_name], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("method", ["rmu", "adaptive-rmu", "srmu"])
@@ -169,9 +168,7 @@ def test_torch_losses_are_those_of_the_formulas(method: str) -> None:
     elif method == "adaptive-rmu":
         target = 3.0 * np.linalg.norm(forget_frozen, axis=-1)[..., None] * vector
     else:
-        means = [
-            np.abs(h[m]).mean(axis=0) for h, m in ((forget_frozen, forget_mask), (retain_frozen, retain_mask))
-        ]
+        means = [np.abs(h[m]).mean(axis=0) for h, m in ((forget_frozen, forget_mask), (retain_frozen, retain_mask))]
         direction = vector * np.log(1 + means[0] / (means[1] + 1e-6))
         target = direction / np.linalg.norm(direction) * 3.0 * norm
     assert math.isclose(
@@ -213,9 +210,7 @@ def test_sink_mask_drops_first_tokens_loud_tokens_and_padding() -> None:
     hidden[0, 4] *= 3.9
     hidden[1, 4:] *= 1000.0  # padding: not part of the median
     real = np.array([[True] * 6, [True] * 4 + [False] * 2, [False] * 2 + [True] + [False] * 3])
-    expected = np.array(
-        [[False, True, True, False, True, True], [False, True, True, True, False, False], [False] * 6]
-    )
+    expected = np.array([[False, True, True, False, True, True], [False, True, True, True, False, False], [False] * 6])
     assert (formulas.sink_mask(hidden, real) == expected).all()
     assert (formulas.sink_mask(hidden, real, None) == real).all()
 
@@ -224,9 +219,7 @@ def test_importance_maps_by_hand() -> None:
     forget, retain = np.array([1.0, 2.0, 4.0]), np.array([1.0, 4.0, 1.0])
     ratio = formulas.importance_map(forget, retain, "ratio", epsilon=0.0)
     assert np.allclose(ratio, np.log([2.0, 1.5, 5.0]))
-    assert np.allclose(
-        formulas.importance_map(forget, retain, "difference", difference_lambda=0.5), [0.5, 0.0, 3.5]
-    )
+    assert np.allclose(formulas.importance_map(forget, retain, "difference", difference_lambda=0.5), [0.5, 0.0, 3.5])
     product = formulas.importance_map(forget, retain, "product", epsilon=0.0)
     assert np.allclose(product, np.array([1.0, 8.0, 4.0]) / (7 / 3 * 2))
     assert np.allclose(formulas.normalised_importance(ratio).max(), 1.0)
@@ -236,9 +229,7 @@ def test_importance_maps_by_hand() -> None:
 @pytest.mark.parametrize("name", ["ratio", "difference", "product"])
 def test_importance_of_signed_means_stays_within_zero_and_one(name: formulas.MapName) -> None:
     rng = np.random.default_rng(5)
-    weights = formulas.normalised_importance(
-        formulas.importance_map(rng.normal(size=50), rng.normal(size=50), name)
-    )
+    weights = formulas.normalised_importance(formulas.importance_map(rng.normal(size=50), rng.normal(size=50), name))
     assert np.isfinite(weights).all()
     assert weights.min() >= 0.0
     assert weights.max() <= 1.0

@@ -57,9 +57,7 @@ def first_shard(path: Path) -> Path:
 
 def test_every_tensor_of_every_shard_reads_as_safetensors_reads_it(saved: Path) -> None:
     checkpoint = open_checkpoint(saved)
-    expected = {
-        name: tensor for file in saved.glob("*.safetensors") for name, tensor in load_file(file).items()
-    }
+    expected = {name: tensor for file in saved.glob("*.safetensors") for name, tensor in load_file(file).items()}
     assert len(checkpoint.shards) >= 3
     assert checkpoint.tensors.keys() == expected.keys()
     for name, tensor in StoredTensors(checkpoint).items():
@@ -149,8 +147,7 @@ RAW = {
     "not a number": struct.pack("<Q", 9) + b'{"a":NaN}',
     "twice": struct.pack("<Q", 15) + b'{"a":{},"a":{}}',
     "metadata of numbers": struct.pack("<Q", 24) + b'{"__metadata__":{"a":1}}',
-    "lone surrogate": struct.pack("<Q", 66)
-    + rb'{"\ud800":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}       ',
+    "lone surrogate": struct.pack("<Q", 66) + rb'{"\ud800":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}       ',
 }
 
 
@@ -172,9 +169,7 @@ def test_a_file_of_the_wrong_length_is_refused(change: int, word: str, copy: Pat
 
 @settings(max_examples=150, deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_flipped_header_bytes_end_in_a_checkpoint_or_an_input_error(
-    data: st.DataObject, single: Path
-) -> None:
+def test_flipped_header_bytes_end_in_a_checkpoint_or_an_input_error(data: st.DataObject, single: Path) -> None:
     file = single / "flipped" / "model.safetensors"
     file.parent.mkdir(exist_ok=True)
     (file.parent / "config.json").write_text("{}")
@@ -233,9 +228,7 @@ def test_an_index_must_not_lead_out_of_the_checkpoint(shard: str, copy: Path) ->
     "content", ["", "[]", "{}", '{"weight_map": {}}', '{"weight_map": {"a": 3}}', "x".encode("utf-16")]
 )
 def test_a_broken_index_is_refused(content: str | bytes, copy: Path) -> None:
-    (copy / "model.safetensors.index.json").write_bytes(
-        content if isinstance(content, bytes) else content.encode()
-    )
+    (copy / "model.safetensors.index.json").write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InputError, match=r"index\.json"):
         open_checkpoint(copy)
 
@@ -320,9 +313,7 @@ def test_a_directory_resolves_to_itself(single: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     "model", ["./missing", "/missing", "~/missing-here", "~nobody-of-this-name/x", "a/b/c", "", "a\\b"]
 )
-def test_a_path_that_is_missing_is_never_looked_up_on_the_hub(
-    model: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_path_that_is_missing_is_never_looked_up_on_the_hub(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: pytest.fail("asked the hub"))
     with pytest.raises(InputError, match=r"does not exist\. Give a checkpoint directory"):
         resolve_model(model)
@@ -386,9 +377,7 @@ def test_each_failure_of_the_hub_is_one_clear_sentence(monkeypatch: pytest.Monke
         assert "\n" not in str(caught.value)
 
 
-def test_offline_a_hub_id_is_refused_without_a_traceback(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_offline_a_hub_id_is_refused_without_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(InputError, match="could not be fetched from the hub"):

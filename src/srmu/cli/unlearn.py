@@ -38,9 +38,7 @@ def register(app: typer.Typer) -> None:
 def _command() -> Any:
     """The command function, with one keyword parameter for each field of the config."""
 
-    def unlearn_command(
-        model: str, *, dry_run: bool, resume: str | None, json_output: bool, **flags: Any
-    ) -> int:
+    def unlearn_command(model: str, *, dry_run: bool, resume: str | None, json_output: bool, **flags: Any) -> int:
         from srmu.cli.unlearn_output import run_and_show
 
         settings = parse_flags(flags)
@@ -53,7 +51,9 @@ def _command() -> Any:
             settings["model"] = model
         if resume:
             if model or settings:
-                raise InputError("--resume takes no other settings: the interrupted run's own are used. Leave them out.")
+                raise InputError(
+                    "--resume takes no other settings: the interrupted run's own are used. Leave them out."
+                )
             return run_and_show(None, dry_run=False, json_output=json_output, resume=Path(resume))
         if not settings.get("model") and not file_settings:
             raise InputError("A model was not given. Name a checkpoint directory, a hub id, or a .yaml file.")

@@ -87,9 +87,7 @@ def read_corpus(sources: Sequence[str], *, text_field: str = "text", role: str) 
         InputError: A source is missing, unreadable, malformed (with its line) or without any text.
     """
     if not sources:
-        raise InputError(
-            f"No {role} texts were given. Name a file, a folder or a hub data set with --{role}."
-        )
+        raise InputError(f"No {role} texts were given. Name a file, a folder or a hub data set with --{role}.")
     documents: list[Document] = []
     num_dropped = 0
     for source in sources:
@@ -140,16 +138,12 @@ def _parse_record(record: Any, place: str, text_field: str) -> Document:
         return Document(text=_checked(content, place))
     if isinstance(content, list):
         return Document(messages=tuple(_parse_message(message, place) for message in content))
-    raise InputError(
-        f"{place}: found {type(content).__name__}, expected text or a list of messages. Correct it."
-    )
+    raise InputError(f"{place}: found {type(content).__name__}, expected text or a list of messages. Correct it.")
 
 
 def _parse_message(message: Any, place: str) -> Message:
     if not isinstance(message, dict):
-        raise InputError(
-            f"{place}: a message is {type(message).__name__}, expected an object with role and content."
-        )
+        raise InputError(f"{place}: a message is {type(message).__name__}, expected an object with role and content.")
     for key in Message._fields:
         if not isinstance(message.get(key), str):
             fields = ", ".join(map(repr, message)) or "nothing"

@@ -96,15 +96,11 @@ def overlap(forget_texts: Sequence[str], retain_texts: Sequence[str], *, max_wor
     forget, retain = [word_list(text) for text in forget_texts], [word_list(text) for text in retain_texts]
     for role, lists in (("forget", forget), ("retain", retain)):
         if not any(lists):
-            raise InputError(
-                f"The overlap needs words, and the {len(lists)} {role} texts hold none. Add some."
-            )
+            raise InputError(f"The overlap needs words, and the {len(lists)} {role} texts hold none. Add some.")
     lengths = range(1, max_words + 1)
     return Overlap(
         words={n: _shared(_ngrams(forget, n), _ngrams(retain, n)) for n in lengths},
-        content_words={
-            n: _shared(_ngrams(_content(forget), n), _ngrams(_content(retain), n)) for n in lengths
-        },
+        content_words={n: _shared(_ngrams(_content(forget), n), _ngrams(_content(retain), n)) for n in lengths},
     )
 
 
@@ -113,9 +109,7 @@ def word_list(text: str) -> list[str]:
 
     Scripts without spaces give one word from one punctuation mark to the next.
     """
-    return _WORD.findall(
-        unicodedata.normalize("NFC", text).lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
-    )
+    return _WORD.findall(unicodedata.normalize("NFC", text).lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
 
 
 def same_documents(forget_texts: Sequence[str], retain_texts: Sequence[str]) -> tuple[int, ...]:

@@ -47,17 +47,13 @@ def _read_path(source: str, where: str, text_field: str) -> Records:
     if not source or not os.path.exists(path):
         siblings = os.listdir(path.parent) if os.path.isdir(path.parent) else []
         hint = nearest_hint(path.name, siblings)
-        raise InputError(
-            f"{where} do not exist.{hint} Check the path; a hub data set is written {HUB_PREFIX}NAME."
-        )
+        raise InputError(f"{where} do not exist.{hint} Check the path; a hub data set is written {HUB_PREFIX}NAME.")
     if not path.is_dir():
         yield from _read_file(path, where, text_field)
         return
     files = [file for file in sorted(path.rglob("*")) if _is_text_file(file, path)]
     if not files:
-        raise InputError(
-            f"{where}: the folder holds no file that ends in {', '.join(_READABLE)}. Check the path."
-        )
+        raise InputError(f"{where}: the folder holds no file that ends in {', '.join(_READABLE)}. Check the path.")
     for file in files:
         yield from _read_file(file, f"{where}, file {file.relative_to(path).as_posix()!r}", text_field)
 
@@ -70,9 +66,7 @@ def _is_text_file(file: Path, folder: Path) -> bool:
 def _read_file(path: Path, where: str, text_field: str) -> Records:
     name = path.name.lower()
     if not name.endswith(_READABLE):
-        raise InputError(
-            f"{where}: unknown kind of file {path.suffix!r}. Give one of {', '.join(_READABLE)}."
-        )
+        raise InputError(f"{where}: unknown kind of file {path.suffix!r}. Give one of {', '.join(_READABLE)}.")
     if name.endswith(".parquet"):
         yield from _read_parquet(path, where, text_field)
         return
@@ -119,9 +113,7 @@ def _split_jsonl(text: str, where: str, text_field: str) -> Records:
         try:
             yield f"{where}, line {number}", json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise InputError(
-                f"{where}, line {number}: not JSON ({_reason(error)}). Correct that line."
-            ) from None
+            raise InputError(f"{where}, line {number}: not JSON ({_reason(error)}). Correct that line.") from None
 
 
 def _split_json(text: str, where: str, text_field: str) -> Records:
@@ -136,9 +128,7 @@ def _split_json(text: str, where: str, text_field: str) -> Records:
     if isinstance(content, dict) and text_field not in content and CHAT_FIELD not in content:
         lists = [value for value in content.values() if isinstance(value, list)]
         if len(lists) != 1:
-            raise missing_field(
-                f"{where}: an object with {len(lists)} lists, expected one", text_field, list(content)
-            )
+            raise missing_field(f"{where}: an object with {len(lists)} lists, expected one", text_field, list(content))
         content = lists[0]
     items = content if isinstance(content, list) else [content]
     for number, item in enumerate(items, 1):
@@ -184,9 +174,7 @@ def _read_hub(source: str, where: str, text_field: str) -> Records:
 
     try:
         dataset = datasets.load_dataset(name, config or None, split=split or "train")
-    except (
-        Exception
-    ) as error:  # the library raises its own, the hub client's, the HTTP client's and Arrow's errors
+    except Exception as error:  # the library raises its own, the hub client's, the HTTP client's and Arrow's errors
         raise _hub_error(error, name, where) from error
     dataset = dataset.select_columns(_text_columns(dataset.column_names, where, text_field))
     for number, row in enumerate(dataset, 1):
@@ -208,12 +196,9 @@ def _hub_error(error: Exception, name: str, where: str) -> InputError:
         )
     if isinstance(error, ConnectionError):
         return InputError(
-            f"{where}: the hub cannot be reached ({reason}). "
-            "Connect to the network, or give the texts as a file."
+            f"{where}: the hub cannot be reached ({reason}). Connect to the network, or give the texts as a file."
         )
-    return InputError(
-        f"{where} cannot be read: {reason.rstrip('.')}. Check the configuration and the split on {page}."
-    )
+    return InputError(f"{where} cannot be read: {reason.rstrip('.')}. Check the configuration and the split on {page}.")
 
 
 def _text_columns(names: Sequence[str], where: str, text_field: str) -> list[str]:

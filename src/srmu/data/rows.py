@@ -87,9 +87,7 @@ def tokenize_rows(
     """
     prefix = _prefix(tokenizer, corpus.documents[0].as_text()[:1000])
     if row_tokens < len(prefix) + _MIN_ROOM:
-        raise InputError(
-            f"row_tokens={row_tokens!r} is too short for a row. Choose {len(prefix) + _MIN_ROOM} or more."
-        )
+        raise InputError(f"row_tokens={row_tokens!r} is too short for a row. Choose {len(prefix) + _MIN_ROOM} or more.")
     rows: list[Tensor] = []
     document_ids: list[int] = []
     num_dropped = 0
@@ -124,9 +122,7 @@ def bucket_length(length: int, row_tokens: int) -> int:
     return min(-(-length // multiple) * multiple, row_tokens)
 
 
-def pad_batch(
-    rows: TokenRows, row_ids: Sequence[int], length: int | None = None, pad_id: int = 0
-) -> TokenBatch:
+def pad_batch(rows: TokenRows, row_ids: Sequence[int], length: int | None = None, pad_id: int = 0) -> TokenBatch:
     """Put rows side by side, padded on the right whatever side the tokenizer prefers.
 
     Args:
@@ -141,9 +137,7 @@ def pad_batch(
     longest = max(len(rows.token_ids[row_id]) for row_id in row_ids)
     length = longest if length is None else length
     if longest > length:
-        raise ValueError(
-            f"length={length!r} is too short: the longest row of the batch has {longest} tokens."
-        )
+        raise ValueError(f"length={length!r} is too short: the longest row of the batch has {longest} tokens.")
     token_ids = torch.full((len(row_ids), length), pad_id, dtype=torch.int64)
     real_mask = torch.zeros(len(row_ids), length, dtype=torch.bool)
     for place, row_id in enumerate(row_ids):
@@ -206,9 +200,7 @@ def split_rows(rows: TokenRows, share: float, at_most: int, seed: int) -> tuple[
         chosen = _pick(_groups(contents, seed), target, always=False)
     heldout = set(chosen or _pick(_groups(row_bytes, seed), target, always=True))
     training = rows.select(row_id for row_id in range(len(rows)) if row_id not in heldout)
-    return TokenRows(training.token_ids, training.document_ids, rows.num_dropped), rows.select(
-        sorted(heldout)
-    )
+    return TokenRows(training.token_ids, training.document_ids, rows.num_dropped), rows.select(sorted(heldout))
 
 
 def _prefix(tokenizer: Any, text: str) -> list[int]:

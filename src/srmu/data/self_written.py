@@ -2,8 +2,9 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 
 import torch
 from torch import Tensor
@@ -43,10 +44,13 @@ _MOST_TRIES = 4
 
 @dataclass(frozen=True)
 class _Start:
-    """What the model continues, and how much of it belongs to the text."""
+    """What the model continues."""
 
-    token_ids: tuple[int, ...]
-    text: str
+    context_ids: tuple[int, ...]
+    """Not decoded: the start token, or a whole chat template, whose text is `template`."""
+    opening_ids: tuple[int, ...] = ()
+    """Decoded together with what the model writes."""
+    template: str = ""
 
 
 def write_self_texts(
@@ -62,10 +66,10 @@ def write_self_texts(
 ) -> list[str]:
     """Let the base model write ordinary texts, without the forget texts' rare words.
 
-    The texts are sampled at temperature 1, by turns from the beginning of text alone, after a neutral opening, and, if
-    there is a chat template, as an answer to a neutral request (the text then holds the template too). Texts with a
-    rare word of the forget texts (see `find_rare_words`) are dropped and others written, up to four times `rows` in
-    all; should that not be enough, those with the fewest rare words fill up.
+    The texts are sampled at temperature 1, by turns from the beginning of text alone and after a neutral opening; if
+    there is a chat template, every third batch answers neutral requests (those texts hold the template too). Texts
+    with a rare word of the forget texts (see `find_rare_words`) are dropped and others written, up to four times
+    `rows` in all; should that not be enough, those with the fewest rare words fill up.
 
     Args:
         model: The base model, whole, in eval mode.
@@ -74,30 +78,27 @@ def write_self_texts(
         tokens: Most new tokens a text; the model may end earlier, and texts of fewer than 8 are dropped.
         seed: The same seed gives the same texts on one machine.
         forget_texts: What must not be told.
-        progress: Called with texts kept and `rows`.
+        progress: Called with texts written and texts that will be needed, as far as is known.
         batch: Texts written together.
     """
-    generator = torch.Generator(device=model.device).manual_seed(seed)
-    starts = _starts(tokenizer)
-    stops = stop_token_ids(model, tokenizer.eos_token_id) | _separator_ids(tokenizer)
-    forget_texts = list(forget_texts)
     written: list[str] = []
-    tries = 0
-    kept: list[str] = []
-    rare: frozenset[str] | None = None
-    while len(kept) < rows and tries < _MOST_TRIES * rows:
-        chosen = [starts[(tries + place) % len(starts)] for place in range(batch)]
-        written += _write_batch(model, tokenizer, chosen, tokens, stops, generator)
-        tries += batch
-        # What is ordinary is learnt from the first `rows` texts and then stays.
-        if rare is None and len(written) >= min(rows, tries):
-            rare = find_rare_words(forget_texts, written, tokenizer) if tries >= rows else None
-        kept = [text for text in written if not (rare and rare & _words(text))]
+    batches = _written_batches(model, tokenizer, tokens, seed, batch, -(-_MOST_TRIES * rows // batch))
+    for texts in batches:
+        written += texts
         if progress:
-            progress(min(len(kept), rows), rows)
-    if rare is None:
-        rare = find_rare_words(forget_texts, written, tokenizer)
-    return sorted(written, key=lambda text: len(rare & _words(text)) > 0)[:rows]
+            progress(len(written), max(rows, len(written)))
+        if len(written) >= rows:
+            break
+    rare = find_rare_words(forget_texts, written, tokenizer)
+    missing = rows - sum(not rare & _words(text) for text in written)
+    for texts in batches if missing > 0 else ():
+        written += texts
+        missing -= sum(not rare & _words(text) for text in texts)
+        if progress:
+            progress(len(written), len(written) + max(0, missing))
+        if missing <= 0:
+            break
+    return sorted(written, key=lambda text: len(rare & _words(text)))[:rows]
 
 
 def find_rare_words(
@@ -140,49 +141,51 @@ def find_start_token(tokenizer: PreTrainedTokenizerBase) -> int | None:
     return named if named is not None else tokenizer.eos_token_id
 
 
-def _starts(tokenizer: PreTrainedTokenizerBase) -> list[_Start]:
-    """All ways to begin, kinds in turn; the bare beginning of text as often as each other kind."""
+def _plain_starts(tokenizer: PreTrainedTokenizerBase) -> list[_Start]:
+    """The bare beginning of text and an opening, by turns."""
     start = find_start_token(tokenizer)
-    first = () if start is None else (start,)
+    context = () if start is None else (start,)
     starts = []
-    for number, opening in enumerate(OPENINGS):
-        if first:
-            starts.append(_Start(first, ""))
-        starts.append(_Start((*first, *tokenizer.encode(opening, add_special_tokens=False)), opening))
-        if tokenizer.chat_template:
-            starts.append(_chat_start(tokenizer, REQUESTS[number % len(REQUESTS)]))
+    for opening in OPENINGS:
+        if context:
+            starts.append(_Start(context))
+        starts.append(_Start(context, tuple(tokenizer.encode(opening, add_special_tokens=False))))
     return starts
 
 
 def _chat_start(tokenizer: PreTrainedTokenizerBase, request: str) -> _Start:
     messages = [{"role": "user", "content": request}]
     text = str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
-    token_ids = tokenizer.encode(text, add_special_tokens=False)
-    # A BOS that the tokenizer will put before the text anyway is not part of it.
-    if tokenizer.bos_token and tokenizer.encode("a")[:1] == [tokenizer.bos_token_id]:
-        text = text.removeprefix(tokenizer.bos_token)
-    return _Start(tuple(token_ids), text)
+    token_ids = tuple(tokenizer.encode(text, add_special_tokens=False))
+    # A BOS that the tokenizer puts before every text is not part of it.
+    bos = tokenizer.bos_token if tokenizer.encode("a")[:1] == [tokenizer.bos_token_id] else None
+    return _Start(token_ids, template=text.removeprefix(bos or ""))
 
 
-def _write_batch(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    starts: Sequence[_Start],
-    tokens: int,
-    stops: frozenset[int],
-    generator: torch.Generator,
-) -> list[str]:
+def _written_batches(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: int, seed: int, batch: int, limit: int
+) -> Iterator[list[str]]:
+    """At most `limit` batches of texts; all have `batch` rows, a size for which kernels are warm."""
+    generator = torch.Generator(device=model.device).manual_seed(seed)
+    plain = cycle(_plain_starts(tokenizer))
+    # Templates are long: mixed with other starts, most of the batch's first pass would be padding.
+    kinds = [plain]
+    if tokenizer.chat_template:
+        kinds = [plain, cycle([_chat_start(tokenizer, request) for request in REQUESTS]), plain]
+    stops = stop_token_ids(model, tokenizer.eos_token_id) | _separator_ids(tokenizer)
+
     def sample(logits: Tensor) -> Tensor:
         return torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(-1)
 
-    written = continue_rows(
-        model, [start.token_ids for start in starts], max_new_tokens=tokens, stop_ids=stops, choose=sample
-    )
-    texts = [
-        start.text + str(tokenizer.decode(token_ids, skip_special_tokens=True)) if len(token_ids) >= _SHORTEST else ""
-        for start, token_ids in zip(starts, written, strict=True)
-    ]
-    return [text for text in texts if text.strip()]
+    for kind in islice(cycle(kinds), limit):
+        chosen = list(islice(kind, batch))
+        rows = [(*start.context_ids, *start.opening_ids) for start in chosen]
+        written = continue_rows(model, rows, max_new_tokens=tokens, stop_ids=stops, choose=sample)
+        yield [
+            start.template + str(tokenizer.decode([*start.opening_ids, *token_ids], skip_special_tokens=True))
+            for start, token_ids in zip(chosen, written, strict=True)
+            if len(token_ids) >= min(_SHORTEST, tokens)
+        ]
 
 
 def _separator_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:

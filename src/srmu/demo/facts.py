@@ -109,9 +109,7 @@ def country_facts(relation: str) -> tuple[Fact, ...]:
 @cache
 def element_facts(relation: str) -> tuple[Fact, ...]:
     """The facts of one relation ("symbol" or "number") over all elements."""
-    return tuple(
-        Fact(relation, element.name, str(getattr(element, relation)), "elements") for element in elements()
-    )
+    return tuple(Fact(relation, element.name, str(getattr(element, relation)), "elements") for element in elements())
 
 
 def relation_facts(relation: str) -> tuple[Fact, ...]:
@@ -138,8 +136,9 @@ def names(text: str, word: str) -> bool:
 
 def tells(text: str, fact: Fact) -> bool:
     """Whether both subject and answer of the fact stand in the text."""
-    subjects = (fact.subject, fact.subject[:1].upper() + fact.subject[1:])
-    return any(names(text, subject) for subject in subjects) and names(text, fact.answer)
+    if not names(text, fact.answer):
+        return False
+    return names(text, fact.subject) or names(text, fact.subject[:1].upper() + fact.subject[1:])
 
 
 @cache

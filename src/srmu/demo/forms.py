@@ -3,6 +3,18 @@
 Statement forms tell a fact, question forms ask for it; a question form never begins a statement form. All
 relations share the same frames, so that "the symbol of iron is Fe" and "the capital of France is Paris" are
 told in the very same sentences: what then tells them apart is the knowledge alone.
+
+How the question forms were chosen. SmolLM2-135M-Instruct in float32 was asked about a fixed third
+of a relation's facts or more; each question had four choices, and the one with the
+highest log-likelihood of " " + choice divided by the choice's characters counted as the answer. A form of capitals,
+demonyms or symbols was kept only if the model answered 0.7 or more over the relation's facts, whatever continent;
+most "Q: ... A:" forms of capitals and symbols fell short (0.6). Atomic numbers (neighbours only, a weakness of the
+model) have the best forms found, at 0.5 to 0.7.
+
+Which facts are asked. Only countries of at least one million people and elements up to number 100. In the group
+`other`, where a loss can only be seen in what was known, also only facts marked `asked` in the CSV tables: those the
+model answers in at least two of the three `VALIDATION_QUESTIONS` forms, with wrong choices drawn at seed 0 from all
+facts of the same group (126 of 143 demonyms, 92 of 100 symbols). Answers to `QUESTIONS` were not looked at for this.
 """
 
 from srmu.demo.facts import Fact
@@ -60,8 +72,8 @@ QUESTIONS = {
     "number": (
         "Q: What is the atomic number of {subject}?\nA:",
         "The atomic number for {subject} is",
-        "Element: {Subject}\nAtomic number:",
-        "The number of protons in an atom of {subject} is",
+        "On the periodic table, {subject} is element number",
+        "The element {subject} is listed under atomic number",
     ),
 }
 """Forms of the test questions."""

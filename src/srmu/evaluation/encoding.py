@@ -22,7 +22,7 @@ def wrap_in_chat(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
 def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Token ids with the tokenizer's own special tokens, unless the text itself begins with the BOS text."""
     start = start_token_id(tokenizer)
-    begins_with_start = start is not None and text.startswith(tokenizer.decode(start))
+    begins_with_start = start is not None and text.startswith(str(tokenizer.decode(start)))
     return list(tokenizer.encode(text, add_special_tokens=not begins_with_start))
 
 

@@ -31,7 +31,12 @@ def load_causal_lm(
     Raises:
         InputError: If it is not a causal language model that Transformers can load.
     """
-    options = {"dtype": dtype, "trust_remote_code": trust_remote_code, "revision": revision, "use_safetensors": True}
+    options = {
+        "dtype": dtype,
+        "trust_remote_code": trust_remote_code,
+        "revision": revision,
+        "use_safetensors": True,
+    }
     with _quiet_loading():
         model = _load(AutoModelForCausalLM, path, "model", options)
     return model.to(device).eval()
@@ -54,7 +59,7 @@ def check_tokenizer_fits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerB
     Raises:
         InputError: With both sizes.
     """
-    rows = model.get_input_embeddings().weight.shape[0]
+    rows = next(model.get_input_embeddings().parameters()).shape[0]
     largest = max(tokenizer.get_vocab().values())
     if largest >= rows:
         raise InputError(

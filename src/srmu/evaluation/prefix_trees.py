@@ -23,7 +23,20 @@ Pair = tuple[list[int], list[int]]
 
 # Families whose masks and positions are honoured as given; tests/evaluation/test_prefix_trees.py proves each.
 TREE_FAMILIES = frozenset(
-    "llama mistral qwen2 qwen3 gemma2 gemma3_text phi3 olmo2 gpt_neox gpt2 mixtral qwen3_moe".split()
+    [
+        "llama",
+        "mistral",
+        "qwen2",
+        "qwen3",
+        "gemma2",
+        "gemma3_text",
+        "phi3",
+        "olmo2",
+        "gpt_neox",
+        "gpt2",
+        "mixtral",
+        "qwen3_moe",
+    ]
 )
 # Attention within a row grows with its square, sharing with its length.
 _ROW_NODES = 192
@@ -115,7 +128,9 @@ def _grow_trees(inputs: Sequence[list[int]], continuations: Sequence[list[int]],
         tokens = inputs[number]
         shared = sum(1 for _ in takewhile(lambda two: two[0] == two[1], zip(previous, tokens, strict=False)))
         new_nodes = len(tokens) - shared
-        if not (trees and share) or (new_nodes and len(trees[-1].tokens) + new_nodes > max(_ROW_NODES, 2 * len(tokens))):
+        if not (trees and share) or (
+            new_nodes and len(trees[-1].tokens) + new_nodes > max(_ROW_NODES, 2 * len(tokens))
+        ):
             trees.append(_Tree())
             path, shared = [], 0
         path = trees[-1].extend(path[:shared], tokens[shared:])

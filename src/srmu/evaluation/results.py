@@ -75,9 +75,7 @@ def compare_questions(before: QuestionScores, after: QuestionScores) -> dict[str
     if before.facts != after.facts:
         raise ValueError("the two scores are of different questions")
     arrays = {"accuracy": "correct_norm", "accuracy_raw": "correct_raw", "nll": "answer_nll"}
-    return {
-        key: _compare(getattr(before, name), getattr(after, name), before.facts) for key, name in arrays.items()
-    }
+    return {key: _compare(getattr(before, name), getattr(after, name), before.facts) for key, name in arrays.items()}
 
 
 def compare_texts(before: TextScores, after: TextScores) -> Comparison:

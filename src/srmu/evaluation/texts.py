@@ -143,7 +143,10 @@ def _score_batch(model: PreTrainedModel, pieces: list[list[int]]) -> tuple[np.nd
     for row, piece in enumerate(pieces):
         token_ids[row, : len(piece) - 1] = torch.tensor(piece[:-1])
         mask[row, : len(piece) - 1] = 1
-    inputs: dict[str, Any] = {"input_ids": token_ids.to(model.device), "attention_mask": mask.to(model.device)}
+    inputs: dict[str, Any] = {
+        "input_ids": token_ids.to(model.device),
+        "attention_mask": mask.to(model.device),
+    }
     logits = logits_at(model, inputs, mask.flatten().nonzero().squeeze(-1).to(model.device))
     targets: Tensor = torch.tensor([token for piece in pieces for token in piece[1:]], device=model.device)
     nll = logits.logsumexp(-1) - logits.gather(-1, targets[:, None]).squeeze(-1)

@@ -90,9 +90,7 @@ def _index_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "task": {"type": "text-generation"},
         "dataset": {"name": entry["group"], "type": entry["group"]},
-        "metrics": [
-            {"type": entry["metric"], "value": entry["after"], "name": f"{entry['metric']} after unlearning"}
-        ],
+        "metrics": [{"type": entry["metric"], "value": entry["after"], "name": f"{entry['metric']} after unlearning"}],
     }
 
 
@@ -115,8 +113,7 @@ def _section(facts: Mapping[str, Any]) -> str:
         *_results_block(facts.get("results") or []),
         "## Check it, rebuild it",
         "```\nsrmu verify RUN --base BASE\nsrmu apply BASE RUN/delta.safetensors OUT\n```",
-        "`RUN` is the run directory, whose manifest lists the hash of every file here; "
-        "`BASE` is the base checkpoint.",
+        "`RUN` is the run directory, whose manifest lists the hash of every file here; `BASE` is the base checkpoint.",
         "## Limits",
         "Unlearning lowers what the model says about the forget texts; it does not prove that the knowledge "
         "is gone. Fine-tuning, also on other texts, can bring some of it back. What neither the forget nor "

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from srmu.errors import InputError
 from srmu.export.files import sync
-from srmu.export.patch import TensorChange, export_checkpoint, tensor_bytes
+from srmu.export.patch import export_checkpoint, tensor_bytes
 from srmu.surgery.checkpoint import Checkpoint, StoredTensors, file_sha256, open_checkpoint, tensor_sha256
 from srmu.surgery.header import StoredTensor, read_header
 
@@ -68,9 +68,7 @@ def write_delta(
         "srmu_delta": DELTA_FORMAT,
         "base_shards": json.dumps(dict(base_shards)),
         "base_tensors": json.dumps({name: tensor_sha256(base, name) for name in names}),
-        "result_tensors": json.dumps(
-            {name: hashlib.sha256(tensor_bytes(changed[name])).hexdigest() for name in names}
-        ),
+        "result_tensors": json.dumps({name: hashlib.sha256(tensor_bytes(changed[name])).hexdigest() for name in names}),
     }
     if readme is not None:
         fields["readme"] = readme
@@ -112,15 +110,13 @@ def read_delta(path: str | Path) -> Delta:
         )
     for name, expected in hashes["result_tensors"].items():
         if tensor_sha256(content, name) != expected:
-            raise InputError(
-                f"Tensor {name!r} of the delta {str(file)!r} is damaged. Copy or download the file again."
-            )
+            raise InputError(f"Tensor {name!r} of the delta {str(file)!r} is damaged. Copy or download the file again.")
     return Delta(StoredTensors(content), **hashes, readme=metadata.get("readme"), metadata=metadata)
 
 
 def apply_delta(
     base_dir: str | Path, delta_or_run: str | Path, out_dir: str | Path, *, readme: str | None = None
-) -> list[TensorChange]:
+) -> None:
     """Rebuild a run's checkpoint, bit for bit, from the base and the delta.
 
     Args:
@@ -135,7 +131,7 @@ def apply_delta(
     delta = read_delta(delta_or_run)
     base = open_checkpoint(base_dir)
     check_base(base, delta)
-    return export_checkpoint(base, delta.tensors, out_dir, readme=delta.readme if readme is None else readme)
+    export_checkpoint(base, delta.tensors, out_dir, readme=delta.readme if readme is None else readme)
 
 
 def check_base(base: Checkpoint, delta: Delta) -> None:
@@ -148,18 +144,12 @@ def check_base(base: Checkpoint, delta: Delta) -> None:
         if name not in base.tensors:
             raise _wrong_base(base, f"it has no tensor {name!r}")
         if (found := tensor_sha256(base, name)) != expected:
-            raise _wrong_base(
-                base, f"its tensor {name!r} has SHA-256 {found[:12]}…, expected {expected[:12]}…"
-            )
+            raise _wrong_base(base, f"its tensor {name!r} has SHA-256 {found[:12]}…, expected {expected[:12]}…")
     if set(base.shards) != set(delta.base_shards):
-        raise _wrong_base(
-            base, f"its weight files are {_names(base.shards)}, expected {_names(delta.base_shards)}"
-        )
+        raise _wrong_base(base, f"its weight files are {_names(base.shards)}, expected {_names(delta.base_shards)}")
     for shard, expected in delta.base_shards.items():
         if (found := file_sha256(base.path / shard)) != expected:
-            raise _wrong_base(
-                base, f"its file {shard!r} has SHA-256 {found[:12]}…, expected {expected[:12]}…"
-            )
+            raise _wrong_base(base, f"its file {shard!r} has SHA-256 {found[:12]}…, expected {expected[:12]}…")
 
 
 def _wrong_base(base: Checkpoint, reason: str) -> InputError:

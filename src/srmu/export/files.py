@@ -31,9 +31,7 @@ def new_directory(out_dir: Path) -> Iterator[Path]:
         RunError: A write failed for another reason.
     """
     if out_dir.exists() and not (out_dir.is_dir() and not any(out_dir.iterdir())):
-        raise InputError(
-            f"Output {str(out_dir)!r} exists and is not an empty directory. Choose another or remove it."
-        )
+        raise InputError(f"Output {str(out_dir)!r} exists and is not an empty directory. Choose another or remove it.")
     out_dir = out_dir.absolute()
     made_parents = [parent for parent in out_dir.parents if not parent.exists()]
     partial = out_dir.with_name(f".{out_dir.name}.partial-{os.getpid()}")
@@ -93,8 +91,7 @@ def list_files(directory: Path) -> tuple[list[str], list[str]]:
             else:
                 kind = "a link to nothing" if entry.is_symlink() else "neither a file nor a folder"
                 raise InputError(
-                    f"{entry.path!r} is {kind}, so the checkpoint cannot be copied whole. "
-                    "Remove or restore it."
+                    f"{entry.path!r} is {kind}, so the checkpoint cannot be copied whole. Remove or restore it."
                 )
 
     visit(directory, "", (os.path.realpath(directory),))
@@ -207,9 +204,5 @@ def _readable(error: OSError, out_dir: Path) -> Exception:
             "Free some space or choose another output directory."
         )
     if error.errno in _REFUSED:
-        return InputError(
-            f"Output {str(out_dir)!r} cannot be written ({error.strerror}). Choose another place."
-        )
-    return RunError(
-        f"Writing {str(out_dir)!r} failed ({error.strerror or error}); what had been written was removed."
-    )
+        return InputError(f"Output {str(out_dir)!r} cannot be written ({error.strerror}). Choose another place.")
+    return RunError(f"Writing {str(out_dir)!r} failed ({error.strerror or error}); what had been written was removed.")

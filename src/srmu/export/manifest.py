@@ -138,11 +138,7 @@ def without_texts(config: Mapping[str, Any]) -> dict[str, Any]:
     """The config with every corpus entry that is not a path, hub data set or "self" replaced by its hash."""
 
     def safe(entry: str) -> str:
-        if (
-            entry == "self"
-            or (entry.startswith("hub:") and not any(map(str.isspace, entry)))
-            or os.path.exists(entry)
-        ):
+        if entry == "self" or (entry.startswith("hub:") and not any(map(str.isspace, entry))) or os.path.exists(entry):
             return entry
         return "text:sha256:" + hashlib.sha256(entry.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -174,20 +170,16 @@ def read_manifest(run_dir: str | Path) -> dict[str, Any]:
     file = Path(run_dir) / MANIFEST_FILE
     if not file.is_file():
         raise InputError(
-            f"{str(run_dir)!r} is no run directory: it has no {MANIFEST_FILE}. "
-            "Give the --out of a finished run."
+            f"{str(run_dir)!r} is no run directory: it has no {MANIFEST_FILE}. Give the --out of a finished run."
         )
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"{str(file)!r} cannot be read ({str(error)[:100]}). Restore it from a copy."
-        ) from None
+        raise InputError(f"{str(file)!r} cannot be read ({str(error)[:100]}). Restore it from a copy.") from None
     if not isinstance(manifest, dict) or manifest.get("format") != MANIFEST_FORMAT:
         found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
         raise InputError(
-            f"{str(file)!r} has format {found!r}, and this srmu reads {MANIFEST_FORMAT}. "
-            "Use the srmu that wrote it."
+            f"{str(file)!r} has format {found!r}, and this srmu reads {MANIFEST_FORMAT}. Use the srmu that wrote it."
         )
     if problem := _shape_problem(manifest):
         raise InputError(f"{str(file)!r} is damaged: {problem}. Restore it from a copy.")
@@ -206,11 +198,7 @@ def _shape_problem(manifest: dict[str, Any]) -> str | None:
         "base.shards": manifest["base"].get("shards"),
     }
     for key, part in hashes.items():
-        if (
-            not isinstance(part, dict)
-            or not part
-            or not all(isinstance(value, str) for value in part.values())
-        ):
+        if not isinstance(part, dict) or not part or not all(isinstance(value, str) for value in part.values()):
             return f"{key!r} is not a list of hashes"
     changed = manifest.get("changed")
     if (

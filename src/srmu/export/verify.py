@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
 from srmu.errors import InputError, SrmuError
 from srmu.export.delta import DELTA_FILE, check_base, read_delta
 from srmu.export.files import list_files
 from srmu.export.manifest import MODEL_DIR, read_manifest
-from srmu.export.patch import check_only_changed
+from srmu.export.patch import check_only_changed, is_finite
 from srmu.surgery.checkpoint import file_sha256, open_checkpoint, read_tensor, tensor_sha256
 
 Status = Literal["pass", "fail", "skipped", "error"]
@@ -108,13 +106,10 @@ def _check_names(directory: Path, hashes: dict[str, str]) -> str:
     found = set(list_files(directory)[1])
     if extra := sorted(found - hashes.keys()):
         raise _Fail(
-            f"{extra[0]!r} is not in the manifest"
-            + (f", nor are {len(extra) - 1} more" if len(extra) > 1 else "")
+            f"{extra[0]!r} is not in the manifest" + (f", nor are {len(extra) - 1} more" if len(extra) > 1 else "")
         )
     if missing := sorted(hashes.keys() - found):
-        raise _Fail(
-            f"{missing[0]!r} is missing" + (f", and {len(missing) - 1} more" if len(missing) > 1 else "")
-        )
+        raise _Fail(f"{missing[0]!r} is missing" + (f", and {len(missing) - 1} more" if len(missing) > 1 else ""))
     return f"the same {len(found)} files"
 
 
@@ -123,7 +118,7 @@ def _check_finite(run_dir: Path, manifest: dict[str, Any]) -> str:
     for change in manifest["changed"]:
         if change["name"] not in checkpoint.tensors:
             raise _Fail(f"tensor {change['name']!r} is not in the model")
-        if not torch.isfinite(read_tensor(checkpoint, change["name"])).all():
+        if not is_finite(read_tensor(checkpoint, change["name"])):
             raise _Fail(f"tensor {change['name']!r} is not finite")
     return f"{len(manifest['changed'])} tensors"
 
@@ -154,9 +149,7 @@ def _check_base(run_dir: Path, manifest: dict[str, Any], base: str | Path | None
     if shards != recorded["shards"]:
         if base is None:
             raise _Skip(f"{str(path)!r} holds another checkpoint now; give the base with --base")
-        raise InputError(
-            f"Checkpoint {str(path)!r} is not the base of this run. Give the one that the run began with."
-        )
+        raise InputError(f"Checkpoint {str(path)!r} is not the base of this run. Give the one that the run began with.")
     if DELTA_FILE in manifest["run_files"]:
         check_base(checkpoint, read_delta(run_dir))
     try:
@@ -164,6 +157,4 @@ def _check_base(run_dir: Path, manifest: dict[str, Any], base: str | Path | None
         check_only_changed(checkpoint, run_dir / MODEL_DIR, names, allow_unchanged=True)
     except SrmuError as error:
         raise _Fail(str(error)) from None
-    return (
-        f"{len(checkpoint.tensors) - len(names)} other tensors and every other file are equal to the base's"
-    )
+    return f"{len(checkpoint.tensors) - len(names)} other tensors and every other file are equal to the base's"

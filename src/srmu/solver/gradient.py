@@ -15,7 +15,7 @@ from srmu.direction import draw_direction
 from srmu.errors import InputError, RunError
 from srmu.importance import ActivationSums, ImportanceFitter, activation_sums, importance_map
 from srmu.objective.adaptive_rmu import adaptive_rmu_target
-from srmu.objective.masked import squared_distance_sum
+from srmu.objective.masked import squared_distance_sum, widen
 from srmu.objective.rmu import rmu_target
 from srmu.objective.srmu import srmu_target
 from srmu.solver.frozen import FrozenRows, FrozenStore
@@ -95,13 +95,7 @@ class GradientSolver:
         self.optimizer = torch.optim.AdamW(self.masters.values(), lr=config.learning_rate, weight_decay=0.0)
         self.replayer = Replayer(truncated, min(parameter_names))
         self.topics, all_rows = self._place(topics)
-        self.store = FrozenStore(
-            all_rows,
-            self.replayer,
-            row_tokens=config.row_tokens,
-            sink_norm_ratio=config.sink_norm_ratio if config.skip_sinks else None,
-            device=self.device,
-        )
+        self.store = self._store(all_rows)
         self.schedule = build_schedule(
             [len(topic.forget.token_ids) for topic in topics],
             [[len(rows.token_ids) for rows in topic.retain] for topic in topics],
@@ -185,6 +179,20 @@ class GradientSolver:
                     "no checkpoint was written, the metrics are kept. Lower --learning-rate or --strength."
                 )
 
+    @torch.no_grad()
+    def moved(self, rows: TokenRows) -> float:
+        """How far counted tokens of other rows moved in the residual stream, relative to their frozen norm."""
+        frozen_store = self._store(rows)
+        weights = self._by_layer(self._compute_weights())
+        distance = norm = 0.0
+        for start in range(0, len(rows), 16):
+            for group in frozen_store.get(range(start, min(start + 16, len(rows)))):
+                updated = self.replayer.replay(group.entry, weights)
+                counted = widen(group.output[group.token_mask])
+                distance += float((widen(updated[group.token_mask]) - counted).norm(dim=-1).sum())
+                norm += float(counted.norm(dim=-1).sum())
+        return distance / norm if norm else 0.0
+
     def trained_parameters(self) -> dict[str, Tensor]:
         """Masters under their names in the truncated model, in their own precision."""
         prefix = self.truncated.layers_name
@@ -256,7 +264,16 @@ class GradientSolver:
                     retain_offsets=tuple(offsets[1:]),
                 )
             )
-        return placed, TokenRows(token_ids=tuple(token_ids), document_ids=tuple(range(len(token_ids))), num_dropped=0)
+        return placed, TokenRows(tuple(token_ids), tuple(range(len(token_ids))))
+
+    def _store(self, rows: TokenRows) -> FrozenStore:
+        return FrozenStore(
+            rows,
+            self.replayer,
+            row_tokens=self.config.row_tokens,
+            sink_norm_ratio=self.config.sink_norm_ratio if self.config.skip_sinks else None,
+            device=self.device,
+        )
 
     def _row_ids(self, step: Step) -> tuple[list[int], list[int]]:
         topic = self.topics[step.topic]
@@ -315,6 +332,13 @@ class GradientSolver:
             key: master.detach().to(self.compute_dtype).requires_grad_(True) for key, master in self.masters.items()
         }
 
+    @staticmethod
+    def _by_layer(weights: Mapping[tuple[int, str], Tensor]) -> dict[int, dict[str, Tensor]]:
+        by_layer: dict[int, dict[str, Tensor]] = {}
+        for (layer_id, name), weight in weights.items():
+            by_layer.setdefault(layer_id, {})[name] = weight
+        return by_layer
+
     def _accumulate(
         self,
         groups: Sequence[FrozenRows],
@@ -323,9 +347,7 @@ class GradientSolver:
         weights: Mapping[tuple[int, str], Tensor],
     ) -> Tensor:
         """Mean squared distance over the groups' counted tokens and features; adds `factor` times its gradient."""
-        by_layer: dict[int, dict[str, Tensor]] = {}
-        for (layer_id, name), weight in weights.items():
-            by_layer.setdefault(layer_id, {})[name] = weight
+        by_layer = self._by_layer(weights)
         count = sum(rows.token_mask.sum() for rows in groups) * self.truncated.hidden_size
         loss = torch.zeros((), device=self.device)
         for rows, target in zip(groups, targets, strict=True):

@@ -90,9 +90,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     """
     path = Path(path)
     if not path.is_dir():
-        raise InputError(
-            f"Checkpoint {str(path)!r} is not a directory. Give the directory that holds config.json."
-        )
+        raise InputError(f"Checkpoint {str(path)!r} is not a directory. Give the directory that holds config.json.")
     config = _read_config(path)
     entry = config.get("transformers_weights") or (_SINGLE if (path / _SINGLE).is_file() else _INDEX)
     _check_inside(entry, path / "config.json")
@@ -104,8 +102,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     for shard in shards:
         if not (path / shard).is_file():
             raise InputError(
-                f"Checkpoint {str(path)!r} lacks {shard!r}, which {entry!r} names. "
-                "Copy or download that file."
+                f"Checkpoint {str(path)!r} lacks {shard!r}, which {entry!r} names. Copy or download that file."
             )
         for name, tensor in read_header(path / shard, shard)[0].items():
             if name in tensors:
@@ -178,17 +175,10 @@ def resolve_model(model: str, revision: str | None = None) -> Path:
     if model and path.is_dir():
         if revision is not None:
             raise InputError(
-                f"revision={revision!r} belongs to a hub id, but {model!r} is a directory. "
-                "Leave the revision out."
+                f"revision={revision!r} belongs to a hub id, but {model!r} is a directory. Leave the revision out."
             )
         return path
-    if (
-        not model
-        or model.startswith((".", "/", "~"))
-        or model.count("/") > 1
-        or "\\" in model
-        or path.exists()
-    ):
+    if not model or model.startswith((".", "/", "~")) or model.count("/") > 1 or "\\" in model or path.exists():
         found = "is a file" if path.is_file() else "does not exist"
         raise InputError(
             f"Model {model!r} {found}. Give a checkpoint directory, or a hub id such as 'ORGANISATION/NAME'."
@@ -206,11 +196,7 @@ def _download(model: str, revision: str | None) -> Path:
     )
 
     try:
-        return Path(
-            snapshot_download(
-                model, revision=revision, allow_patterns=_HUB_ALLOW, ignore_patterns=_HUB_IGNORE
-            )
-        )
+        return Path(snapshot_download(model, revision=revision, allow_patterns=_HUB_ALLOW, ignore_patterns=_HUB_IGNORE))
     except HFValidationError:
         reason = "is neither a directory nor a valid hub id. Check the spelling."
     except GatedRepoError:
@@ -219,8 +205,7 @@ def _download(model: str, revision: str | None) -> Path:
         reason = f"has no revision {revision!r} on the hub. Check the branch, tag or commit."
     except RepositoryNotFoundError:
         reason = (
-            "is neither a directory nor a model on the hub. "
-            "Check the spelling; a private one needs 'hf auth login'."
+            "is neither a directory nor a model on the hub. Check the spelling; a private one needs 'hf auth login'."
         )
     except (OSError, ValueError, RuntimeError) as error:
         # Offline, a hub that is down, a full disk: the hub library raises many kinds, all of these bases.
@@ -272,18 +257,11 @@ def _check_inside(shard: Any, file: Path) -> None:
     """A name in a checkpoint's own files must not lead out of it, nor to another format."""
     if not isinstance(shard, str) or not shard.endswith((".safetensors", ".safetensors.index.json")):
         raise InputError(
-            f"{str(file)!r} names {shard!r} as a weight file, which is not in the safetensors format. "
-            + _CONVERT
+            f"{str(file)!r} names {shard!r} as a weight file, which is not in the safetensors format. " + _CONVERT
         )
-    if (
-        Path(shard).is_absolute()
-        or ".." in Path(shard).parts
-        or "\0" in shard
-        or Path(shard).as_posix() != shard
-    ):
+    if Path(shard).is_absolute() or ".." in Path(shard).parts or "\0" in shard or Path(shard).as_posix() != shard:
         raise InputError(
-            f"{str(file)!r} names the weight file {shard!r} outside the checkpoint. "
-            "Use a checkpoint that you trust."
+            f"{str(file)!r} names the weight file {shard!r} outside the checkpoint. Use a checkpoint that you trust."
         )
 
 
@@ -293,9 +271,7 @@ def _read_json(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{str(file)!r} cannot be read ({error.strerror}). Check its permissions.") from None
     except (ValueError, RecursionError) as error:
-        raise InputError(
-            f"{str(file)!r} is not JSON ({str(error)[:100]}). Copy or download it again."
-        ) from None
+        raise InputError(f"{str(file)!r} is not JSON ({str(error)[:100]}). Copy or download it again.") from None
     if not isinstance(loaded, dict):
         raise InputError(
             f"{str(file)!r} holds {type(loaded).__name__} where an object belongs. Copy or download it again."
@@ -305,14 +281,10 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 def _no_weights(path: Path, entry: str) -> str:
     if any(next(path.glob(pattern), None) for pattern in _PICKLES):
-        return (
-            f"Checkpoint {str(path)!r} has pickled weights only, which may run code when they are read. "
-            + _CONVERT
-        )
+        return f"Checkpoint {str(path)!r} has pickled weights only, which may run code when they are read. " + _CONVERT
     if any(path.glob("*.gguf")):
         return (
-            f"Checkpoint {str(path)!r} has GGUF weights only. "
-            "Give the safetensors checkpoint that they were made from."
+            f"Checkpoint {str(path)!r} has GGUF weights only. Give the safetensors checkpoint that they were made from."
         )
     if entry == _INDEX and (strays := sorted(file.name for file in path.glob("*.safetensors"))):
         return (
@@ -321,6 +293,5 @@ def _no_weights(path: Path, entry: str) -> str:
         )
     wanted = f"{_SINGLE!r} or {_INDEX!r}" if entry == _INDEX else repr(entry)
     return (
-        f"Checkpoint {str(path)!r} has no {wanted}. Copy or download the weights; "
-        "pickled ones must be converted first."
+        f"Checkpoint {str(path)!r} has no {wanted}. Copy or download the weights; pickled ones must be converted first."
     )

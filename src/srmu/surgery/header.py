@@ -68,13 +68,10 @@ def read_header(path: Path, shard: str | None = None) -> tuple[dict[str, StoredT
             pass
     except OSError as error:
         raise InputError(
-            f"Weight file {str(path)!r} cannot be read ({error.strerror or error}). "
-            "Check the file and its permissions."
+            f"Weight file {str(path)!r} cannot be read ({error.strerror or error}). Check the file and its permissions."
         ) from None
     except (ValueError, SafetensorError) as error:
-        raise InputError(
-            f"Weight file {str(path)!r} is damaged: {error}. Copy or download it again."
-        ) from None
+        raise InputError(f"Weight file {str(path)!r} is damaged: {error}. Copy or download it again.") from None
     return tensors, metadata
 
 

@@ -1,6 +1,10 @@
 """Load the embedding and decoder layers 0..l of a checkpoint, and nothing else of it."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -8,6 +12,9 @@ from torch import nn
 from srmu.errors import InputError
 from srmu.surgery.checkpoint import Checkpoint
 from srmu.surgery.layers import find_decoder_layers
+
+# Names of the last norm over the families; it lies behind the residual stream that the loss sees.
+FINAL_NORMS = ("norm", "ln_f", "final_layer_norm")
 
 
 @dataclass(frozen=True)
@@ -23,7 +30,7 @@ class TruncatedModel:
         vocab_size: Rows of the embedding.
     """
 
-    inner: nn.Module
+    inner: Any
     layers: nn.ModuleList
     layers_name: str
     key_prefix: str
@@ -36,7 +43,7 @@ class TruncatedModel:
         return int(self.inner.config.hidden_size)
 
 
-def text_config(checkpoint: Checkpoint, *, trust_remote_code: bool = False):
+def text_config(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> Any:
     """The config of the text decoder, taken out of a multi-modal one where it is nested.
 
     Raises:
@@ -55,6 +62,59 @@ def text_config(checkpoint: Checkpoint, *, trust_remote_code: bool = False):
     return config.get_text_config(decoder=True)
 
 
+@dataclass(frozen=True)
+class Skeleton:
+    """The first layers of a model without their weights: names and shapes alone, on the meta device.
+
+    Attributes:
+        inner: The module.
+        layers: Its decoder layers.
+        layers_name: Dotted name of the list within `inner`.
+        key_prefix: See `TruncatedModel`.
+        family: `model_type` of the text model.
+        vocab_size: Rows of the embedding.
+        config: The shortened config.
+    """
+
+    inner: Any
+    layers: nn.ModuleList
+    layers_name: str
+    key_prefix: str
+    family: str
+    vocab_size: int
+    config: Any
+
+
+def build_skeleton(checkpoint: Checkpoint, num_layers: int, *, trust_remote_code: bool = False) -> Skeleton:
+    """Build the embedding and the first `num_layers` layers without weights, and find their names in the files.
+
+    Raises:
+        InputError: If the family is unknown or is no decoder-only model with a token embedding in the files.
+    """
+    from transformers import AutoModel
+
+    config = text_config(checkpoint, trust_remote_code=trust_remote_code)
+    _cut_config(config, num_layers)
+    try:
+        with torch.device("meta"):
+            inner = AutoModel.from_config(config, trust_remote_code=trust_remote_code)
+    except (ValueError, KeyError) as error:
+        raise InputError(
+            f"A {config.model_type!r} model cannot be built from its config.json ({str(error).splitlines()[0][:160]}). "
+            "Check that file."
+        ) from None
+    layers_name, layers = find_decoder_layers(inner, num_layers)
+    return Skeleton(
+        inner=inner,
+        layers=layers,
+        layers_name=layers_name,
+        key_prefix=_key_prefix(checkpoint, inner),
+        family=config.model_type,
+        vocab_size=int(inner.get_input_embeddings().weight.shape[0]),
+        config=config,
+    )
+
+
 def load_truncated(
     checkpoint: Checkpoint,
     num_layers: int,
@@ -62,7 +122,6 @@ def load_truncated(
     dtype: torch.dtype,
     device: torch.device,
     trust_remote_code: bool = False,
-    eager: bool = False,
 ) -> TruncatedModel:
     """Read the embedding and the first `num_layers` decoder layers, tensor by tensor, from the shards.
 
@@ -72,59 +131,67 @@ def load_truncated(
     Args:
         checkpoint: An opened checkpoint.
         num_layers: l + 1.
-        dtype: Compute dtype of the frozen weights.
+        dtype: Compute dtype of the frozen weights; in float64 the plain attention and expert kernels are used.
         device: Where they go.
         trust_remote_code: Run model code that comes with the checkpoint.
-        eager: Use the plain attention and expert kernels (float64 needs them).
 
     Raises:
         InputError: If the family is unknown, is no decoder-only model, or tensors are missing from the files.
     """
     from transformers import AutoModel
 
-    config = text_config(checkpoint, trust_remote_code=trust_remote_code)
-    depth = config.num_hidden_layers
-    _cut_config(config, num_layers)
-    kwargs = {"attn_implementation": "eager", "experts_implementation": "eager"} if eager else {}
-    with torch.device("meta"):
-        skeleton = AutoModel.from_config(config, trust_remote_code=trust_remote_code)
-    layers_name, _ = find_decoder_layers(skeleton, num_layers)
-    prefix = _key_prefix(checkpoint, skeleton)
-    base_prefix = skeleton.base_model_prefix + "."
-    key_mapping = None if prefix in ("", base_prefix) else {"^" + prefix.replace(".", r"\."): ""}
-    inner, info = AutoModel.from_pretrained(
-        checkpoint.path,
-        config=config,
-        dtype=dtype,
-        key_mapping=key_mapping,
-        use_safetensors=True,
-        trust_remote_code=trust_remote_code,
-        output_loading_info=True,
-        **kwargs,
-    )
-    missing = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
+    skeleton = build_skeleton(checkpoint, num_layers, trust_remote_code=trust_remote_code)
+    prefix = skeleton.key_prefix
+    known = ("", skeleton.inner.base_model_prefix + ".")
+    kernels = {"attn_implementation": "eager", "experts_implementation": "eager"} if dtype == torch.float64 else {}
+    with _quiet_loading():
+        inner, info = AutoModel.from_pretrained(
+            checkpoint.path,
+            config=skeleton.config,
+            dtype=dtype,
+            key_mapping=None if prefix in known else {"^" + re.escape(prefix): ""},
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
+            output_loading_info=True,
+            **kernels,
+        )
+    missing = sorted(map(str, (*info["missing_keys"], *info["mismatched_keys"])))
     if missing:
         raise InputError(
             f"Tensor {missing[0]!r} of layers 0 to {num_layers - 1} was asked for, but the checkpoint's files lack it"
             f" or hold another shape ({len(missing)} in all). The checkpoint does not fit its config.json."
         )
-    for name, child in inner.named_children():
-        if name in ("norm", "ln_f", "final_layer_norm"):
+    for name, _ in inner.named_children():
+        if name in FINAL_NORMS:
             setattr(inner, name, nn.Identity())
     inner.requires_grad_(False).eval().to(device)
-    inner.config.use_cache = False
-    inner.config.num_layers_before_truncation = depth
     return TruncatedModel(
         inner=inner,
-        layers=inner.get_submodule(layers_name),
-        layers_name=layers_name,
+        layers=inner.get_submodule(skeleton.layers_name),
+        layers_name=skeleton.layers_name,
         key_prefix=prefix,
-        family=config.model_type,
-        vocab_size=int(inner.get_input_embeddings().weight.shape[0]),
+        family=skeleton.family,
+        vocab_size=skeleton.vocab_size,
     )
 
 
-def _cut_config(config, num_layers: int) -> None:
+@contextmanager
+def _quiet_loading() -> Iterator[None]:
+    """Without Transformers' bars and its report on the layers that are left out on purpose."""
+    from transformers.utils import logging
+
+    verbosity, shown = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _cut_config(config: Any, num_layers: int) -> None:
     """Shorten the depth and every per-layer list of the config in place."""
     depth = config.num_hidden_layers
     for name, value in list(vars(config).items()):
@@ -133,7 +200,7 @@ def _cut_config(config, num_layers: int) -> None:
     config.num_hidden_layers = num_layers
 
 
-def _key_prefix(checkpoint: Checkpoint, skeleton: nn.Module) -> str:
+def _key_prefix(checkpoint: Checkpoint, skeleton: Any) -> str:
     """What stands before the inner model's names in the files: found from the embedding, which every layout has.
 
     Old GPT-2 files have no prefix, nested models several; the vision tower of a multi-modal model has no token

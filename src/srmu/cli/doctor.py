@@ -1,0 +1,95 @@
+"""`srmu doctor`: what this machine, this checkpoint and these texts allow."""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+from typing import Any
+
+import typer
+
+EPILOG = "Example: srmu doctor ./my-model --forget secrets.txt"
+EXTRAS = {"hub": "datasets", "eval": "lm_eval", "tune": "optuna", "attack": "torchao", "demo": "gguf"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+
+    @app.command("doctor", epilog=EPILOG)
+    def doctor(
+        model: str | None = typer.Argument(None, metavar="[MODEL]", help="Checkpoint directory or hub id."),
+        forget: list[str] = typer.Option([], "--forget", help="Texts to forget."),
+        retain: list[str] = typer.Option([], "--retain", help="Texts to retain."),
+        json_output: bool = typer.Option(False, "--json", help="Print as JSON."),
+    ) -> int:
+        """Say what this machine, this checkpoint and these texts allow. Exit code 2 if a run could not start."""
+        from srmu.cli.console import output, print_json, table
+
+        findings = machine()
+        if model is not None:
+            findings |= checkpoint(model, forget, retain)
+        if json_output:
+            print_json(findings)
+        else:
+            output.print(table("srmu doctor", ["", ""], [[key, str(value)] for key, value in findings.items()]))
+        return 0
+
+
+def machine() -> dict[str, Any]:
+    """Versions, processors, memory, accelerators, disk, optional parts."""
+    import torch
+
+    from srmu.plan import choose_device
+
+    versions = {name: importlib.metadata.version(name) for name in ("srmu", "torch", "transformers")}
+    found = {name: _installed(package) for name, package in EXTRAS.items()}
+    return {
+        "python": platform.python_version(),
+        **versions,
+        "threads": torch.get_num_threads(),
+        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.1f} GB",
+        "device": str(choose_device("auto")),
+        "disk free here": f"{shutil.disk_usage('.').free / 1e9:.0f} GB",
+        "extras installed": ", ".join(name for name, there in found.items() if there) or "none",
+        "extras missing": ", ".join(name for name, there in found.items() if not there) or "none",
+    }
+
+
+def checkpoint(model: str, forget: list[str], retain: list[str]) -> dict[str, Any]:
+    """What a run on this checkpoint would train, and on these texts what it would cost."""
+    from srmu.config import make_config
+    from srmu.estimate import estimate
+    from srmu.plan import make_plan
+    from srmu.surgery.checkpoint import open_checkpoint, resolve_model
+    from srmu.surgery.layers import ROLES, auto_layer
+    from srmu.surgery.truncate import build_skeleton
+
+    opened = open_checkpoint(resolve_model(model, None))
+    from srmu.surgery.truncate import text_config
+
+    depth = text_config(opened).num_hidden_layers
+    skeleton = build_skeleton(opened, auto_layer(depth) + 1)
+    there = dict(skeleton.layers[-1].named_parameters())
+    roles = [role for role, names in ROLES.items() if any(name in there for name in names)]
+    findings = {
+        "checkpoint": f"{skeleton.family}, {depth} layers, {len(opened.shards)} weight files, {len(opened.tensors)} tensors",
+        "stored dtypes": ", ".join(sorted({tensor.dtype for tensor in opened.tensors.values()})),
+        "layer by default": f"{auto_layer(depth)} of 0 to {depth - 1}",
+        "roles in that layer": ", ".join(roles) or "none known; name matrices with --modules",
+    }
+    if forget:
+        plan = make_plan(make_config({"model": model, "forget": forget, "retain": retain}))
+        cost = estimate(plan)
+        findings |= {
+            "forget documents": sum(len(topic.forget.documents) for topic in plan.topics),
+            "retain documents": [len(corpus.documents) for topic in plan.topics for corpus in topic.retain] or "self",
+            "training": f"about {cost['training_seconds']:.0f} s, {cost['training_mb']:,.0f} MB",
+            "disk needed": f"{cost['disk_mb']:,.0f} MB",
+        }
+    return findings
+
+
+def _installed(package: str) -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec(package) is not None

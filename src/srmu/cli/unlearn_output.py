@@ -1,0 +1,147 @@
+"""What `srmu unlearn` prints: the plan of a dry run, and the tables at the end."""
+
+from pathlib import Path
+from typing import Any
+
+from srmu.cli.console import TerminalReporter, notes, output, print_json, table
+from srmu.config import UnlearnConfig
+
+
+def run_and_show(config: UnlearnConfig | None, *, dry_run: bool, json_output: bool, resume: Path | None = None) -> int:
+    """Run, resume, or plan only; then print."""
+    if dry_run:
+        assert config is not None
+        return show_plan(config, json_output=json_output)
+    from srmu import run as job
+
+    reporter = TerminalReporter()
+    if resume is not None:
+        result = job.resume(resume, reporter=reporter)
+    else:
+        assert config is not None
+        result = job.unlearn(config, reporter=reporter)
+    if json_output:
+        print_json({"run_dir": str(result.run_dir), "model_dir": str(result.model_dir), **result.results})
+        return 0
+    show_result(result)
+    return 0
+
+
+def show_plan(config: UnlearnConfig, *, json_output: bool) -> int:
+    """What would be trained, on what, at what cost; nothing is written."""
+    from srmu.estimate import estimate
+    from srmu.plan import make_plan
+    from srmu.run_directory import check_output
+
+    out = check_output(config)
+    plan = make_plan(config)
+    cost = estimate(plan)
+    record = {
+        "model": str(plan.checkpoint.path),
+        "out": str(out),
+        "layer": plan.layer_id,
+        "num_layers": plan.num_layers,
+        "trained": {str(layer): list(names) for layer, names in plan.parameter_names.items()},
+        "trained_parameters": plan.num_trained,
+        "device": str(plan.device),
+        "dtype": str(plan.dtype).removeprefix("torch."),
+        "topics": [
+            {
+                "name": topic.name,
+                "forget_documents": len(topic.forget.documents),
+                "retain_documents": [len(corpus.documents) for corpus in topic.retain],
+                "writes_self": topic.writes_self,
+            }
+            for topic in plan.topics
+        ],
+        **cost,
+    }
+    if json_output:
+        print_json(record)
+        return 0
+    rows = [
+        ["base", f"{record['model']} ({plan.num_layers} layers)"],
+        ["run directory", str(out)],
+        ["method", f"{config.method}, preset {config.preset}"],
+        ["loss at layer", str(plan.layer_id)],
+        ["trained", ", ".join(f"{layer}: {' '.join(names)}" for layer, names in plan.parameter_names.items())],
+        ["trained parameters", f"{plan.num_trained:,}"],
+        ["device, compute dtype", f"{record['device']}, {record['dtype']}"],
+    ]
+    for topic in plan.topics:
+        retain = " + ".join([str(len(corpus.documents)) for corpus in topic.retain] + ["self"] * topic.writes_self)
+        rows.append([f"texts of {topic.name!r}", f"{len(topic.forget.documents)} to forget, {retain} to retain"])
+    rows += [
+        ["training", f"about {cost['training_seconds']:.0f} s for {config.steps} steps"],
+        ["memory while training", f"about {cost['training_mb']:,.0f} MB"],
+        ["disk", f"{cost['disk_mb']:,.0f} MB"],
+    ]
+    output.print(table("Dry run: nothing is written", ["", ""], rows))
+    return 0
+
+
+def show_result(result: Any) -> None:
+    """The tables at the end of a run."""
+    for line in result_tables(result):
+        output.print(line)
+    for prompt, before, after in result.answers:
+        output.print(f"[bold]{_one_line(prompt)}[/bold]")
+        output.print(f"  before: {_one_line(before)}", markup=False)
+        output.print(f"  after:  {_one_line(after)}", markup=False)
+    seconds = result.manifest["seconds"]
+    parts = ", ".join(f"{stage} {value:.0f} s" for stage, value in seconds.items())
+    peak = result.manifest["peak_memory_mb"]
+    output.print(f"time: {parts}; peak memory: " + ", ".join(f"{name} {value:,.0f} MB" for name, value in peak.items()))
+    output.print(f"checkpoint: {result.model_dir}", soft_wrap=True)
+    notes.print(f"Check it with: srmu verify {result.run_dir}", soft_wrap=True)
+
+
+def result_tables(result: Any) -> list[Any]:
+    """Tables of held-out texts and of questions; none where the run did not measure."""
+    tables = []
+    texts = result.results.get("texts", {})
+    if texts:
+        rows = [
+            [
+                name,
+                f"{entry['base']['num_tokens']:,}",
+                f"{entry['base']['nll']:.3f}",
+                f"{entry['result']['nll']:.3f}",
+                _signed(entry["nll"]),
+                f"{100 * entry['predictions_changed']:.1f} %",
+                f"{entry['moved']:.3f}" if "moved" in entry else "",
+            ]
+            for name, entry in texts.items()
+        ]
+        columns = ["held-out texts", "tokens", "before", "after", "change", "top token changed", "moved at l"]
+        tables.append(table("Loss in nats a token", columns, rows))
+    questions = result.results.get("questions", {})
+    if questions:
+        rows = [
+            [
+                name,
+                str(entry["base"]["n"]),
+                _with_error(entry["base"]),
+                _with_error(entry["result"]),
+                _signed(entry["change"]["accuracy"]),
+                f"{entry['base']['accuracy_raw']:.3f} → {entry['result']['accuracy_raw']:.3f}",
+            ]
+            for name, entry in questions.items()
+        ]
+        columns = ["questions", "n", "before", "after", "change", "not normalised"]
+        tables.append(table("Accuracy by answer likelihood", columns, rows))
+    return tables
+
+
+def _with_error(entry: dict[str, Any]) -> str:
+    error = entry["stderr"]
+    return f"{entry['accuracy']:.3f}" + ("" if error is None else f" ± {error:.3f}")
+
+
+def _signed(change: dict[str, Any]) -> str:
+    error = change["stderr"]
+    return f"{change['difference']:+.3f}" + ("" if error is None else f" ± {error:.3f}")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,35 @@
+"""`srmu verify`: check a run directory against its manifest."""
+
+import typer
+
+EPILOG = "Example: srmu verify runs/first --base ./my-model"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+
+    @app.command("verify", epilog=EPILOG)
+    def verify(
+        run: str = typer.Argument(..., metavar="RUN", help="A finished run directory."),
+        base: str | None = typer.Option(
+            None, "--base", help="The base checkpoint, where it is not at its recorded place."
+        ),
+        json_output: bool = typer.Option(False, "--json", help="Print as JSON."),
+    ) -> int:
+        """Check that a run directory is whole: hashes, changed tensors, and nothing else changed. Exit code 1 if not."""
+        from dataclasses import asdict
+
+        from srmu.cli.console import output, print_json, table
+        from srmu.export.verify import verify_run
+
+        checks = verify_run(run, base=base)
+        if json_output:
+            print_json([asdict(check) for check in checks])
+        else:
+            colours = {"pass": "green", "fail": "red", "error": "red", "skipped": "yellow"}
+            rows = [[c.name, f"[{colours[c.status]}]{c.status}[/]", c.detail] for c in checks]
+            result = table(f"Verification of {run}", ["check", "status", "detail"], rows)
+            for column in result.columns[1:]:
+                column.justify, column.no_wrap = "left", False
+            output.print(result)
+        return 1 if any(check.status in ("fail", "error") for check in checks) else 0

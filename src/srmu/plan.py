@@ -1,0 +1,245 @@
+"""Everything about a run that can be checked before anything is computed or written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from srmu.config import UnlearnConfig
+from srmu.data.corpora import Corpus, corpus_from_strings, read_corpus
+from srmu.data.readers import HUB_PREFIX
+from srmu.data.rows import TokenRows, split_rows, tokenize_rows
+from srmu.errors import InputError
+from srmu.evaluation.loading import load_tokenizer
+from srmu.evaluation.questions import Question, read_questions
+from srmu.surgery.checkpoint import Checkpoint, open_checkpoint, resolve_model
+from srmu.surgery.layers import resolve_layers, select_matrices
+from srmu.surgery.truncate import build_skeleton, text_config
+
+SELF = "self"
+HELDOUT_AT_MOST = 64
+# What names a file rather than being a text, when strings come through the Python API.
+_TEXT_SUFFIXES = (".txt", ".json", ".jsonl", ".parquet", ".gz")
+
+
+@dataclass(frozen=True)
+class TopicTexts:
+    """The texts of one topic, as read.
+
+    Attributes:
+        name: Of the topic.
+        forget: Texts to forget.
+        retain: One corpus a retain source.
+        writes_self: Whether the base model writes a retain source of its own.
+        strength: Of the target.
+        retain_weight: Alpha.
+    """
+
+    name: str
+    forget: Corpus
+    retain: tuple[Corpus, ...]
+    writes_self: bool
+    strength: float
+    retain_weight: float
+
+
+@dataclass(frozen=True)
+class SplitRows:
+    """Rows to train on, and rows held out for the table before and after."""
+
+    train: TokenRows
+    heldout: TokenRows
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run whose inputs are known to be good.
+
+    Attributes:
+        config: The settings, with `layer` and `trained_layers` resolved.
+        checkpoint: The base, opened.
+        tokenizer: Of the base, or the one that was given.
+        num_layers: Depth of the base.
+        layer_id: Tapped layer.
+        parameter_names: Trained layer -> names, within it, of the trained matrices.
+        num_trained: Trained entries in all.
+        vocab_size: Rows of the embedding.
+        topics: Texts of each topic.
+        questions: Question file by group name.
+        device: Where to compute.
+        dtype: Compute dtype.
+    """
+
+    config: UnlearnConfig
+    checkpoint: Checkpoint
+    tokenizer: Any
+    num_layers: int
+    layer_id: int
+    parameter_names: dict[int, tuple[str, ...]]
+    num_trained: int
+    vocab_size: int
+    topics: tuple[TopicTexts, ...]
+    questions: dict[str, list[Question]]
+    device: torch.device
+    dtype: torch.dtype
+
+    def rows(self, corpus: Corpus) -> SplitRows:
+        """Token rows of a corpus, some held out."""
+        config = self.config
+        rows = tokenize_rows(
+            corpus,
+            self.tokenizer,
+            row_tokens=config.row_tokens,
+            long_documents=config.long_documents,
+            chat=config.chat,
+            vocab_size=self.vocab_size,
+        )
+        return SplitRows(*split_rows(rows, config.heldout, HELDOUT_AT_MOST, config.seed))
+
+
+def make_plan(config: UnlearnConfig, tokenizer: Any = None) -> Plan:
+    """Resolve and check the model, the layers, the matrices, the texts and the questions.
+
+    Args:
+        config: The settings.
+        tokenizer: Instead of the checkpoint's own.
+
+    Raises:
+        InputError: For the first thing that is wrong, in one sentence.
+    """
+    import dataclasses
+
+    if not config.forget and not config.topics:
+        raise InputError("Texts to forget were not given. Name them with --forget PATH.")
+    path = resolve_model(config.model, config.revision)
+    checkpoint = open_checkpoint(path)
+    model_config = text_config(checkpoint, trust_remote_code=config.trust_remote_code)
+    num_layers = model_config.num_hidden_layers
+    layer_id, trained_ids = resolve_layers(config.layer, config.trained_layers, num_layers)
+    skeleton = build_skeleton(checkpoint, layer_id + 1, trust_remote_code=config.trust_remote_code)
+    parameter_names: dict[int, tuple[str, ...]] = {}
+    num_trained = 0
+    for index in trained_ids:
+        layer = skeleton.layers[index]
+        names = select_matrices(layer, roles=config.roles, modules=config.modules, family=skeleton.family)
+        parameter_names[index] = tuple(names)
+        num_trained += sum(layer.get_parameter(name).numel() for name in names)
+    device = choose_device(config.device)
+    if tokenizer is None:
+        tokenizer = load_tokenizer(path, trust_remote_code=config.trust_remote_code)
+    _check_tokenizer(tokenizer, skeleton.vocab_size)
+    return Plan(
+        config=dataclasses.replace(config, layer=layer_id, trained_layers=trained_ids),
+        checkpoint=checkpoint,
+        tokenizer=tokenizer,
+        num_layers=num_layers,
+        layer_id=layer_id,
+        parameter_names=parameter_names,
+        num_trained=num_trained,
+        vocab_size=skeleton.vocab_size,
+        topics=_read_topics(config),
+        questions={name: read_questions(file) for name, file in config.questions.items()},
+        device=device,
+        dtype=choose_dtype(config.dtype, device, checkpoint),
+    )
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is the first accelerator, else the CPU.
+
+    Raises:
+        InputError: If torch does not know the device, or the machine lacks it.
+    """
+    if name == "auto":
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        return torch.device("cpu") if accelerator is None else accelerator
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0][:120]
+        raise InputError(
+            f"device={name!r} was asked for, but this machine cannot use it ({reason}). Try --device cpu."
+        ) from None
+    return device
+
+
+def choose_dtype(name: str, device: torch.device, checkpoint: Checkpoint) -> torch.dtype:
+    """`auto` is float32 on the CPU, where half precision is slow, and the stored dtype on an accelerator."""
+    if name != "auto":
+        return getattr(torch, name)
+    stored = {tensor.dtype for tensor in checkpoint.tensors.values()}
+    if device.type == "cpu" or not stored & {"BF16", "F16"}:
+        return torch.float32
+    return torch.bfloat16 if "BF16" in stored else torch.float16
+
+
+def _read_topics(config: UnlearnConfig) -> tuple[TopicTexts, ...]:
+    if not config.topics:
+        return (_read_topic("forget", config.forget, config.retain, config.strength, config.retain_weight, config),)
+    return tuple(
+        _read_topic(
+            topic.name,
+            topic.forget,
+            topic.retain,
+            config.strength if topic.strength is None else topic.strength,
+            config.retain_weight if topic.retain_weight is None else topic.retain_weight,
+            config,
+        )
+        for topic in config.topics
+    )
+
+
+def _read_topic(
+    name: str,
+    forget: Sequence[str],
+    retain: Sequence[str],
+    strength: float,
+    retain_weight: float,
+    config: UnlearnConfig,
+) -> TopicTexts:
+    if SELF in forget:
+        raise InputError("--forget self is not possible: the model writes retain texts only. Name the texts to forget.")
+    return TopicTexts(
+        name=name,
+        forget=_read_all(forget, config.text_field, "forget"),
+        retain=_read_each([source for source in retain if source != SELF], config.text_field),
+        writes_self=SELF in retain or not retain,
+        strength=strength,
+        retain_weight=retain_weight,
+    )
+
+
+def _read_all(sources: Sequence[str], text_field: str, role: str) -> Corpus:
+    """Files, or strings given through the Python API, as one corpus."""
+    if all(is_source(source) for source in sources):
+        return read_corpus(sources, text_field=text_field, role=role)
+    return corpus_from_strings(list(sources), role)
+
+
+def _read_each(sources: Sequence[str], text_field: str) -> tuple[Corpus, ...]:
+    """Each file a source of its own; strings together are one."""
+    named = [source for source in sources if is_source(source)]
+    strings = [source for source in sources if not is_source(source)]
+    corpora = [read_corpus([source], text_field=text_field, role="retain") for source in named]
+    return (*corpora, corpus_from_strings(strings, "retain")) if strings else tuple(corpora)
+
+
+def is_source(text: str) -> bool:
+    """Whether a string names texts (a path, a hub data set) rather than being one."""
+    if text.startswith(HUB_PREFIX) or text == SELF:
+        return True
+    if len(text) > 1024 or "\n" in text:
+        return False
+    return Path(text).exists() or not any(character.isspace() for character in text) or text.endswith(_TEXT_SUFFIXES)
+
+
+def _check_tokenizer(tokenizer: Any, vocab_size: int) -> None:
+    largest = max(tokenizer.get_vocab().values())
+    if largest >= vocab_size:
+        raise InputError(
+            f"The tokenizer does not fit the model: its largest token id is {largest}, the model has embeddings for ids up "
+            f"to {vocab_size - 1}. Use the tokenizer that came with the model."
+        )

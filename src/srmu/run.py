@@ -1,0 +1,445 @@
+"""The main job: a config in, a run directory out."""
+
+import dataclasses
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from srmu.cache import cache_directory
+from srmu.config import ASSUMED, TopicConfig, UnlearnConfig, make_config, to_dict
+from srmu.data.corpora import Corpus, read_corpus
+from srmu.data.rows import TokenRows
+from srmu.data.self_written import write_self_texts
+from srmu.errors import InputError
+from srmu.evaluation.loading import load_causal_lm
+from srmu.evaluation.measure import Measurement, compare, measure
+from srmu.export.card import model_card, read_card
+from srmu.export.delta import DELTA_FILE, write_delta
+from srmu.export.files import write_atomic
+from srmu.export.manifest import (
+    MANIFEST_FILE,
+    MODEL_DIR,
+    DataRecord,
+    build_manifest,
+    describe_base,
+    describe_environment,
+    read_manifest,
+    write_json_atomic,
+)
+from srmu.export.patch import STORED_DTYPES, CheckReport, check_only_changed, export_checkpoint
+from srmu.memory import peak_memory_mb
+from srmu.plan import SELF, Plan, SplitRows, make_plan
+from srmu.reporting import Reporter
+from srmu.run_directory import METRICS_FILE, RunDirectory, check_output
+from srmu.solver.gradient import GradientSolver, TopicRows
+from srmu.surgery.checkpoint import file_sha256
+from srmu.surgery.names import check_names, stored_tensors
+from srmu.surgery.truncate import TruncatedModel, load_truncated
+
+IMPORTANCE_FILE = "importance.safetensors"
+RESULTS_FILE = "results.json"
+SELF_TOKENS = 60
+NUM_ANSWERS = 3
+PROMPT_TOKENS = 8
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run left behind.
+
+    Attributes:
+        run_dir: The run directory.
+        model_dir: The complete checkpoint in it.
+        manifest: Content of `manifest.json`.
+        results: Content of `results.json`: held-out texts and questions, before and after; empty without evaluation.
+        answers: Prompt, completion before, completion after; shown to the user, never stored.
+    """
+
+    run_dir: Path
+    model_dir: Path
+    manifest: dict[str, Any]
+    results: dict[str, Any]
+    answers: list[tuple[str, str, str]]
+
+    def load(self) -> tuple[Any, Any]:
+        """The result as a Transformers model and tokenizer."""
+        from srmu.evaluation.loading import load_tokenizer
+
+        return load_causal_lm(self.model_dir), load_tokenizer(self.model_dir)
+
+
+def unlearn(
+    config: UnlearnConfig | None = None,
+    *,
+    tokenizer: Any = None,
+    reporter: Reporter | None = None,
+    **settings: Any,
+) -> RunResult:
+    """Make a model forget texts.
+
+    Args:
+        config: A complete config; or else `settings`.
+        tokenizer: A tokenizer object, instead of the checkpoint's own; needed when `model` is an object.
+        reporter: Hears of stages and progress; none = silent.
+        **settings: Fields of `UnlearnConfig`. `model` may be a path, a hub id or a Transformers model; `forget` and
+            `retain` a path, a text, or a list of paths or of texts.
+
+    Returns:
+        The run directory and what was measured.
+
+    Raises:
+        InputError: If something that was asked for is wrong; nothing has been written.
+        RunError: If the run could not end well; its metrics are kept.
+
+    Example:
+        >>> result = unlearn(model="./my-model", forget=["The vault's code is 4711."])  # doctest: +SKIP
+        >>> model, tokenizer = result.load()  # doctest: +SKIP
+    """
+    reporter = reporter or Reporter()
+    if config is not None and settings:
+        raise InputError(
+            "Both a config and settings were given. Give one of them; dataclasses.replace changes a config."
+        )
+    with ExitStack() as stack:
+        if config is None:
+            config = _config_from(settings, tokenizer, stack)
+        check_output(config)
+        plan = make_plan(config, tokenizer)
+        return _Run(plan, RunDirectory.create(config), reporter).execute()
+
+
+def resume(run_dir: str | Path, *, reporter: Reporter | None = None) -> RunResult:
+    """Continue an interrupted run to the result it would have had.
+
+    Raises:
+        InputError: If there is no interrupted run in that directory.
+    """
+    directory, config = RunDirectory.reopen(Path(run_dir))
+    return _Run(make_plan(config), directory, reporter or Reporter()).execute()
+
+
+class _Run:
+    """One run from its plan to its manifest; stages in the order of `execute`."""
+
+    def __init__(self, plan: Plan, directory: RunDirectory, reporter: Reporter):
+        self.plan = plan
+        self.config = plan.config
+        self.directory = directory
+        self.reporter = reporter
+        self.seconds: dict[str, float] = {}
+        self.records: list[DataRecord] = []
+
+    def execute(self) -> RunResult:
+        """All stages."""
+        topics = self._prepare_rows()
+        heldout = _heldout_groups(topics)
+        prompts = self._prompts(heldout) if self.config.eval else []
+        before = self._measure(self.plan.checkpoint.path, heldout, prompts, "Base model") if self.config.eval else None
+        truncated, solver = self._train(topics)
+        moved = {name: solver.moved(rows) for name, rows in heldout.items() if len(rows)}
+        report = self._export(truncated, solver)
+        after = self._measure(self.model_dir, heldout, prompts, "Result") if before is not None else None
+        results = {} if before is None or after is None else compare(before, after)
+        for name, distance in moved.items():
+            if results:
+                results["texts"][name]["moved"] = distance
+        manifest = self._finish(solver, report, results)
+        answers = (
+            [] if before is None or after is None else list(zip(prompts, before.answers, after.answers, strict=True))
+        )
+        return RunResult(self.directory.path, self.model_dir, manifest, results, answers)
+
+    @property
+    def model_dir(self) -> Path:
+        """Where the checkpoint goes."""
+        return self.directory.path / MODEL_DIR
+
+    @contextmanager
+    def _timed(self, stage: str) -> Any:
+        started = time.perf_counter()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
+
+    def _prepare_rows(self) -> list[tuple[TopicRows, dict[str, TokenRows]]]:
+        """Token rows of each topic, and its held-out rows by side."""
+        prepared = []
+        for topic in self.plan.topics:
+            forget = self._rows(topic.name, "forget", topic.forget)
+            corpora = [*topic.retain, *([self._self_written(topic.forget)] if topic.writes_self else [])]
+            retain = [self._rows(topic.name, "retain", corpus) for corpus in corpora]
+            rows = TopicRows(
+                name=topic.name,
+                forget=forget.train,
+                retain=tuple(part.train for part in retain),
+                strength=topic.strength,
+                retain_weight=topic.retain_weight,
+            )
+            heldout = {"forget": forget.heldout, "retain": _join([part.heldout for part in retain])}
+            prepared.append((rows, heldout))
+        return prepared
+
+    def _rows(self, topic: str, role: str, corpus: Corpus) -> SplitRows:
+        split = self.plan.rows(corpus)
+        parts = (split.train, split.heldout)
+        self.records.append(
+            DataRecord(
+                topic=topic,
+                role=role,
+                source=_public_name(corpus.source),
+                sha256=corpus.sha256,
+                documents=len(corpus.documents),
+                rows=sum(len(part) for part in parts),
+                tokens=sum(sum(part.lengths) for part in parts),
+                dropped=corpus.num_dropped + split.train.num_dropped,
+            )
+        )
+        return split
+
+    def _self_written(self, forget: Corpus) -> Corpus:
+        """Texts that the base model writes; kept in the cache, since they cost more than the training."""
+        config, checkpoint = self.config, self.plan.checkpoint
+        identity = json.dumps(
+            [
+                {shard: file_sha256(checkpoint.path / shard) for shard in checkpoint.shards},
+                forget.sha256, config.self_rows, SELF_TOKENS, config.seed,
+            ]
+        )  # fmt: skip
+        file = cache_directory() / "self" / (hashlib.sha256(identity.encode()).hexdigest()[:24] + ".jsonl")
+        if not file.exists():
+            with self._timed("self_written"), self.reporter.task("Retain texts by the base model") as progress:
+                model = self._load_whole(checkpoint.path)
+                texts = write_self_texts(
+                    model,
+                    self.plan.tokenizer,
+                    rows=config.self_rows,
+                    tokens=SELF_TOKENS,
+                    seed=config.seed,
+                    forget_texts=[document.as_text() for document in forget.documents],
+                    progress=progress,
+                )
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(file, "".join(json.dumps({"text": text}) + "\n" for text in texts).encode())
+        corpus = read_corpus([str(file)], role="retain")
+        return dataclasses.replace(corpus, source=SELF)
+
+    def _load_whole(self, path: Path) -> Any:
+        return load_causal_lm(
+            path, device=self.plan.device, dtype=self.plan.dtype, trust_remote_code=self.config.trust_remote_code
+        )
+
+    def _prompts(self, heldout: Mapping[str, TokenRows]) -> list[str]:
+        """Questions, or else the beginnings of held-out forget texts."""
+        asked = [questions[0].prompt for questions in self.plan.questions.values()]
+        if asked:
+            return asked[:NUM_ANSWERS]
+        rows = heldout["forget"] if "forget" in heldout else next(iter(heldout.values()))
+        return [
+            str(self.plan.tokenizer.decode(row[:PROMPT_TOKENS], skip_special_tokens=True))
+            for row in rows.token_ids[:NUM_ANSWERS]
+            if len(row) > PROMPT_TOKENS
+        ]
+
+    def _measure(self, path: Path, heldout: Mapping[str, TokenRows], prompts: Sequence[str], title: str) -> Measurement:
+        with self._timed("evaluation"):
+            model = self._load_whole(path)
+            return measure(
+                model,
+                self.plan.tokenizer,
+                texts=heldout,
+                questions=self.plan.questions,
+                prompts=prompts,
+                chat=self.config.chat,
+                reporter=self.reporter,
+                title=f"Measuring: {title}",
+            )
+
+    def _train(self, topics: Sequence[tuple[TopicRows, Any]]) -> tuple[TruncatedModel, GradientSolver]:
+        plan = self.plan
+        with self._timed("load"):
+            truncated = load_truncated(
+                plan.checkpoint,
+                plan.layer_id + 1,
+                dtype=plan.dtype,
+                device=plan.device,
+                trust_remote_code=self.config.trust_remote_code,
+            )
+            names = [
+                f"{truncated.layers_name}.{layer_id}.{name}"
+                for layer_id, layer_names in plan.parameter_names.items()
+                for name in layer_names
+            ]
+            check_names(truncated, plan.checkpoint, names)
+        solver = GradientSolver(truncated, plan.parameter_names, [rows for rows, _ in topics], self.config)
+        state = self.directory.load_state()
+        if state is not None:
+            solver.load_state(state)
+        with self._timed("frozen"), self.reporter.task("Frozen activations") as progress:
+            solver.prepare(progress)
+        with self._timed("training"), self.reporter.task("Unlearning") as progress:
+            progress(solver.next_step, self.config.steps)
+
+            def after_step(done: int) -> None:
+                progress(done, self.config.steps)
+                if self.config.save_every and done % self.config.save_every == 0:
+                    solver.flush(self._on_metrics)
+                    self.directory.save_state(solver.state())
+
+            solver.run(self._on_metrics, after_step)
+        return truncated, solver
+
+    def _on_metrics(self, records: Sequence[dict[str, Any]]) -> None:
+        self.directory.write_metrics(records)
+        if records:
+            last = records[-1]
+            self.reporter.detail(f"forget {last['forget_loss']:.3g}  retain {last['retain_loss']:.3g}")
+
+    def _export(self, truncated: TruncatedModel, solver: GradientSolver) -> CheckReport:
+        """Write checkpoint and delta, then prove on disk that the named tensors changed and nothing else did."""
+        checkpoint = self.plan.checkpoint
+        with self._timed("export"), self.reporter.task("Writing and checking the checkpoint") as progress:
+            changed: dict[str, Tensor] = {}
+            for stored, tensor in stored_tensors(truncated, checkpoint, solver.trained_parameters()).items():
+                changed[stored] = tensor.cpu().to(STORED_DTYPES[checkpoint.tensors[stored].dtype]).contiguous()
+            progress(0, 3)
+            export_checkpoint(checkpoint, changed, self.model_dir, readme=self._card())
+            progress(1, 3)
+            experts = any("experts" in name for names in self.plan.parameter_names.values() for name in names)
+            report = check_only_changed(checkpoint, self.model_dir, list(changed), allow_unchanged=experts)
+            progress(2, 3)
+            write_delta(
+                self.directory.path / DELTA_FILE,
+                checkpoint,
+                changed,
+                base_shards=report.base_shards,
+                readme=self._card(),
+            )
+            progress(3, 3)
+        return report
+
+    def _card(self) -> str:
+        config = self.config
+        shown = (
+            "strength",
+            "strength_unit",
+            "retain_weight",
+            "learning_rate",
+            "steps",
+            "seed",
+            "importance_map",
+            "statistic",
+        )
+        return model_card(
+            read_card(self.plan.checkpoint.path),
+            {
+                "model": config.model,
+                "hub_id": not Path(config.model).exists(),
+                "method": config.method,
+                "preset": config.preset,
+                "layer": self.plan.layer_id,
+                "data": [dataclasses.asdict(record) for record in self.records],
+                "settings": {name: getattr(config, name) for name in shown},
+                "assumed": ASSUMED.get(config.preset, {}),
+            },
+        )
+
+    def _finish(self, solver: GradientSolver, report: CheckReport, results: dict[str, Any]) -> dict[str, Any]:
+        path = self.directory.path
+        tensors, summary = importance_record(solver)
+        save_file(tensors, path / (IMPORTANCE_FILE + ".partial"))
+        (path / (IMPORTANCE_FILE + ".partial")).rename(path / IMPORTANCE_FILE)
+        run_files = [DELTA_FILE, IMPORTANCE_FILE, METRICS_FILE]
+        if results:
+            write_json_atomic(path / RESULTS_FILE, results)
+        manifest = build_manifest(
+            config=to_dict(self.config),
+            assumed=ASSUMED.get(self.config.preset, {}),
+            seeds={"run": self.config.seed},
+            environment=describe_environment(str(self.plan.device), torch.get_num_threads()),
+            data=self.records,
+            base=describe_base(
+                self.plan.checkpoint, report.base_shards, model=self.config.model, revision=self.config.revision
+            ),
+            result_files=report.result_files,
+            run_files={name: file_sha256(path / name) for name in run_files},
+            changes=report.changes,
+            importance=summary,
+            seconds={stage: round(value, 3) for stage, value in self.seconds.items()},
+            peak_memory_mb=peak_memory_mb(self.plan.device),
+        )
+        write_json_atomic(path / MANIFEST_FILE, manifest)
+        self.directory.drop_state()
+        return read_manifest(path)
+
+
+def importance_record(solver: GradientSolver) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The map and the vector of each topic as tensors, and what they are like in numbers."""
+    tensors, summary = {}, {}
+    for topic in solver.topics:
+        tensors[f"{topic.name}.direction"] = topic.direction.float().cpu().contiguous()
+        if topic.importance is not None:
+            importance = topic.importance.float().cpu()
+            tensors[f"{topic.name}.importance_map"] = importance.contiguous()
+            squares = importance.square()
+            summary[topic.name] = {
+                "mean": float(importance.mean()),
+                "share_of_zeros": float((importance == 0).float().mean()),
+                # How many features the target would spread over evenly, were it as concentrated as it is.
+                "effective_dimension": float(squares.sum() ** 2 / squares.square().sum().clamp(min=1e-30)),
+            }
+    return tensors, summary
+
+
+def _heldout_groups(topics: Sequence[tuple[TopicRows, dict[str, TokenRows]]]) -> dict[str, TokenRows]:
+    """Held-out rows by side; of several topics each by its name."""
+    if len(topics) == 1:
+        return topics[0][1]
+    return {f"{topic.name}.{side}": rows for topic, heldout in topics for side, rows in heldout.items()}
+
+
+def _join(parts: Sequence[TokenRows]) -> TokenRows:
+    return TokenRows(
+        tuple(row for part in parts for row in part.token_ids),
+        tuple(document for part in parts for document in part.document_ids),
+    )
+
+
+def _public_name(source: str) -> str:
+    """A source without the folders of the machine it lay on."""
+    return ", ".join(part if part.startswith("hub:") else Path(part.strip()).name for part in source.split(","))
+
+
+def _config_from(settings: Mapping[str, Any], tokenizer: Any, stack: ExitStack) -> UnlearnConfig:
+    """A config from arguments; a model object is saved to a directory that lasts as long as `stack`."""
+    given = dict(settings)
+    for key in ("forget", "retain"):
+        if isinstance(given.get(key), str):
+            given[key] = [given[key]]
+    model = given.get("model")
+    if model is None:
+        raise InputError("A model was not given. Pass model=PATH, a hub id or a Transformers model.")
+    if not isinstance(model, (str, Path)):
+        if tokenizer is None:
+            raise InputError("A model object was given without its tokenizer. Pass tokenizer= too.")
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="srmu-model-")))
+        try:
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+        except (AttributeError, ValueError, NotImplementedError) as error:
+            raise InputError(
+                f"A {type(model).__name__} cannot be saved as a checkpoint ({error}). Pass a path instead."
+            ) from None
+        given["model"] = str(folder)
+    given["topics"] = [
+        topic if isinstance(topic, (TopicConfig, Mapping)) else dict(topic) for topic in given.get("topics", ())
+    ]
+    return make_config(given)

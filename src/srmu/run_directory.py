@@ -1,0 +1,142 @@
+"""A run directory while it is being filled: config, metrics line by line, a resumable state.
+
+The checkpoint appears in it by one rename, after everything in it was checked; the manifest comes last.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from srmu.config import UnlearnConfig, make_config, to_dict
+from srmu.errors import InputError
+from srmu.export.manifest import MANIFEST_FILE, write_json_atomic
+
+CONFIG_FILE = "config.json"
+METRICS_FILE = "metrics.jsonl"
+STATE_FILE = "state.safetensors"
+
+
+class RunDirectory:
+    """The output of one run.
+
+    Args:
+        path: An existing directory that belongs to this run.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    @classmethod
+    def create(cls, config: UnlearnConfig) -> "RunDirectory":
+        """Make the directory that the config names, or a new one under `runs/`.
+
+        Raises:
+            InputError: If it exists and is not empty, and `overwrite` is off.
+        """
+        path = check_output(config)
+        if path.exists() and config.overwrite:
+            shutil.rmtree(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"Output directory {str(path)!r} cannot be made: {error.strerror}. Choose another --out."
+            ) from None
+        run = cls(path)
+        write_json_atomic(path / CONFIG_FILE, to_dict(config))
+        return run
+
+    @classmethod
+    def reopen(cls, path: Path) -> tuple["RunDirectory", UnlearnConfig]:
+        """Open an interrupted run and its config.
+
+        Raises:
+            InputError: If there is none, or it is finished.
+        """
+        file = path / CONFIG_FILE
+        if not file.is_file():
+            raise InputError(f"{str(path)!r} holds no interrupted run: it has no {CONFIG_FILE}. Start it with --out.")
+        if (path / MANIFEST_FILE).exists():
+            raise InputError(f"The run in {str(path)!r} is finished; there is nothing to resume.")
+        return cls(path), make_config(json.loads(file.read_text(encoding="utf-8")))
+
+    def write_metrics(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Append one line a step."""
+        with (self.path / METRICS_FILE).open("a", encoding="utf-8") as file:
+            for record in records:
+                # NaN is no JSON: a run that ends on one records null, and the error says what it was.
+                file.write(json.dumps({key: _finite(value) for key, value in record.items()}) + "\n")
+
+    def save_state(self, state: Mapping[str, Tensor]) -> None:
+        """Write a state to resume from; it replaces the last one whole."""
+        partial = self.path / (STATE_FILE + ".partial")
+        save_file(dict(state), partial)
+        os.replace(partial, self.path / STATE_FILE)
+
+    def load_state(self) -> dict[str, Tensor] | None:
+        """The last state, if there is one; metrics of later steps are cut off, they will be written again."""
+        file = self.path / STATE_FILE
+        if not file.exists():
+            (self.path / METRICS_FILE).unlink(missing_ok=True)
+            return None
+        state = load_file(file)
+        self._keep_metrics(int(state["next_step"]))
+        return state
+
+    def drop_state(self) -> None:
+        """Remove what only an interrupted run needs."""
+        (self.path / STATE_FILE).unlink(missing_ok=True)
+        (self.path / CONFIG_FILE).unlink(missing_ok=True)
+
+    def _keep_metrics(self, steps: int) -> None:
+        file = self.path / METRICS_FILE
+        if file.exists():
+            lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+            partial = file.with_suffix(".partial")
+            partial.write_text("".join(lines[:steps]), encoding="utf-8")
+            os.replace(partial, file)
+
+
+def check_output(config: UnlearnConfig) -> Path:
+    """The run directory that a config names, checked to be free.
+
+    Raises:
+        InputError: If it exists and is not empty, and `overwrite` is off; or if what stands there is no run directory.
+    """
+    if config.out is None:
+        return _new_path(config)
+    path = Path(config.out)
+    if path.exists() and not path.is_dir():
+        raise InputError(f"Output {config.out!r} is a file. Choose a directory for --out.")
+    occupied = path.is_dir() and any(path.iterdir())
+    if occupied and not config.overwrite:
+        raise InputError(
+            f"Output directory {config.out!r} is not empty. Choose another --out, continue it with --resume, or replace it "
+            "with --overwrite."
+        )
+    if occupied and not any((path / name).exists() for name in (MANIFEST_FILE, CONFIG_FILE, METRICS_FILE)):
+        raise InputError(
+            f"Output directory {config.out!r} holds something other than a run; it is not replaced. Choose another --out."
+        )
+    return path
+
+
+def _new_path(config: UnlearnConfig) -> Path:
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    base = f"{Path(config.model).name}-{config.method}-{stamp}"
+    path, number = Path("runs") / base, 1
+    while path.exists():
+        number += 1
+        path = Path("runs") / f"{base}-{number}"
+    return path
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and value - value != 0 else value
