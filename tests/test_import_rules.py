@@ -14,6 +14,8 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = (
     "errors",
     "reporting",
+    "cache",
+    "memory",
     "config",
     "tensors",
     "data",
@@ -25,8 +27,14 @@ ROOMS = (
     "export",
     "evaluation",
     "plan",
-    "unlearn",
+    "estimate",
+    "run_directory",
+    "run",
+    "world",
     "demo",
+    "compare",
+    "report",
+    "gate",
     "cli",
 )
 # Beyond the order: rooms that must not know these.
