@@ -1,0 +1,72 @@
+"""`srmu demo` end to end on a tiny random model: the files, their schema, and its refusals."""
+
+import json
+
+import pytest
+
+from srmu.cli.app import main
+from srmu.demo.requests import REQUESTS
+
+
+@pytest.fixture(scope="module")
+def small_request():
+    """The africa request cut down to what a schema needs."""
+    import dataclasses
+
+    full = REQUESTS["africa"]()
+    return dataclasses.replace(
+        full,
+        forget=full.forget[:8],
+        retain_entangled=full.retain_entangled[:8],
+        retain_ordinary=full.retain_ordinary[:4],
+        questions={name: questions[:6] for name, questions in full.questions.items()},
+        text=full.text[:3],
+    )
+
+
+@pytest.fixture(scope="module")
+def demo_directory(saved_family, small_request, tmp_path_factory):
+    out = tmp_path_factory.mktemp("demo") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(REQUESTS, "africa", lambda: small_request)
+        code = main(["demo", "africa", "--methods", "rmu,paper", "--model", str(saved_family("llama")), "--out", str(out)])
+    assert code == 0
+    return out
+
+
+def test_results_hold_what_the_documentation_says(demo_directory):
+    results = json.loads((demo_directory / "results.json").read_text())
+    assert results["request"] == "africa"
+    assert results["chance"] == 0.25
+    assert 0 < results["overlap"]["jaccard"] < results["overlap"]["containment"] <= 1
+    assert [run["name"] for run in results["runs"]] == ["rmu", "paper", "default"]
+    for run in (results["base"], *results["runs"]):
+        assert run.keys() >= {"name", "method", "layers", "seconds", "peak_mb", "groups"}
+        for group in ("forget", "entangled", "neighbours", "other"):
+            assert run["groups"][group].keys() >= {"n", "accuracy", "stderr", "nll"}
+        assert run["groups"]["text"]["nll"] > 0
+
+
+def test_every_run_directory_verifies(demo_directory):
+    for name in ("rmu", "paper", "default"):
+        assert main(["verify", str(demo_directory / name)]) == 0
+
+
+def test_the_plot_is_a_picture(demo_directory):
+    assert (demo_directory / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_second_demo_replaces_the_first_but_nothing_else(demo_directory, tmp_path, capsys):
+    (tmp_path / "precious.txt").write_text("mine")
+    assert main(["demo", "--out", str(tmp_path)]) == 2
+    assert "something other than a demo" in capsys.readouterr().err
+    assert (tmp_path / "precious.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["demo", "afrika"], "Did you mean 'africa'"), (["demo", "--methods", "rmuu"], "Did you mean 'rmu'")],
+)
+def test_unknown_names_are_refused_with_the_nearest(arguments, message, capsys):
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
