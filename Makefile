@@ -10,12 +10,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq -c constrain
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format clean
+.PHONY: help demo test test-slow golden check format clean
 
 help:
 	@echo "make demo       a real language model forgets the capitals of Africa, offline"
 	@echo "make test       the default tests"
 	@echo "make test-slow  the tests that take minutes"
+	@echo "make golden     record the golden trajectories again, where numbers are meant to move"
 	@echo "make check      formatting, lint and types"
 	@echo "make format     format and fix what can be fixed"
 	@echo "make clean      remove the virtual environment and the caches"
@@ -43,6 +44,9 @@ test: $(VENV)/.dev
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "slow and not gpu" $(ARGS)
+
+golden: $(VENV)/.dev
+	cd tests && ../$(BIN)/python -m golden.record
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from srmu.errors import InputError, nearest_hint
+from srmu.gate import parse_requirement
 
 Method = Literal["rmu", "adaptive-rmu", "srmu"]
 ImportanceMapName = Literal["ratio", "difference", "product", "none"]
@@ -23,6 +24,7 @@ Misdirection = Literal["signs", "plus", "minus", "uniform"]
 StrengthUnit = Literal["relative", "absolute"]
 LongDocuments = Literal["split", "cut"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16", "float64"]
+Tracker = Literal["wandb", "tensorboard", "mlflow"]
 
 
 def option(default: Any, help: str) -> Any:
@@ -97,12 +99,16 @@ class UnlearnConfig:
     seed: int = option(0, "Seed of V, of the data order and of self-written texts.")
     cache_gb: float = option(2.0, "Memory for frozen activations of rows that are read again, in GiB; 0 = none.")
     save_every: int = option(0, "Steps between resumable states; 0 = none.")
+    track: Tracker | None = option(None, "Send each step's metrics to wandb, tensorboard or mlflow; none = to no one.")
     # Output
     out: str | None = option(None, "Run directory; none = a new one under runs/.")
     overwrite: bool = option(False, "Replace an existing run directory.")
     eval: bool = option(True, "Measure before and after.")
     heldout: float = option(
         0.1, "Share of the texts kept out of training for that; 0 = none, for short lists of facts."
+    )
+    require: tuple[str, ...] = option(
+        (), "What must hold of the results, such as 'forget<=0.30'; see srmu gate; repeatable."
     )
 
     def __post_init__(self) -> None:
@@ -367,6 +373,11 @@ def _problems(config: UnlearnConfig) -> list[str]:
         problems.append(f"layer={config.layer!r}, which must be 0 or more")
     for topic in config.topics:
         problems += _topic_problems(topic)
+    for text in config.require:
+        try:
+            parse_requirement(text)
+        except InputError as error:
+            problems.append(str(error))
     if not 0 <= config.heldout < 1:
         problems.append(f"heldout={config.heldout!r}, which must be at least 0 and below 1")
     names = [topic.name for topic in config.topics]

@@ -9,6 +9,9 @@ from torch import nn
 from srmu.plan import Plan, TopicTexts
 from srmu.surgery.truncate import build_skeleton
 
+PROCESS_MB = 350
+"""What a process holds with Python, torch and Transformers alone; measured with their CPU builds on Linux."""
+
 
 def estimate(plan: Plan) -> dict[str, float]:
     """Seconds and memory of the training, and disk space of the run directory.
@@ -21,7 +24,8 @@ def estimate(plan: Plan) -> dict[str, float]:
     """
     config = plan.config
     skeleton = build_skeleton(plan.checkpoint, plan.layer_id + 1, trust_remote_code=config.trust_remote_code)
-    per_layer = [_active_weights(layer) for layer in skeleton.layers]
+    experts = getattr(skeleton.config, "num_experts_per_tok", None)
+    per_layer = [_active_weights(layer, experts) for layer in skeleton.layers]
     first = min(plan.parameter_names)
     tokens = _tokens_a_step(plan)
     frozen, replayed = 2.0 * sum(per_layer), 2.0 * sum(per_layer[first:])
@@ -33,23 +37,23 @@ def estimate(plan: Plan) -> dict[str, float]:
     trained = plan.num_trained * (16 + weight_bytes)
     width = max(parameter.shape[-1] for parameter in skeleton.layers[-1].parameters() if parameter.dim() >= 2)
     activations = tokens * (8 * skeleton.config.hidden_size + 6 * width) * (len(per_layer) - first) * weight_bytes
-    disk = sum(tensor.end - tensor.start for tensor in plan.checkpoint.tensors.values())
+    # Entry and output of every row that is read, at most.
+    kept = config.steps * tokens * 2 * skeleton.config.hidden_size * weight_bytes
     return {
         "training_seconds": config.steps * operations / _operations_a_second(plan),
-        "training_mb": (stack + trained + activations + min(config.cache_gb * 2**30, 2**31)) / 1e6,
-        "disk_mb": (disk + plan.num_trained * 4) / 1e6,
+        "training_mb": PROCESS_MB + (stack + trained + activations + min(config.cache_gb * 2**30, kept)) / 1e6,
+        "disk_mb": plan.disk_bytes / 1e6,
     }
 
 
-def _active_weights(layer: nn.Module) -> float:
+def _active_weights(layer: nn.Module, experts_a_token: int | None) -> float:
     """Weights of a layer that one token meets; of experts, those it is routed to."""
     total = 0.0
     for module in layer.modules():
         for name, parameter in module.named_parameters(recurse=False):
             share = 1.0
             if parameter.dim() == 3:
-                chosen = getattr(getattr(module, "config", None), "num_experts_per_tok", None) or 2
-                share = chosen / parameter.shape[0]
+                share = (experts_a_token or parameter.shape[0]) / parameter.shape[0]
             total += parameter.numel() * share if parameter.dim() >= 2 or name == "weight" else 0
     return total
 

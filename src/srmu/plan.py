@@ -1,5 +1,8 @@
 """Everything about a run that can be checked before anything is computed or written."""
 
+import dataclasses
+import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +17,15 @@ from srmu.data.rows import TokenRows, split_rows, tokenize_rows
 from srmu.errors import InputError
 from srmu.evaluation.loading import load_tokenizer
 from srmu.evaluation.questions import Question, read_questions
+from srmu.export.files import list_files
 from srmu.surgery.checkpoint import Checkpoint, open_checkpoint, resolve_model
 from srmu.surgery.layers import resolve_layers, select_matrices
 from srmu.surgery.truncate import build_skeleton, text_config
 
 SELF = "self"
 HELDOUT_AT_MOST = 64
+# For metrics, manifest and what the file system itself takes.
+_SPARE_BYTES = 1 << 24
 # What names a file rather than being a text, when strings come through the Python API.
 _TEXT_SUFFIXES = (".txt", ".json", ".jsonl", ".parquet", ".gz")
 
@@ -98,19 +104,27 @@ class Plan:
         )
         return SplitRows(*split_rows(rows, config.heldout, HELDOUT_AT_MOST, config.seed))
 
+    @property
+    def disk_bytes(self) -> int:
+        """Most that the run directory will hold: the checkpoint, the delta, and states while it trains."""
+        base = self.checkpoint.path
+        copied = sum((base / name).stat().st_size for name in list_files(base)[1])
+        # A state holds the masters and AdamW's two moments in float32, and replaces the last one when it is whole.
+        states = 2 * 12 * self.num_trained if self.config.save_every else 0
+        return copied + 4 * self.num_trained + states + _SPARE_BYTES
 
-def make_plan(config: UnlearnConfig, tokenizer: Any = None) -> Plan:
-    """Resolve and check the model, the layers, the matrices, the texts and the questions.
+
+def make_plan(config: UnlearnConfig, tokenizer: Any = None, *, out: Path | None = None) -> Plan:
+    """Resolve and check the model, the layers, the matrices, the texts, the questions and the place of the output.
 
     Args:
         config: The settings.
         tokenizer: Instead of the checkpoint's own.
+        out: Run directory, which need not exist; none = its place is not checked.
 
     Raises:
         InputError: For the first thing that is wrong, in one sentence.
     """
-    import dataclasses
-
     if not config.forget and not config.topics:
         raise InputError("Texts to forget were not given. Name them with --forget PATH.")
     path = resolve_model(config.model, config.revision)
@@ -130,7 +144,7 @@ def make_plan(config: UnlearnConfig, tokenizer: Any = None) -> Plan:
     if tokenizer is None:
         tokenizer = load_tokenizer(path, trust_remote_code=config.trust_remote_code)
     _check_tokenizer(tokenizer, skeleton.vocab_size)
-    return Plan(
+    plan = Plan(
         config=dataclasses.replace(config, layer=layer_id, trained_layers=trained_ids),
         checkpoint=checkpoint,
         tokenizer=tokenizer,
@@ -144,6 +158,26 @@ def make_plan(config: UnlearnConfig, tokenizer: Any = None) -> Plan:
         device=device,
         dtype=choose_dtype(config.dtype, device, checkpoint),
     )
+    if out is not None:
+        _check_place(plan, out)
+    return plan
+
+
+def refuse_strings(config: UnlearnConfig) -> None:
+    """Where texts come as files only, a path that does not exist must not pass as a text.
+
+    Raises:
+        InputError: If something that is to be read as texts names no file, folder or hub data set.
+    """
+    sides = [(config.forget, "Forget"), (config.retain, "Retain")]
+    sides += [side for topic in config.topics for side in ((topic.forget, "Forget"), (topic.retain, "Retain"))]
+    for sources, role in sides:
+        for source in sources:
+            if not is_source(source):
+                raise InputError(
+                    f"{role} texts {source[:80]!r} do not exist. Check the path; a hub data set is written "
+                    f"{HUB_PREFIX}NAME."
+                )
 
 
 def choose_device(name: str) -> torch.device:
@@ -233,13 +267,32 @@ def is_source(text: str) -> bool:
         return True
     if len(text) > 1024 or "\n" in text:
         return False
-    return Path(text).exists() or not any(character.isspace() for character in text) or text.endswith(_TEXT_SUFFIXES)
+    # os.path answers no where pathlib raises, as for a long sentence.
+    return os.path.exists(text) or not any(character.isspace() for character in text) or text.endswith(_TEXT_SUFFIXES)
 
 
 def _check_tokenizer(tokenizer: Any, vocab_size: int) -> None:
     largest = max(tokenizer.get_vocab().values())
     if largest >= vocab_size:
         raise InputError(
-            f"The tokenizer does not fit the model: its largest token id is {largest}, the model has embeddings for ids up "
-            f"to {vocab_size - 1}. Use the tokenizer that came with the model."
+            f"The tokenizer does not fit the model: its largest token id is {largest}, the model has embeddings for "
+            f"ids up to {vocab_size - 1}. Use the tokenizer that came with the model."
+        )
+
+
+def _check_place(plan: Plan, out: Path) -> None:
+    """Refuse an output that lies in the base, holds it, or does not fit on the disk."""
+    place, base = out.resolve(), plan.checkpoint.path.resolve()
+    if place.is_relative_to(base):
+        raise InputError(f"Output {str(out)!r} lies inside the checkpoint {str(base)!r}. Choose another --out.")
+    if base.is_relative_to(place):
+        raise InputError(f"Output {str(out)!r} holds the checkpoint {str(base)!r} itself. Choose another --out.")
+    parent = next(folder for folder in (place, *place.parents) if folder.is_dir())
+    # A run that is replaced makes room.
+    replaced = sum(file.stat().st_size for file in place.rglob("*") if file.is_file()) if plan.config.overwrite else 0
+    free = shutil.disk_usage(parent).free + replaced
+    if free < plan.disk_bytes:
+        raise InputError(
+            f"The disk of {str(parent)!r} has {free / 1e9:.2f} GB free, and the run needs "
+            f"{plan.disk_bytes / 1e9:.2f} GB. Free some space or choose another --out."
         )

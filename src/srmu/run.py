@@ -3,9 +3,10 @@
 import dataclasses
 import hashlib
 import json
+import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +21,12 @@ from srmu.config import ASSUMED, TopicConfig, UnlearnConfig, make_config, to_dic
 from srmu.data.corpora import Corpus, read_corpus
 from srmu.data.rows import TokenRows
 from srmu.data.self_written import write_self_texts
-from srmu.errors import InputError
+from srmu.errors import InputError, RunError
 from srmu.evaluation.loading import load_causal_lm
 from srmu.evaluation.measure import Measurement, compare, measure
-from srmu.export.card import model_card, read_card
+from srmu.export.card import card_results, model_card, read_card
 from srmu.export.delta import DELTA_FILE, write_delta
-from srmu.export.files import write_atomic
+from srmu.export.files import new_directory, write_atomic
 from srmu.export.manifest import (
     MANIFEST_FILE,
     MODEL_DIR,
@@ -34,20 +35,22 @@ from srmu.export.manifest import (
     describe_base,
     describe_environment,
     read_manifest,
+    without_texts,
     write_json_atomic,
 )
-from srmu.export.patch import STORED_DTYPES, CheckReport, check_only_changed, export_checkpoint
+from srmu.export.manifest_file import RESULTS_FILE
+from srmu.export.patch import CARD, STORED_DTYPES, CheckReport, check_only_changed, export_checkpoint
 from srmu.memory import peak_memory_mb
 from srmu.plan import SELF, Plan, SplitRows, make_plan
 from srmu.reporting import Reporter
 from srmu.run_directory import METRICS_FILE, RunDirectory, check_output
 from srmu.solver.gradient import GradientSolver, TopicRows
-from srmu.surgery.checkpoint import file_sha256
+from srmu.surgery.checkpoint import StoredTensors, file_sha256, open_checkpoint
 from srmu.surgery.names import check_names, stored_tensors
 from srmu.surgery.truncate import TruncatedModel, load_truncated
+from srmu.trackers import Tracker, check_tracker, open_tracker
 
 IMPORTANCE_FILE = "importance.safetensors"
-RESULTS_FILE = "results.json"
 SELF_TOKENS = 60
 NUM_ANSWERS = 3
 PROMPT_TOKENS = 8
@@ -113,9 +116,10 @@ def unlearn(
     with ExitStack() as stack:
         if config is None:
             config = _config_from(settings, tokenizer, stack)
-        check_output(config)
-        plan = make_plan(config, tokenizer)
-        return _Run(plan, RunDirectory.create(config), reporter).execute()
+        out = check_output(config)
+        check_tracker(config.track)
+        plan = make_plan(config, tokenizer, out=out)
+        return _Run(plan, lambda: RunDirectory.create(config), reporter).execute()
 
 
 def resume(run_dir: str | Path, *, reporter: Reporter | None = None) -> RunResult:
@@ -125,19 +129,25 @@ def resume(run_dir: str | Path, *, reporter: Reporter | None = None) -> RunResul
         InputError: If there is no interrupted run in that directory.
     """
     directory, config = RunDirectory.reopen(Path(run_dir))
-    return _Run(make_plan(config), directory, reporter or Reporter()).execute()
+    return _Run(make_plan(config, out=directory.path), lambda: directory, reporter or Reporter()).execute()
 
 
 class _Run:
-    """One run from its plan to its manifest; stages in the order of `execute`."""
+    """One run from its plan to its manifest; stages in the order of `execute`.
 
-    def __init__(self, plan: Plan, directory: RunDirectory, reporter: Reporter):
+    The run directory is opened as late as can be: when training begins, all that a user can get wrong is past.
+    """
+
+    directory: RunDirectory
+
+    def __init__(self, plan: Plan, open_directory: Callable[[], RunDirectory], reporter: Reporter):
         self.plan = plan
         self.config = plan.config
-        self.directory = directory
+        self.open_directory = open_directory
         self.reporter = reporter
         self.seconds: dict[str, float] = {}
         self.records: list[DataRecord] = []
+        self.tracker = Tracker()
 
     def execute(self) -> RunResult:
         """All stages."""
@@ -145,14 +155,22 @@ class _Run:
         heldout = _heldout_groups(topics)
         prompts = self._prompts(heldout) if self.config.eval else []
         before = self._measure(self.plan.checkpoint.path, heldout, prompts, "Base model") if self.config.eval else None
-        truncated, solver = self._train(topics)
-        moved = {name: solver.moved(rows) for name, rows in heldout.items() if len(rows)}
-        report = self._export(truncated, solver)
+        truncated, solver = self._load(topics)
+        self.directory = self.open_directory()
+        try:
+            self._train(solver)
+            moved = {name: solver.moved(rows) for name, rows in heldout.items() if len(rows)}
+            report = self._export(truncated, solver)
+        except RunError:
+            # Once more it would end the same: only the metrics are of use.
+            self.directory.drop_state()
+            raise
         after = self._measure(self.model_dir, heldout, prompts, "Result") if before is not None else None
         results = {} if before is None or after is None else compare(before, after)
         for name, distance in moved.items():
             if results:
                 results["texts"][name]["moved"] = distance
+        self._write_card(report, results)
         manifest = self._finish(solver, report, results)
         answers = (
             [] if before is None or after is None else list(zip(prompts, before.answers, after.answers, strict=True))
@@ -216,7 +234,7 @@ class _Run:
         )  # fmt: skip
         file = cache_directory() / "self" / (hashlib.sha256(identity.encode()).hexdigest()[:24] + ".jsonl")
         if not file.exists():
-            with self._timed("self_written"), self.reporter.task("Retain texts by the base model") as progress:
+            with self._timed("self_written"), self.reporter.task("Base model writes texts") as progress:
                 model = self._load_whole(checkpoint.path)
                 texts = write_self_texts(
                     model,
@@ -263,7 +281,7 @@ class _Run:
                 title=f"Measuring: {title}",
             )
 
-    def _train(self, topics: Sequence[tuple[TopicRows, Any]]) -> tuple[TruncatedModel, GradientSolver]:
+    def _load(self, topics: Sequence[tuple[TopicRows, Any]]) -> tuple[TruncatedModel, GradientSolver]:
         plan = self.plan
         with self._timed("load"):
             truncated = load_truncated(
@@ -279,7 +297,9 @@ class _Run:
                 for name in layer_names
             ]
             check_names(truncated, plan.checkpoint, names)
-        solver = GradientSolver(truncated, plan.parameter_names, [rows for rows, _ in topics], self.config)
+        return truncated, GradientSolver(truncated, plan.parameter_names, [rows for rows, _ in topics], self.config)
+
+    def _train(self, solver: GradientSolver) -> None:
         state = self.directory.load_state()
         if state is not None:
             solver.load_state(state)
@@ -294,39 +314,57 @@ class _Run:
                     solver.flush(self._on_metrics)
                     self.directory.save_state(solver.state())
 
-            solver.run(self._on_metrics, after_step)
-        return truncated, solver
+            self.tracker = open_tracker(self.config.track, self.directory.path, without_texts(to_dict(self.config)))
+            try:
+                solver.run(self._on_metrics, after_step)
+            finally:
+                self.tracker.finish()
 
     def _on_metrics(self, records: Sequence[dict[str, Any]]) -> None:
         self.directory.write_metrics(records)
+        self.tracker.log(records)
         if records:
             last = records[-1]
-            self.reporter.detail(f"forget {last['forget_loss']:.3g}  retain {last['retain_loss']:.3g}")
+            self.reporter.detail(f"forget {last['forget_loss']:.3g}, retain {last['retain_loss']:.3g}")
 
     def _export(self, truncated: TruncatedModel, solver: GradientSolver) -> CheckReport:
-        """Write checkpoint and delta, then prove on disk that the named tensors changed and nothing else did."""
+        """Write the checkpoint; it gets its name once it is proven on disk that only what is named changed."""
         checkpoint = self.plan.checkpoint
-        with self._timed("export"), self.reporter.task("Writing and checking the checkpoint") as progress:
+        # Of a run that was interrupted after this.
+        shutil.rmtree(self.model_dir, ignore_errors=True)
+        with (
+            self._timed("export"),
+            self.reporter.task("Writing and checking") as progress,
+            new_directory(self.model_dir) as partial,
+        ):
             changed: dict[str, Tensor] = {}
             for stored, tensor in stored_tensors(truncated, checkpoint, solver.trained_parameters()).items():
                 changed[stored] = tensor.cpu().to(STORED_DTYPES[checkpoint.tensors[stored].dtype]).contiguous()
-            progress(0, 3)
-            export_checkpoint(checkpoint, changed, self.model_dir, readme=self._card())
-            progress(1, 3)
+            progress(0, 2)
+            export_checkpoint(checkpoint, changed, partial, readme=self._card())
+            progress(1, 2)
             experts = any("experts" in name for names in self.plan.parameter_names.values() for name in names)
-            report = check_only_changed(checkpoint, self.model_dir, list(changed), allow_unchanged=experts)
-            progress(2, 3)
-            write_delta(
-                self.directory.path / DELTA_FILE,
-                checkpoint,
-                changed,
-                base_shards=report.base_shards,
-                readme=self._card(),
-            )
-            progress(3, 3)
+            report = check_only_changed(checkpoint, partial, list(changed), allow_unchanged=experts)
+            progress(2, 2)
         return report
 
-    def _card(self) -> str:
+    def _write_card(self, report: CheckReport, results: Mapping[str, Any]) -> None:
+        """Put what was measured into the model's card, and the card into the delta, which rebuilds the model."""
+        names = [change.name for change in report.changes]
+        card = self._card(changed=names, results=card_results(results))
+        write_atomic(self.model_dir / CARD, card.encode())
+        report.result_files[CARD] = file_sha256(self.model_dir / CARD)
+        result = open_checkpoint(self.model_dir)
+        changed = StoredTensors(dataclasses.replace(result, tensors={name: result.tensors[name] for name in names}))
+        write_delta(
+            self.directory.path / DELTA_FILE,
+            self.plan.checkpoint,
+            changed,
+            base_shards=report.base_shards,
+            readme=card,
+        )
+
+    def _card(self, **measured: Any) -> str:
         config = self.config
         shown = (
             "strength",
@@ -349,6 +387,7 @@ class _Run:
                 "data": [dataclasses.asdict(record) for record in self.records],
                 "settings": {name: getattr(config, name) for name in shown},
                 "assumed": ASSUMED.get(config.preset, {}),
+                **measured,
             },
         )
 

@@ -49,9 +49,10 @@ class RunDirectory:
             raise InputError(
                 f"Output directory {str(path)!r} cannot be made: {error.strerror}. Choose another --out."
             ) from None
-        run = cls(path)
-        write_json_atomic(path / CONFIG_FILE, to_dict(config))
-        return run
+        # The config may hold texts to forget: it is on the disk only where, and as long as, a resumed run needs it.
+        if config.save_every:
+            write_json_atomic(path / CONFIG_FILE, to_dict(config))
+        return cls(path)
 
     @classmethod
     def reopen(cls, path: Path) -> tuple["RunDirectory", UnlearnConfig]:
@@ -61,10 +62,13 @@ class RunDirectory:
             InputError: If there is none, or it is finished.
         """
         file = path / CONFIG_FILE
-        if not file.is_file():
-            raise InputError(f"{str(path)!r} holds no interrupted run: it has no {CONFIG_FILE}. Start it with --out.")
         if (path / MANIFEST_FILE).exists():
-            raise InputError(f"The run in {str(path)!r} is finished; there is nothing to resume.")
+            raise InputError(f"The run in {str(path)!r} is finished: there is nothing to resume. Name another run.")
+        if not file.is_file():
+            raise InputError(
+                f"{str(path)!r} holds no run to resume: it has no {CONFIG_FILE}. Only a run with --save-every that was "
+                "interrupted, and did not fail, can be resumed."
+            )
         return cls(path), make_config(json.loads(file.read_text(encoding="utf-8")))
 
     def write_metrics(self, records: Sequence[Mapping[str, Any]]) -> None:
@@ -91,7 +95,7 @@ class RunDirectory:
         return state
 
     def drop_state(self) -> None:
-        """Remove what only an interrupted run needs."""
+        """Remove what only an interrupted run needs, and with it every text."""
         (self.path / STATE_FILE).unlink(missing_ok=True)
         (self.path / CONFIG_FILE).unlink(missing_ok=True)
 
@@ -108,29 +112,31 @@ def check_output(config: UnlearnConfig) -> Path:
     """The run directory that a config names, checked to be free.
 
     Raises:
-        InputError: If it exists and is not empty, and `overwrite` is off; or if what stands there is no run directory.
+        InputError: If it exists and is not empty, and `overwrite` is off; if what stands there is no run directory;
+            or if no directory can be made there.
     """
-    if config.out is None:
-        return _new_path(config)
-    path = Path(config.out)
-    if path.exists() and not path.is_dir():
-        raise InputError(f"Output {config.out!r} is a file. Choose a directory for --out.")
+    path = _new_path(config) if config.out is None else Path(config.out)
+    existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not existing.is_dir():
+        raise InputError(f"Output {str(path)!r} cannot be made: {str(existing)!r} is a file. Choose another --out.")
+    if not os.access(existing, os.W_OK):
+        raise InputError(f"Output {str(path)!r} cannot be made: {str(existing)!r} is read-only. Choose another --out.")
     occupied = path.is_dir() and any(path.iterdir())
     if occupied and not config.overwrite:
         raise InputError(
-            f"Output directory {config.out!r} is not empty. Choose another --out, continue it with --resume, or replace it "
-            "with --overwrite."
+            f"Output directory {str(path)!r} is not empty. Choose another --out, continue it with --resume, or replace "
+            "it with --overwrite."
         )
     if occupied and not any((path / name).exists() for name in (MANIFEST_FILE, CONFIG_FILE, METRICS_FILE)):
         raise InputError(
-            f"Output directory {config.out!r} holds something other than a run; it is not replaced. Choose another --out."
+            f"Output directory {str(path)!r} holds something other than a run, so it stays. Choose another --out."
         )
     return path
 
 
 def _new_path(config: UnlearnConfig) -> Path:
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    base = f"{Path(config.model).name}-{config.method}-{stamp}"
+    base = f"{Path(config.model).resolve().name}-{config.method}-{stamp}"
     path, number = Path("runs") / base, 1
     while path.exists():
         number += 1

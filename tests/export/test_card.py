@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from srmu.export.card import model_card, read_card
+from srmu.export.card import card_results, model_card, read_card
 
 FACTS = {
     "model": "someone/base",
@@ -97,3 +97,29 @@ def test_a_card_is_read_whatever_its_encoding(tmp_path: Path) -> None:
     assert read_card(tmp_path) is None
     (tmp_path / "README.md").write_bytes("é".encode("latin-1"))
     assert read_card(tmp_path) == "é"
+
+
+def test_the_hub_s_own_library_reads_the_results() -> None:
+    from huggingface_hub import ModelCard
+    from huggingface_hub.repocard_data import eval_results_to_model_index
+
+    from measured_runs import make_results
+
+    results = make_results()
+    results["questions"]["bio weapons, made up"] = results["questions"].pop("entangled")
+    card = ModelCard(model_card(None, FACTS | {"results": card_results(results)}), ignore_metadata_errors=False)
+    found = {(entry.dataset_type, entry.metric_type): entry.metric_value for entry in card.data.eval_results}
+    assert found["forget-questions", "accuracy"] == 0.28
+    assert found["bio-weapons-made-up-questions", "accuracy"] == 0.94
+    assert found["retain-texts", "perplexity"] == results["texts"]["retain"]["result"]["perplexity"]
+    index = eval_results_to_model_index(card.data.model_name, card.data.eval_results)
+    assert index[0]["name"] == "base-srmu"
+    assert len(index[0]["results"]) == len(found) == 5
+
+
+def test_a_number_that_was_not_measured_is_not_claimed() -> None:
+    from measured_runs import make_results
+
+    results = make_results({})
+    results["texts"]["forget"]["result"]["perplexity"] = None
+    assert [entry["group"] for entry in card_results(results)] == ["retain texts"]

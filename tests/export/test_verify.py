@@ -16,6 +16,7 @@ NAMES = [
     "files of the run",
     "changed tensors finite",
     "delta equals the model",
+    "chain of requests",
     "nothing else differs from the base",
 ]
 

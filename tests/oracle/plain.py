@@ -182,7 +182,7 @@ def plain_run(
     model: str | Path | PreTrainedModel,
     forget_batches: Sequence[PlainBatch],
     retain_batches: Sequence[PlainBatch],
-    objective: PlainObjective,
+    objective: PlainObjective | Sequence[PlainObjective],
     layer_id: int,
     parameter_names: Sequence[str],
     learning_rate: float,
@@ -195,13 +195,14 @@ def plain_run(
         model: Checkpoint directory, or a model, which is copied.
         forget_batches: Step i reads the one at i modulo their number.
         retain_batches: Likewise.
-        objective: The loss.
+        objective: The loss; of several, step i takes the one at i modulo their number.
         layer_id: Tapped layer, from 0.
         parameter_names: Whole-model names of the trained parameters, as in `named_parameters`.
         learning_rate: Of AdamW without weight decay.
         steps: Number of updates.
         dtype: Of both models; in float64 nothing is computed in float32.
     """
+    objectives = [objective] if isinstance(objective, PlainObjective) else objective
     frozen, updated = load_plain(model, dtype), load_plain(model, dtype)
     trained = {name: updated.get_parameter(name).requires_grad_(True) for name in parameter_names}
     optimizer = torch.optim.AdamW(trained.values(), lr=learning_rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0)
@@ -211,8 +212,9 @@ def plain_run(
         for step in range(steps):
             forget = forget_batches[step % len(forget_batches)]
             retain = retain_batches[step % len(retain_batches)]
-            forget_loss, retain_loss = plain_losses(frozen, updated, forget, retain, objective, layer_id)
-            total = forget_loss + objective.retain_weight * retain_loss
+            current = objectives[step % len(objectives)]
+            forget_loss, retain_loss = plain_losses(frozen, updated, forget, retain, current, layer_id)
+            total = forget_loss + current.retain_weight * retain_loss
             optimizer.zero_grad()
             total.backward()
             if step == 0:

@@ -5,8 +5,14 @@ from collections.abc import Sequence
 import typer
 
 from srmu.cli import apply as apply_command
+from srmu.cli import ask as ask_command
+from srmu.cli import compare as compare_command
 from srmu.cli import demo as demo_command
 from srmu.cli import doctor as doctor_command
+from srmu.cli import evaluate as evaluate_command
+from srmu.cli import gate as gate_command
+from srmu.cli import overlap as overlap_command
+from srmu.cli import report as report_command
 from srmu.cli import unlearn as unlearn_command
 from srmu.cli import verify as verify_command
 from srmu.errors import SrmuError
@@ -22,11 +28,20 @@ app = typer.Typer(
 unlearn_command.register(app)
 demo_command.register(app)
 apply_command.register(app)
+overlap_command.register(app)
+evaluate_command.register(app)
+ask_command.register(app)
+compare_command.register(app)
+report_command.register(app)
+gate_command.register(app)
 verify_command.register(app)
 doctor_command.register(app)
 
 
-def _version(value: bool) -> None:
+INTERRUPTED = 130
+
+
+def _version(value: bool | None) -> None:
     if value:
         from srmu import __version__
 
@@ -35,7 +50,9 @@ def _version(value: bool) -> None:
 
 
 @app.callback()
-def root(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version.")):
+def root(
+    version: bool | None = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+) -> None:
     """Make an open-weight language model forget, selectively."""
 
 
@@ -43,19 +60,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 a check failed, 2 bad input, 3 the run failed."""
     try:
         result = app(args=None if argv is None else list(argv), standalone_mode=False)
+        if result == INTERRUPTED:
+            # Some releases of Typer return this code, others raise Abort.
+            raise KeyboardInterrupt
         return int(result) if isinstance(result, int) else 0
     except SrmuError as error:
-        typer.echo(f"error: {error}", err=True)
+        _show_error(str(error))
         return error.exit_code
     except typer.Exit as error:
         return error.exit_code
-    except typer.Abort:
-        return 130
-    except KeyboardInterrupt:
+    except (typer.Abort, KeyboardInterrupt):
         typer.echo("interrupted", err=True)
-        return 130
+        return INTERRUPTED
     except Exception as error:
         if type(error).__module__.split(".")[0] in ("click", "typer") and hasattr(error, "format_message"):
-            typer.echo(f"error: {error.format_message()}", err=True)
+            # Without a command, Typer has shown the help, and there is no message.
+            if message := error.format_message():
+                _show_error(message)
             return 2
         raise
+
+
+def _show_error(message: str) -> None:
+    typer.echo("error: " + " ".join(message.splitlines()), err=True)

@@ -16,15 +16,13 @@ def register(app: typer.Typer) -> None:
         json_output: bool = typer.Option(False, "--json", help="Print as JSON."),
     ) -> int:
         """Rebuild the unlearned checkpoint, bit for bit, from the changed tensors and the base."""
-        from dataclasses import asdict
-
         from srmu.cli.console import output, print_json
         from srmu.export.delta import apply_delta
         from srmu.surgery.checkpoint import resolve_model
 
-        changes = apply_delta(resolve_model(base, None), delta, out)
+        apply_delta(resolve_model(base, None), delta, out)
         if json_output:
-            print_json({"out": out, "changed": [asdict(change) for change in changes]})
+            print_json({"model_dir": out})
         else:
-            output.print(f"{len(changes)} tensors changed; checkpoint: {out}", soft_wrap=True)
+            output.print(f"checkpoint: {out}", soft_wrap=True)
         return 0

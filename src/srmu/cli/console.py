@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -12,16 +13,17 @@ from rich.progress import (
     Progress,
     SpinnerColumn,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 from srmu import reporting
 
 # Progress and notes go to stderr, results to stdout, so that `--json` and pipes stay clean.
-notes = Console(stderr=True, highlight=False)
-output = Console(highlight=False)
+# Texts and paths may hold what looks like markup.
+notes = Console(stderr=True, highlight=False, markup=False, emoji=False)
+output = Console(highlight=False, markup=False, emoji=False)
 
 
 class TerminalReporter(reporting.Reporter):
@@ -36,14 +38,14 @@ class TerminalReporter(reporting.Reporter):
         """Show a bar for this stage; it stays, finished, with the time it took."""
         columns = (
             SpinnerColumn(finished_text="[green]✓"),
-            TextColumn("{task.description:<34}"),
-            BarColumn(bar_width=28),
+            TextColumn("{task.description:<23}", table_column=Column(no_wrap=True)),
+            # The bar takes what the others leave of the line.
+            BarColumn(bar_width=None, table_column=Column(ratio=1)),
             MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[detail]}"),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            TextColumn("{task.fields[detail]}", table_column=Column(no_wrap=True)),
         )
-        with Progress(*columns, console=notes) as bar:
+        with Progress(*columns, console=notes, expand=True) as bar:
             task = bar.add_task(title, total=None, detail="")
             self._bar, self._task = bar, task
             try:
@@ -61,7 +63,7 @@ class TerminalReporter(reporting.Reporter):
 
     def note(self, text: str) -> None:
         """Print one line."""
-        (self._bar.console if self._bar is not None else notes).print(text)
+        (self._bar.console if self._bar is not None else notes).print(text, markup=True)
 
 
 def print_json(value: Any) -> None:
@@ -69,11 +71,33 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A table whose first column is text and whose others are numbers."""
-    result = Table(title=title, title_justify="left", header_style="bold")
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], *, num_texts: int = 1) -> Table:
+    """A table of texts, then numbers, that fits 80 columns: texts wrap, and so do the numbers' headers.
+
+    Args:
+        title: Above it.
+        columns: Headers; none is shown where all are empty.
+        rows: Cells, taken as they are (no markup).
+        num_texts: Columns from the left that hold texts; the others hold numbers, which are never cut.
+    """
+    result = Table(
+        title=Text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0),
+        header_style="bold", show_header=any(columns),
+    )  # fmt: skip
     for index, column in enumerate(columns):
-        result.add_column(column, justify="left" if index == 0 else "right", no_wrap=index > 0)
+        if index < num_texts:
+            result.add_column(column, overflow="fold", min_width=min(10, _widest(rows, index)))
+        else:
+            result.add_column(column.replace(" ", "\n", 1), justify="right", no_wrap=True, vertical="bottom")
     for row in rows:
-        result.add_row(*row)
+        result.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
     return result
+
+
+def facts(title: str, rows: Sequence[tuple[str, str]]) -> Table:
+    """Names and values without a header."""
+    return table(title, ["", ""], rows, num_texts=2)
+
+
+def _widest(rows: Sequence[Sequence[str | Text]], index: int) -> int:
+    return max((len(row[index]) for row in rows), default=1)

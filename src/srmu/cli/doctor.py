@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
         json_output: bool = typer.Option(False, "--json", help="Print as JSON."),
     ) -> int:
         """Say what this machine, this checkpoint and these texts allow. Exit code 2 if a run could not start."""
-        from srmu.cli.console import output, print_json, table
+        from srmu.cli.console import facts, output, print_json
 
         findings = machine()
         if model is not None:
@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
         if json_output:
             print_json(findings)
         else:
-            output.print(table("srmu doctor", ["", ""], [[key, str(value)] for key, value in findings.items()]))
+            output.print(facts("srmu doctor", [(name, str(value)) for name, value in findings.items()]))
         return 0
 
 
@@ -59,26 +59,27 @@ def checkpoint(model: str, forget: list[str], retain: list[str]) -> dict[str, An
     """What a run on this checkpoint would train, and on these texts what it would cost."""
     from srmu.config import make_config
     from srmu.estimate import estimate
-    from srmu.plan import make_plan
+    from srmu.plan import make_plan, refuse_strings
+    from srmu.run_directory import check_output
     from srmu.surgery.checkpoint import open_checkpoint, resolve_model
     from srmu.surgery.layers import ROLES, auto_layer
-    from srmu.surgery.truncate import build_skeleton
+    from srmu.surgery.truncate import build_skeleton, text_config
 
     opened = open_checkpoint(resolve_model(model, None))
-    from srmu.surgery.truncate import text_config
-
     depth = text_config(opened).num_hidden_layers
     skeleton = build_skeleton(opened, auto_layer(depth) + 1)
     there = dict(skeleton.layers[-1].named_parameters())
     roles = [role for role, names in ROLES.items() if any(name in there for name in names)]
-    findings = {
-        "checkpoint": f"{skeleton.family}, {depth} layers, {len(opened.shards)} weight files, {len(opened.tensors)} tensors",
+    findings: dict[str, Any] = {
+        "checkpoint": f"{skeleton.family}, {depth} layers, {len(opened.tensors)} tensors in {len(opened.shards)} files",
         "stored dtypes": ", ".join(sorted({tensor.dtype for tensor in opened.tensors.values()})),
         "layer by default": f"{auto_layer(depth)} of 0 to {depth - 1}",
         "roles in that layer": ", ".join(roles) or "none known; name matrices with --modules",
     }
     if forget:
-        plan = make_plan(make_config({"model": model, "forget": forget, "retain": retain}))
+        config = make_config({"model": model, "forget": forget, "retain": retain})
+        refuse_strings(config)
+        plan = make_plan(config, out=check_output(config))
         cost = estimate(plan)
         findings |= {
             "forget documents": sum(len(topic.forget.documents) for topic in plan.topics),

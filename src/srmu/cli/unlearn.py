@@ -50,7 +50,7 @@ def _command() -> Any:
         elif model:
             settings["model"] = model
         if resume:
-            if model or settings:
+            if model or settings or dry_run:
                 raise InputError(
                     "--resume takes no other settings: the interrupted run's own are used. Leave them out."
                 )
@@ -61,9 +61,9 @@ def _command() -> Any:
         return run_and_show(config, dry_run=dry_run, json_output=json_output)
 
     parameters = [
-        _parameter("model", str, typer.Argument("", metavar="MODEL|RUN.yaml", help="Checkpoint directory, hub id, or a run's YAML.")),
+        _parameter("model", str, typer.Argument("", metavar="MODEL|RUN.yaml", help="Directory, hub id, or YAML file.")),
         *(_flag(field.name) for field in fields(UnlearnConfig) if field.name not in FILE_ONLY),
-        _parameter("dry_run", bool, typer.Option(False, "--dry-run", help="Say what would be done, at what cost; write nothing.")),
+        _parameter("dry_run", bool, typer.Option(False, "--dry-run", help="Say what would be done, and its cost.")),
         _parameter("resume", str | None, typer.Option(None, "--resume", help="Continue an interrupted run directory.")),
         _parameter("json_output", bool, typer.Option(False, "--json", help="Print the results as JSON.")),
     ]  # fmt: skip

@@ -1,30 +1,39 @@
 """What `srmu unlearn` prints: the plan of a dry run, and the tables at the end."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from srmu.cli.console import TerminalReporter, notes, output, print_json, table
+from srmu.cli.console import TerminalReporter, facts, notes, output, print_json, table
+from srmu.cli.gate import show_verdicts
 from srmu.config import UnlearnConfig
+from srmu.gate import check_requirements, passed
 
 
 def run_and_show(config: UnlearnConfig | None, *, dry_run: bool, json_output: bool, resume: Path | None = None) -> int:
     """Run, resume, or plan only; then print."""
-    if dry_run:
-        assert config is not None
-        return show_plan(config, json_output=json_output)
     from srmu import run as job
+    from srmu.plan import refuse_strings
 
     reporter = TerminalReporter()
     if resume is not None:
         result = job.resume(resume, reporter=reporter)
     else:
         assert config is not None
+        refuse_strings(config)
+        if dry_run:
+            return show_plan(config, json_output=json_output)
         result = job.unlearn(config, reporter=reporter)
+    requirements = result.manifest["config"]["require"]
+    verdicts = check_requirements(requirements, result.results) if requirements else []
     if json_output:
-        print_json({"run_dir": str(result.run_dir), "model_dir": str(result.model_dir), **result.results})
-        return 0
-    show_result(result)
-    return 0
+        record = {"run_dir": str(result.run_dir), "model_dir": str(result.model_dir), **result.results}
+        print_json(record | ({"gate": [asdict(verdict) for verdict in verdicts]} if verdicts else {}))
+    else:
+        show_result(result)
+        if verdicts:
+            show_verdicts(verdicts, "Acceptance criteria")
+    return 0 if passed(verdicts) else 1
 
 
 def show_plan(config: UnlearnConfig, *, json_output: bool) -> int:
@@ -34,7 +43,7 @@ def show_plan(config: UnlearnConfig, *, json_output: bool) -> int:
     from srmu.run_directory import check_output
 
     out = check_output(config)
-    plan = make_plan(config)
+    plan = make_plan(config, out=out)
     cost = estimate(plan)
     record = {
         "model": str(plan.checkpoint.path),
@@ -60,23 +69,23 @@ def show_plan(config: UnlearnConfig, *, json_output: bool) -> int:
         print_json(record)
         return 0
     rows = [
-        ["base", f"{record['model']} ({plan.num_layers} layers)"],
-        ["run directory", str(out)],
-        ["method", f"{config.method}, preset {config.preset}"],
-        ["loss at layer", str(plan.layer_id)],
-        ["trained", ", ".join(f"{layer}: {' '.join(names)}" for layer, names in plan.parameter_names.items())],
-        ["trained parameters", f"{plan.num_trained:,}"],
-        ["device, compute dtype", f"{record['device']}, {record['dtype']}"],
+        ("base", f"{record['model']} ({plan.num_layers} layers)"),
+        ("run directory", str(out)),
+        ("method", f"{config.method}, preset {config.preset}"),
+        ("loss at layer", str(plan.layer_id)),
+        ("trained", ", ".join(f"{layer}: {' '.join(names)}" for layer, names in plan.parameter_names.items())),
+        ("trained parameters", f"{plan.num_trained:,}"),
+        ("device, compute dtype", f"{record['device']}, {record['dtype']}"),
     ]
     for topic in plan.topics:
         retain = " + ".join([str(len(corpus.documents)) for corpus in topic.retain] + ["self"] * topic.writes_self)
-        rows.append([f"texts of {topic.name!r}", f"{len(topic.forget.documents)} to forget, {retain} to retain"])
+        rows.append((f"texts of {topic.name!r}", f"{len(topic.forget.documents)} to forget, {retain} to retain"))
     rows += [
-        ["training", f"about {cost['training_seconds']:.0f} s for {config.steps} steps"],
-        ["memory while training", f"about {cost['training_mb']:,.0f} MB"],
-        ["disk", f"{cost['disk_mb']:,.0f} MB"],
+        ("training", f"about {cost['training_seconds']:.0f} s for {config.steps} steps"),
+        ("memory while training", f"about {cost['training_mb']:,.0f} MB"),
+        ("disk", f"{cost['disk_mb']:,.0f} MB"),
     ]
-    output.print(table("Dry run: nothing is written", ["", ""], rows))
+    output.print(facts("Dry run: nothing is written", rows))
     return 0
 
 
@@ -85,9 +94,9 @@ def show_result(result: Any) -> None:
     for line in result_tables(result):
         output.print(line)
     for prompt, before, after in result.answers:
-        output.print(f"[bold]{_one_line(prompt)}[/bold]")
-        output.print(f"  before: {_one_line(before)}", markup=False)
-        output.print(f"  after:  {_one_line(after)}", markup=False)
+        output.print(_one_line(prompt), style="bold")
+        output.print(f"  before: {_one_line(before)}")
+        output.print(f"  after:  {_one_line(after)}")
     seconds = result.manifest["seconds"]
     parts = ", ".join(f"{stage} {value:.0f} s" for stage, value in seconds.items())
     peak = result.manifest["peak_memory_mb"]
@@ -113,8 +122,8 @@ def result_tables(result: Any) -> list[Any]:
             ]
             for name, entry in texts.items()
         ]
-        columns = ["held-out texts", "tokens", "before", "after", "change", "top token changed", "moved at l"]
-        tables.append(table("Loss in nats a token", columns, rows))
+        columns = ["", "tokens", "before", "after", "change", "top changed", "moved at l"]
+        tables.append(table("Loss on held-out texts, nats a token", columns, rows))
     questions = result.results.get("questions", {})
     if questions:
         rows = [
@@ -124,23 +133,24 @@ def result_tables(result: Any) -> list[Any]:
                 _with_error(entry["base"]),
                 _with_error(entry["result"]),
                 _signed(entry["change"]["accuracy"]),
-                f"{entry['base']['accuracy_raw']:.3f} → {entry['result']['accuracy_raw']:.3f}",
+                f"{entry['base']['accuracy_raw']:.3f}",
+                f"{entry['result']['accuracy_raw']:.3f}",
             ]
             for name, entry in questions.items()
         ]
-        columns = ["questions", "n", "before", "after", "change", "not normalised"]
-        tables.append(table("Accuracy by answer likelihood", columns, rows))
+        columns = ["", "n", "before", "after", "change", "raw before", "raw after"]
+        tables.append(table("Accuracy on questions, by answer likelihood", columns, rows))
     return tables
 
 
 def _with_error(entry: dict[str, Any]) -> str:
     error = entry["stderr"]
-    return f"{entry['accuracy']:.3f}" + ("" if error is None else f" ± {error:.3f}")
+    return f"{entry['accuracy']:.3f}" + ("" if error is None else f" ±{error:.3f}")
 
 
 def _signed(change: dict[str, Any]) -> str:
     error = change["stderr"]
-    return f"{change['difference']:+.3f}" + ("" if error is None else f" ± {error:.3f}")
+    return f"{change['difference']:+.3f}" + ("" if error is None else f" ±{error:.3f}")
 
 
 def _one_line(text: str) -> str:

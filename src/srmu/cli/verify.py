@@ -16,20 +16,23 @@ def register(app: typer.Typer) -> None:
         ),
         json_output: bool = typer.Option(False, "--json", help="Print as JSON."),
     ) -> int:
-        """Check that a run directory is whole: hashes, changed tensors, and nothing else changed. Exit code 1 if not."""
+        """Check that a run directory is whole: hashes, changed tensors, nothing else changed. Exit code 1 if not."""
         from dataclasses import asdict
+        from pathlib import Path
+
+        from rich.text import Text
 
         from srmu.cli.console import output, print_json, table
+        from srmu.errors import InputError
         from srmu.export.verify import verify_run
 
+        if not Path(run).is_dir():
+            raise InputError(f"Run directory {run!r} does not exist. Give the --out of a finished run.")
         checks = verify_run(run, base=base)
         if json_output:
             print_json([asdict(check) for check in checks])
         else:
             colours = {"pass": "green", "fail": "red", "error": "red", "skipped": "yellow"}
-            rows = [[c.name, f"[{colours[c.status]}]{c.status}[/]", c.detail] for c in checks]
-            result = table(f"Verification of {run}", ["check", "status", "detail"], rows)
-            for column in result.columns[1:]:
-                column.justify, column.no_wrap = "left", False
-            output.print(result)
+            rows: list[list[str | Text]] = [[c.name, Text(c.status, colours[c.status]), c.detail] for c in checks]
+            output.print(table(f"Verification of {run}", ["check", "status", "detail"], rows, num_texts=3))
         return 1 if any(check.status in ("fail", "error") for check in checks) else 0

@@ -23,7 +23,7 @@ def load_causal_lm(
 
     Args:
         path: Checkpoint directory, or hub id.
-        device: As torch names it.
+        device: As torch names it; `all` = spread over every accelerator by Accelerate.
         dtype: `auto` = as stored; otherwise `float32`, `bfloat16`, ...
         trust_remote_code: Run model code that comes with the checkpoint.
         revision: Hub revision.
@@ -37,9 +37,11 @@ def load_causal_lm(
         "revision": revision,
         "use_safetensors": True,
     }
+    if device == "all":
+        options["device_map"] = "auto"
     with _quiet_loading():
         model = _load(AutoModelForCausalLM, path, "model", options)
-    return model.to(device).eval()
+    return model.eval() if device == "all" else model.to(device).eval()
 
 
 def load_tokenizer(

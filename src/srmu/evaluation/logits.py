@@ -27,11 +27,11 @@ def logits_at(
         positions: Positions in the flattened `[batch * seq]`.
 
     Returns:
-        Float32 logits, `[kept, vocab]`.
+        Float32 logits, `[kept, vocab]`, on the device of `positions`.
     """
     with torch.inference_mode(), _head_restricted(model, positions):
         logits = model(**inputs, use_cache=False).logits
-    kept = logits.flatten(0, 1)
+    kept = logits.flatten(0, 1).to(positions.device)
     # A model without a head module gives all positions.
     return (kept if kept.shape[0] == len(positions) else kept[positions]).float()
 
@@ -60,7 +60,8 @@ def _head_restricted(model: PreTrainedModel, positions: Tensor) -> Iterator[None
 
     def keep(module: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         hidden, *rest = arguments
-        return (hidden.flatten(0, 1)[positions].unsqueeze(0), *rest)
+        # Of a model that is spread over devices, the head may lie on another one than the input.
+        return (hidden.flatten(0, 1)[positions.to(hidden.device)].unsqueeze(0), *rest)
 
     handle = head.register_forward_pre_hook(keep)
     try:

@@ -1,6 +1,7 @@
 """Records of measurements as they stand in `results.json`, and the difference of two."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -75,7 +76,9 @@ def compare_questions(before: QuestionScores, after: QuestionScores) -> dict[str
     if before.facts != after.facts:
         raise ValueError("the two scores are of different questions")
     arrays = {"accuracy": "correct_norm", "accuracy_raw": "correct_raw", "nll": "answer_nll"}
-    return {key: _compare(getattr(before, name), getattr(after, name), before.facts) for key, name in arrays.items()}
+    return {
+        key: compare_values(getattr(before, name), getattr(after, name), before.facts) for key, name in arrays.items()
+    }
 
 
 def compare_texts(before: TextScores, after: TextScores) -> Comparison:
@@ -87,7 +90,7 @@ def compare_texts(before: TextScores, after: TextScores) -> Comparison:
     if not np.array_equal(before.target_ids, after.target_ids):
         raise ValueError("the two scores are of different texts")
     documents = [str(number) for number, count in enumerate(before.document_tokens) for _ in range(count)]
-    return _compare(before.token_nll, after.token_nll, tuple(documents))
+    return compare_values(before.token_nll, after.token_nll, tuple(documents))
 
 
 def to_record(result: Any) -> dict[str, Any]:
@@ -98,7 +101,8 @@ def to_record(result: Any) -> dict[str, Any]:
     }
 
 
-def _compare(before: np.ndarray, after: np.ndarray, clusters: tuple[str, ...]) -> Comparison:
+def compare_values(before: np.ndarray, after: np.ndarray, clusters: Sequence[str]) -> Comparison:
+    """Two models' values on the same items, paired; items of one cluster key count as dependent, empty keys as not."""
     before, after = before.astype(np.float64), after.astype(np.float64)
     return Comparison(
         before=float(before.mean()),

@@ -45,6 +45,23 @@ def model_card(base_readme: str | None, facts: Mapping[str, Any]) -> str:
     return "\n".join(parts)
 
 
+def card_results(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The `results` of a card out of `results.json`: accuracy of each group of questions, perplexity of texts."""
+    sources = [("questions", "accuracy", "n"), ("texts", "perplexity", "num_tokens")]
+    return [
+        {
+            "group": f"{name} {kind}",
+            "metric": metric,
+            "n": entry["base"][count],
+            "before": entry["base"][metric],
+            "after": entry["result"][metric],
+        }
+        for kind, metric, count in sources
+        for name, entry in results.get(kind, {}).items()
+        if entry["base"][metric] is not None and entry["result"][metric] is not None
+    ]
+
+
 def _split(readme: str) -> tuple[dict[str, Any], str]:
     match = _FRONT_MATTER.match(readme)
     if match is None:
@@ -89,7 +106,8 @@ def _merge_front(front: dict[str, Any], facts: Mapping[str, Any]) -> None:
 def _index_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "task": {"type": "text-generation"},
-        "dataset": {"name": entry["group"], "type": entry["group"]},
+        # The hub takes letters, digits, dots, dashes and underscores here.
+        "dataset": {"name": entry["group"], "type": re.sub(r"[^\w.-]+", "-", entry["group"], flags=re.ASCII)},
         "metrics": [{"type": entry["metric"], "value": entry["after"], "name": f"{entry['metric']} after unlearning"}],
     }
 

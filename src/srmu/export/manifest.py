@@ -13,12 +13,13 @@ from typing import Any
 
 from srmu.errors import InputError
 from srmu.export.files import write_atomic
+from srmu.export.manifest_file import MANIFEST_FILE as MANIFEST_FILE
+from srmu.export.manifest_file import MANIFEST_FORMAT, read_results
+from srmu.export.manifest_file import MODEL_DIR as MODEL_DIR
+from srmu.export.manifest_file import read_manifest as read_manifest
 from srmu.export.patch import TensorChange
 from srmu.surgery.checkpoint import Checkpoint, file_sha256
 
-MANIFEST_FILE = "manifest.json"
-MANIFEST_FORMAT = 1
-MODEL_DIR = "model"
 _PACKAGES = ("srmu", "torch", "transformers", "safetensors", "tokenizers", "accelerate", "numpy")
 
 
@@ -113,7 +114,7 @@ def describe_environment(device: str, threads: int) -> dict[str, Any]:
 def describe_base(
     checkpoint: Checkpoint, shards: Mapping[str, str], *, model: str, revision: str | None = None
 ) -> dict[str, Any]:
-    """The base's identity, and its parent run if it is itself the model of a run.
+    """The base's identity; its parent run and the chain of requests before, if it is itself the model of a run.
 
     Args:
         checkpoint: The base as it lies on disk.
@@ -131,6 +132,7 @@ def describe_base(
         "shards": dict(shards),
         "config_sha256": file_sha256(checkpoint.path / "config.json"),
         "parent": _parent(checkpoint.path),
+        "chain": _chain(checkpoint.path),
     }
 
 
@@ -161,61 +163,48 @@ def write_json_atomic(path: str | Path, content: Any) -> None:
     write_atomic(Path(path), (text + "\n").encode("utf-8", "backslashreplace"))
 
 
-def read_manifest(run_dir: str | Path) -> dict[str, Any]:
-    """Read the manifest of a run directory.
-
-    Raises:
-        InputError: There is none, or it is not one that this version reads.
-    """
-    file = Path(run_dir) / MANIFEST_FILE
-    if not file.is_file():
-        raise InputError(
-            f"{str(run_dir)!r} is no run directory: it has no {MANIFEST_FILE}. Give the --out of a finished run."
-        )
-    try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{str(file)!r} cannot be read ({str(error)[:100]}). Restore it from a copy.") from None
-    if not isinstance(manifest, dict) or manifest.get("format") != MANIFEST_FORMAT:
-        found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
-        raise InputError(
-            f"{str(file)!r} has format {found!r}, and this srmu reads {MANIFEST_FORMAT}. Use the srmu that wrote it."
-        )
-    if problem := _shape_problem(manifest):
-        raise InputError(f"{str(file)!r} is damaged: {problem}. Restore it from a copy.")
-    return manifest
-
-
-def _shape_problem(manifest: dict[str, Any]) -> str | None:
-    """What is wrong with the parts that `verify` relies on."""
-    parts = {key: manifest.get(key) for key in ("config", "base", "result", "run_files")}
-    for key, part in parts.items():
-        if not isinstance(part, dict):
-            return f"{key!r} is not an object"
-    hashes = {
-        "run_files": parts["run_files"],
-        "result.files": manifest["result"].get("files"),
-        "base.shards": manifest["base"].get("shards"),
-    }
-    for key, part in hashes.items():
-        if not isinstance(part, dict) or not part or not all(isinstance(value, str) for value in part.values()):
-            return f"{key!r} is not a list of hashes"
-    changed = manifest.get("changed")
-    if (
-        not isinstance(changed, list)
-        or not changed
-        or not all(isinstance(e, dict) and isinstance(e.get("name"), str) for e in changed)
-    ):
-        return "'changed' does not name the changed tensors"
-    return None
-
-
 def _parent(base_dir: Path) -> dict[str, str] | None:
     """The run whose model this is, by the hash of its manifest."""
     file = base_dir.absolute().parent / MANIFEST_FILE
     if base_dir.absolute().name != MODEL_DIR or not file.is_file():
         return None
     return {"run": file.parent.name, "manifest_sha256": file_sha256(file)}
+
+
+def _chain(base_dir: Path) -> list[dict[str, Any]]:
+    """The requests that made this base, oldest first: each run's identity and what it cost."""
+    parent = _parent(base_dir)
+    if parent is None:
+        return []
+    run_dir = base_dir.absolute().parent
+    try:
+        manifest = read_manifest(run_dir)
+        return [*manifest["base"].get("chain", []), {**parent, **_cost(manifest, read_results(run_dir))}]
+    except (InputError, LookupError, TypeError, AttributeError):
+        # The run at hand is done and must not be lost over this; verification will say what is wrong there.
+        return [dict(parent)]
+
+
+def _cost(manifest: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any]:
+    """What one request asked for and what it cost, in numbers that its own files hold."""
+    return {
+        "created": manifest.get("created"),
+        "model": manifest["base"].get("model"),
+        "forget": [
+            {key: entry.get(key) for key in ("source", "sha256", "documents")}
+            for entry in manifest.get("data", [])
+            if entry.get("role") == "forget"
+        ],
+        "seconds": manifest.get("seconds", {}),
+        "questions": {
+            name: {"base": entry["base"]["accuracy"], "result": entry["result"]["accuracy"]}
+            for name, entry in results.get("questions", {}).items()
+        },
+        "texts": {
+            name: {"base": entry["base"]["nll"], "result": entry["result"]["nll"]}
+            for name, entry in results.get("texts", {}).items()
+        },
+    }
 
 
 def _version(package: str) -> str | None:

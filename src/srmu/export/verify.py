@@ -8,7 +8,7 @@ from typing import Any, Literal
 from srmu.errors import InputError, SrmuError
 from srmu.export.delta import DELTA_FILE, check_base, read_delta
 from srmu.export.files import list_files
-from srmu.export.manifest import MODEL_DIR, read_manifest
+from srmu.export.manifest import MANIFEST_FILE, MODEL_DIR, read_manifest
 from srmu.export.patch import check_only_changed, is_finite
 from srmu.surgery.checkpoint import file_sha256, open_checkpoint, read_tensor, tensor_sha256
 
@@ -72,6 +72,7 @@ def verify_run(run_dir: str | Path, *, base: str | Path | None = None) -> list[C
         "files of the run": need(lambda: _check_hashes(run_dir, manifest["run_files"])),
         "changed tensors finite": need(lambda: _check_finite(run_dir, manifest)),
         "delta equals the model": need(lambda: _check_delta(run_dir, manifest)),
+        "chain of requests": need(lambda: _check_chain(run_dir, manifest)),
         "nothing else differs from the base": need(lambda: _check_base(run_dir, manifest, base)),
     }
     return [_run(name, step) for name, step in steps.items()]
@@ -158,3 +159,42 @@ def _check_base(run_dir: Path, manifest: dict[str, Any], base: str | Path | None
     except SrmuError as error:
         raise _Fail(str(error)) from None
     return f"{len(checkpoint.tensors) - len(names)} other tensors and every other file are equal to the base's"
+
+
+def _check_chain(run_dir: Path, manifest: dict[str, Any]) -> str:
+    """Follow the runs that this one stands on back to the first base, by the hashes that each has of the one before."""
+    runs: list[str] = []
+    while manifest["base"].get("parent") is not None:
+        run_dir, manifest = _follow(run_dir, manifest["base"])
+        runs.append(run_dir.name)
+    base = manifest["base"]
+    if not runs:
+        return f"no earlier request: the run stands on {Path(str(base.get('model'))).name!r} itself"
+    path = Path(str(base.get("path")))
+    links = f"earlier requests {', '.join(reversed(runs))}, back to the base {path.name!r}"
+    for shard, digest in base["shards"].items():
+        if not (path / shard).is_file():
+            raise _Skip(f"{links}: the links hold, but the base is not at {str(path)!r} any more")
+        if file_sha256(path / shard) != digest:
+            raise _Skip(f"{links}: the links hold, but {str(path)!r} holds another checkpoint now")
+    return links
+
+
+def _follow(run_dir: Path, base: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+    """The parent run, where it was or beside its child, and its manifest; both are those that the child recorded."""
+    parent = base["parent"]
+    name = parent.get("run") if isinstance(parent, dict) else None
+    if not isinstance(name, str) or not name or Path(name).name != name:
+        raise _Fail(f"the manifest names {name!r} as its parent run, which is no directory name")
+    places = (Path(str(base.get("path"))).parent, run_dir.absolute().parent / name)
+    present = [place for place in places if (place / MANIFEST_FILE).is_file()]
+    if not present:
+        raise _Skip(f"run {name!r}, on whose model {run_dir.name!r} stands, is not at hand")
+    same = [place for place in present if file_sha256(place / MANIFEST_FILE) == parent.get("manifest_sha256")]
+    if not same:
+        raise _Fail(f"the manifest of run {name!r} is not the one that {run_dir.name!r} recorded")
+    manifest = read_manifest(same[0])
+    files = manifest["result"]["files"]
+    if wrong := [shard for shard, digest in base["shards"].items() if files.get(shard) != digest]:
+        raise _Fail(f"{wrong[0]!r} of run {name!r} has another hash there than in {run_dir.name!r}")
+    return same[0], manifest

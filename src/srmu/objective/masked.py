@@ -45,6 +45,6 @@ def sink_free_mask(hidden_frozen: Hidden, real_mask: TokenMask, norm_ratio: floa
     counted = real_mask.clone()
     counted[:, 0] = False
     norms = widen(hidden_frozen).norm(dim=-1)
-    median = norms.masked_fill(~counted, float("nan")).nanmedian(dim=1, keepdim=True).values
+    median = norms.masked_fill(~counted, float("nan")).nanquantile(0.5, dim=1, keepdim=True)
     # A row with nothing left has no median: comparisons with NaN are false, so it stays empty.
     return counted & (norms <= norm_ratio * median)

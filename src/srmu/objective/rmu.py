@@ -1,9 +1,9 @@
 """RMU (arXiv 2403.03218): every forget token is pulled to one fixed vector."""
 
-from srmu.tensors import Feature
+from srmu.tensors import Feature, Scalar
 
 
-def rmu_target(direction: Feature, coefficient: float) -> Feature:
+def rmu_target(direction: Feature, coefficient: float | Scalar) -> Feature:
     """The target `c * u`.
 
     Args:

@@ -1,9 +1,9 @@
 """SRMU (arXiv 2512.16297): a signed target, weighted feature by feature with the importance map."""
 
-from srmu.tensors import Feature
+from srmu.tensors import Feature, Scalar
 
 
-def srmu_target(misdirection_vector: Feature, importance: Feature, coefficient: float) -> Feature:
+def srmu_target(misdirection_vector: Feature, importance: Feature, coefficient: float | Scalar) -> Feature:
     """The target `c_map * V * I_norm`, elementwise.
 
     Args:

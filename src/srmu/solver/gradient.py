@@ -4,6 +4,8 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,8 +24,10 @@ from srmu.solver.frozen import FrozenRows, FrozenStore
 from srmu.surgery.replay import Replayer
 from srmu.surgery.truncate import TruncatedModel
 
-# float16 has too few small numbers for the gradient of a mean; a power of two changes no digit.
-HALF_LOSS_SCALE = 2.0**16
+# float16 has too few small numbers for the gradient of a mean over many entries. Losses are scaled by about their
+# number of entries, times 2^-8 to leave room above for sums over tokens and a large alpha; a power of two changes no
+# digit.
+HALF_LOSS_SHIFT = 8.0
 # Metrics are read from the device this many steps at a time, so that the loop does not wait for it.
 METRICS_EVERY = 10
 
@@ -82,12 +86,12 @@ class GradientSolver:
         self.truncated = truncated
         self.device = next(truncated.inner.parameters()).device
         self.compute_dtype = next(truncated.inner.parameters()).dtype
-        master_dtype = torch.float64 if self.compute_dtype == torch.float64 else torch.float32
+        self.master_dtype = torch.float64 if self.compute_dtype == torch.float64 else torch.float32
         self.masters = {
             (layer_id, name): truncated.layers[layer_id]
             .get_parameter(name)
             .detach()
-            .to(master_dtype, copy=True)
+            .to(self.master_dtype, copy=True)
             .requires_grad_(True)
             for layer_id, names in sorted(parameter_names.items())
             for name in names
@@ -105,7 +109,7 @@ class GradientSolver:
             seed=config.seed,
         )
         self.next_step = 0
-        self._pending: list[dict[str, Tensor | float]] = []
+        self._pending: list[dict[str, Any]] = []
 
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> bool:
         """Compute what is frozen for the whole run, where it is worth it; returns whether rows are kept."""
@@ -126,7 +130,8 @@ class GradientSolver:
             after_step: Called with the number of steps done, for progress bars and saved states.
 
         Raises:
-            RunError: If a loss or gradient is not finite; the metrics up to that step have been handed over.
+            RunError: If a loss or gradient is not finite, or a map is zero everywhere; the metrics up to that step
+                have been handed over.
         """
         while self.next_step < len(self.schedule):
             self.step()
@@ -139,14 +144,14 @@ class GradientSolver:
         started = time.perf_counter()
         step = self.schedule[self.next_step]
         topic = self.topics[step.topic]
-        forget_ids, retain_ids = self._row_ids(step)
-        forget, retain = self.store.get(forget_ids), self.store.get(retain_ids)
+        forget, retain = (self.store.get(row_ids) for row_ids in self._row_ids(step))
         targets, target_norm = self._targets(topic, forget, retain)
+        scale = self._loss_scale(forget)
         weights = self._compute_weights()
         self.optimizer.zero_grad(set_to_none=True)
-        forget_loss = self._accumulate(forget, targets, 1.0, weights)
-        retain_loss = self._accumulate(retain, [rows.output for rows in retain], topic.retain_weight, weights)
-        gradient_norm = self._hand_down(weights)
+        forget_loss = self._accumulate(forget, targets, 1.0, scale, weights)
+        retain_loss = self._accumulate(retain, [rows.output for rows in retain], topic.retain_weight, scale, weights)
+        gradient_norm = self._hand_down(weights, scale)
         self.optimizer.step()
         self.next_step += 1
         self._pending.append(
@@ -175,8 +180,13 @@ class GradientSolver:
         for record in records:
             if not (math.isfinite(record["loss"]) and math.isfinite(record["gradient_norm"])):
                 raise RunError(
-                    f"The loss became {record['loss']} (gradient norm {record['gradient_norm']}) at step {record['step']}; "
-                    "no checkpoint was written, the metrics are kept. Lower --learning-rate or --strength."
+                    f"The loss became {record['loss']} (gradient norm {record['gradient_norm']}) "
+                    f"at step {record['step']}; no checkpoint was written, the metrics are kept. Lower --learning-rate or --strength."
+                )
+            if record["target_norm"] == 0:
+                raise RunError(
+                    f"The importance map became zero for every feature at step {record['step']}: the forget texts use "
+                    "none more than the retain texts do. Give other retain texts, or another --importance-map."
                 )
 
     @torch.no_grad()
@@ -241,9 +251,9 @@ class GradientSolver:
         placed = []
         for index, topic in enumerate(topics):
             offsets = []
+            if not topic.retain or not all(rows.token_ids for rows in (topic.forget, *topic.retain)):
+                raise InputError(f"Topic {topic.name!r} has a corpus without rows. Give it longer texts.")
             for rows in (topic.forget, *topic.retain):
-                if not rows.token_ids:
-                    raise InputError(f"Topic {topic.name!r} has a corpus without rows. Give it longer texts.")
                 offsets.append(len(token_ids))
                 token_ids.extend(rows.token_ids)
             direction = draw_direction(
@@ -256,7 +266,7 @@ class GradientSolver:
             placed.append(
                 Topic(
                     name=topic.name,
-                    direction=direction.to(self.device),
+                    direction=direction.to(self.device, self.master_dtype),
                     strength=topic.strength,
                     retain_weight=topic.retain_weight,
                     fitter=ImportanceFitter(self.config.map_scope, self.config.running_decay),
@@ -304,16 +314,13 @@ class GradientSolver:
         forget_sums, retain_sums = self._sums(forget), self._sums(retain)
         if config.map_scope != "corpus":
             topic.fitter.update(forget_sums, retain_sums)
-        assert topic.fitter.forget is not None and topic.fitter.retain is not None
-        mean_norm = topic.fitter.forget.mean_norm
+        assert topic.fitter.forget is not None
+        assert topic.fitter.retain is not None
         if config.method == "adaptive-rmu":
             targets = [adaptive_rmu_target(topic.direction, topic.strength, rows.output) for rows in forget]
             return targets, topic.strength * forget_sums.mean_norm
-        relative = config.strength_unit == "relative"
-        if config.method == "rmu":
-            length = topic.strength * mean_norm if relative else torch.as_tensor(topic.strength, device=self.device)
-            target = rmu_target(topic.direction, length)
-        else:
+        target_of: Callable[[float | Tensor], Tensor] = partial(rmu_target, topic.direction)
+        if config.method == "srmu":
             topic.importance = importance_map(
                 topic.fitter.forget.mean(config.statistic),
                 topic.fitter.retain.mean(config.statistic),
@@ -321,9 +328,12 @@ class GradientSolver:
                 epsilon=config.map_epsilon,
                 difference_lambda=config.difference_lambda,
             )
-            shape = topic.direction * topic.importance
-            coefficient = topic.strength * mean_norm / shape.norm().clamp(min=1e-12) if relative else topic.strength
-            target = srmu_target(topic.direction, topic.importance, coefficient)
+            target_of = partial(srmu_target, topic.direction, topic.importance)
+        coefficient: float | Tensor = topic.strength
+        if config.strength_unit == "relative":
+            # Where the map is zero everywhere, so is the target; `flush` stops the run.
+            coefficient = topic.strength * topic.fitter.forget.mean_norm / target_of(1.0).norm().clamp(min=1e-12)
+        target = target_of(coefficient)
         return [target] * len(forget), target.norm()
 
     def _compute_weights(self) -> dict[tuple[int, str], Tensor]:
@@ -344,30 +354,37 @@ class GradientSolver:
         groups: Sequence[FrozenRows],
         targets: Sequence[Tensor],
         factor: float,
+        scale: Tensor | float,
         weights: Mapping[tuple[int, str], Tensor],
     ) -> Tensor:
-        """Mean squared distance over the groups' counted tokens and features; adds `factor` times its gradient."""
+        """Mean squared distance over counted tokens and features; adds `factor * scale` times its gradient."""
         by_layer = self._by_layer(weights)
-        count = sum(rows.token_mask.sum() for rows in groups) * self.truncated.hidden_size
+        count = self._num_entries(groups)
         loss = torch.zeros((), device=self.device)
         for rows, target in zip(groups, targets, strict=True):
             hidden = self.replayer.replay(rows.entry, by_layer)
             part = squared_distance_sum(hidden, target, rows.token_mask) / count
             if factor > 0:
-                (part * (factor * self._loss_scale)).backward()
+                (part * (factor * scale)).backward()
             loss = loss + part.detach()
         return loss
 
-    @property
-    def _loss_scale(self) -> float:
-        return HALF_LOSS_SCALE if self.compute_dtype == torch.float16 else 1.0
+    def _loss_scale(self, forget: Sequence[FrozenRows]) -> Tensor | float:
+        """What losses are multiplied with before the backward pass, and gradients divided by after it."""
+        if self.compute_dtype != torch.float16:
+            return 1.0
+        return torch.exp2(torch.floor(torch.log2(self._num_entries(forget))) - HALF_LOSS_SHIFT)
 
-    def _hand_down(self, weights: Mapping[tuple[int, str], Tensor]) -> Tensor:
+    def _num_entries(self, groups: Sequence[FrozenRows]) -> Tensor:
+        """Counted tokens times features."""
+        return torch.stack([rows.token_mask.sum() for rows in groups]).sum() * self.truncated.hidden_size
+
+    def _hand_down(self, weights: Mapping[tuple[int, str], Tensor], scale: Tensor | float) -> Tensor:
         """Give the masters the gathered gradients in their own precision; returns the gradients' norm."""
         squares = []
         for key, weight in weights.items():
             master = self.masters[key]
             gradient = torch.zeros_like(master) if weight.grad is None else weight.grad.to(master.dtype)
-            master.grad = gradient / self._loss_scale
+            master.grad = gradient / scale
             squares.append(master.grad.square().sum())
         return torch.stack(squares).sum().sqrt()

@@ -114,7 +114,7 @@ def resolve_layers(layer: int | str, trained: Sequence[int], num_layers: int) ->
     wrong = [index for index in trained_ids if not 0 <= index <= layer_id]
     if wrong:
         raise InputError(
-            f"trained_layers={wrong[0]} is out of range: the loss at layer {layer_id} sees layers 0 to {layer_id} only. "
-            "Choose among those, or raise --layer."
+            f"trained_layers={wrong[0]} is out of range: the loss at layer {layer_id} sees layers 0 to {layer_id} "
+            "only. Choose among those, or raise --layer."
         )
     return layer_id, trained_ids

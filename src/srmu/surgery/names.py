@@ -41,8 +41,8 @@ def stored_tensors(
         stored = next((key for key in candidates if key in checkpoint.tensors), None)
         if stored is None or tuple(checkpoint.tensors[stored].shape) != tuple(tensor.shape):
             raise InputError(
-                f"Parameter {name!r} with shape {list(tensor.shape)} was trained, but the checkpoint's files hold no such "
-                "tensor. srmu cannot write this layout; please report the model."
+                f"Parameter {name!r} with shape {list(tensor.shape)} was trained, but the checkpoint's files hold no "
+                "such tensor. srmu cannot write this layout; please report the model."
             )
         result[stored] = tensor.contiguous()
     return result

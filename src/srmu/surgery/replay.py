@@ -6,7 +6,7 @@ Rows are right-padded and attention is causal, so a real token never sees paddin
 a layer is called with depends on the batch's shape alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -90,7 +90,9 @@ class Replayer:
         hidden = entry
         for layer_id in self.layer_ids:
             layer, call = self.truncated.layers[layer_id], calls[layer_id]
-            output = functional_call(layer, dict(weights.get(layer_id, {})), (hidden, *call.args), call.kwargs)
+            given = dict(weights.get(layer_id, {}))
+            # No parameter of a decoder layer has two names; looking for such costs a tenth of a small model's step.
+            output = functional_call(layer, given, (hidden, *call.args), call.kwargs, tie_weights=False)
             hidden = hidden_of(output)
         return hidden
 
@@ -104,7 +106,7 @@ class Replayer:
     def _record_calls(self, token_ids: TokenIds) -> dict[int, LayerCall]:
         calls: dict[int, LayerCall] = {}
 
-        def record(layer_id: int):
+        def record(layer_id: int) -> Callable[..., None]:
             def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
                 calls[layer_id] = _split_call(args, kwargs)[1]
 
@@ -127,19 +129,21 @@ class Replayer:
                 zeros[layer_id].kwargs, other[layer_id].kwargs
             ):
                 raise InputError(
-                    f"Layer {layer_id} of a {self.truncated.family!r} model was to be replayed, but it takes inputs that "
-                    "depend on the tokens besides the residual stream. srmu cannot train this family."
+                    f"Layer {layer_id} of a {self.truncated.family!r} model was to be replayed, but it takes inputs "
+                    "that depend on the tokens besides the residual stream. srmu cannot train this family."
                 )
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two recorded values are equal, tensors by value."""
+    """Whether two recorded values are equal; of other objects, as caches, whether they are of one type."""
     if isinstance(one, Tensor):
         return isinstance(other, Tensor) and torch.equal(one, other)
     if isinstance(one, (tuple, list)):
         return len(one) == len(other) and all(_same(a, b) for a, b in zip(one, other, strict=True))
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, (bool, int, float, str)):
+        return type(one) is type(other) and one == other
     return type(one) is type(other)
 
 

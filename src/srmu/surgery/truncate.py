@@ -153,9 +153,10 @@ def load_truncated(
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported below
             **kernels,
         )
-    missing = sorted(map(str, (*info["missing_keys"], *info["mismatched_keys"])))
+    missing = sorted({*info["missing_keys"], *(mismatch[0] for mismatch in info["mismatched_keys"])})
     if missing:
         raise InputError(
             f"Tensor {missing[0]!r} of layers 0 to {num_layers - 1} was asked for, but the checkpoint's files lack it"
@@ -216,7 +217,7 @@ def _key_prefix(checkpoint: Checkpoint, skeleton: Any) -> str:
     ]
     if not prefixes:
         raise InputError(
-            f"The token embedding {name!r} with shape {list(shape)} was asked for, but the checkpoint's files hold no such "
-            "tensor. The checkpoint does not fit its config.json."
+            f"The token embedding {name!r} with shape {list(shape)} was asked for, but the checkpoint's files hold no "
+            "such tensor. The checkpoint does not fit its config.json."
         )
     return min(prefixes, key=len)

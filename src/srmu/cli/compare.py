@@ -1,0 +1,46 @@
+"""`srmu compare`: run directories side by side."""
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+EPILOG = "Example: srmu compare runs/rmu runs/srmu --format markdown --plot frontier.svg"
+FORMATS = ("table", "markdown", "csv", "json")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+
+    @app.command("compare", epilog=EPILOG)
+    def compare(
+        runs: list[str] = typer.Argument(
+            ..., metavar="RUN...", help="Run directories on one base, or one demo directory."
+        ),
+        form: str = typer.Option("table", "--format", metavar="|".join(FORMATS), help="How to print."),
+        plot: Path | None = typer.Option(None, "--plot", help="Draw the frontier to this .png, .svg or .pdf file."),
+    ) -> int:
+        """What each run forgot, kept and cost, in one table; differences beyond chance are marked."""
+        from srmu import compare_formats
+        from srmu.compare import compare_runs
+        from srmu.errors import InputError, nearest_hint
+
+        if form not in FORMATS:
+            raise InputError(f"Format {form!r} is unknown.{nearest_hint(form, FORMATS)} Known: {', '.join(FORMATS)}.")
+        comparison = compare_runs(runs)
+        if plot is not None:
+            compare_formats.plot_frontier(comparison, plot)
+        if form == "table":
+            show_comparison(comparison)
+        else:
+            print(getattr(compare_formats, f"to_{form}")(comparison), end="")
+        return 0
+
+
+def show_comparison(comparison: Any) -> None:
+    """Print the table and what its mark means."""
+    from srmu.cli.console import output, table
+    from srmu.compare_formats import columns, rows
+
+    output.print(table(comparison.title, columns(comparison), rows(comparison), num_texts=2))
+    output.print(comparison.mark)

@@ -1,0 +1,110 @@
+"""Free answers against expected ones: exact match and ROUGE-L."""
+
+import json
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from srmu.errors import InputError, nearest_hint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completion:
+    """A prompt and the answer that is expected."""
+
+    prompt: str
+    answer: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerScores:
+    """One entry an answer; float64, 0 to 1."""
+
+    exact_match: np.ndarray
+    """1 where the answer, as many lines of it as were expected, is the expected one apart from case and punctuation."""
+    rouge_l_recall: np.ndarray
+    """Longest common subsequence over the expected words; what TOFU (arXiv 2401.06121) reports."""
+    rouge_l_f1: np.ndarray
+    """Its harmonic mean with the precision; what MUSE (arXiv 2407.06460) reports."""
+
+
+class _Words:
+    """Tokens for rouge-score: equal to its own on ASCII, while its own drops every other letter."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return re.findall(r"[^\W_]+", unicodedata.normalize("NFC", text).lower())
+
+
+def check_rouge() -> Any:
+    """The ROUGE-L scorer of the package rouge-score, without stemming.
+
+    Raises:
+        InputError: It is not installed.
+    """
+    try:
+        from rouge_score import rouge_scorer
+    except ImportError:
+        raise InputError(
+            "ROUGE needs the package rouge-score, which is not installed. Install it: pip install 'srmu[eval]'."
+        ) from None
+    return rouge_scorer.RougeScorer(["rougeL"], tokenizer=_Words())
+
+
+def score_answers(expected: Sequence[str], given: Sequence[str]) -> AnswerScores:
+    """Compare each given answer with the expected one.
+
+    Raises:
+        InputError: rouge-score is not installed.
+    """
+    scorer = check_rouge()
+    rouge = [scorer.score(target, answer)["rougeL"] for target, answer in zip(expected, given, strict=True)]
+    return AnswerScores(
+        exact_match=np.array([float(_matches(target, answer)) for target, answer in zip(expected, given, strict=True)]),
+        rouge_l_recall=np.array([score.recall for score in rouge]),
+        rouge_l_f1=np.array([score.fmeasure for score in rouge]),
+    )
+
+
+def read_completions(path: str | Path) -> list[Completion]:
+    """Read JSONL with `prompt` (or `question`) and `answer` texts.
+
+    Raises:
+        InputError: Naming the file and the line.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError(f"Completion file {str(path)!r} cannot be read: {reason}. Give a JSONL file.") from None
+    found = [_parse(line, f"{str(path)!r}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
+    if not found:
+        raise InputError(f"Completion file {str(path)!r} holds no prompt. Give one JSON object a line.")
+    return found
+
+
+def _parse(line: str, place: str) -> Completion:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{place}: malformed JSON ({error.msg} at column {error.colno}). Correct that line.") from None
+    if not isinstance(record, dict):
+        raise InputError(f"{place}: expected a JSON object, found {type(record).__name__}. Correct that line.")
+    values: dict[str, Any] = {"prompt": record.get("prompt", record.get("question")), "answer": record.get("answer")}
+    for name, value in values.items():
+        if not isinstance(value, str) or (name == "answer" and not value.strip()):
+            hint = nearest_hint(name, list(record)) if value is None else ""
+            raise InputError(f"{place}: {name!r} must be a text, found {value!r}.{hint} Correct that line.")
+    return Completion(prompt=values["prompt"], answer=values["answer"])
+
+
+def _matches(expected: str, given: str) -> bool:
+    words = _Words()
+    # Base models go on after the answer; a line break ends it.
+    lines = given.strip().split("\n")[: expected.strip().count("\n") + 1]
+    return words.tokenize("\n".join(lines)) == words.tokenize(expected)

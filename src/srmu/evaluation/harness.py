@@ -1,0 +1,172 @@
+"""Tasks of lm-evaluation-harness, by name or local YAML, run by the harness itself on a loaded model."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from srmu.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskScores:
+    """What the harness reports of one task or group.
+
+    Attributes:
+        metrics: Value by the harness's own name, such as `acc,none`.
+        stderr: The harness's standard error of it; nan where it gives none.
+        items: By metric, the value of every document where it is one number; of a group, its tasks' one after another.
+        num_items: Documents.
+    """
+
+    metrics: dict[str, float]
+    stderr: dict[str, float]
+    items: dict[str, np.ndarray]
+    num_items: int
+
+
+@dataclass(frozen=True)
+class HarnessTasks:
+    """Tasks that exist.
+
+    Attributes:
+        names: Names and YAML paths, as asked.
+        manager: The harness's task manager.
+    """
+
+    names: tuple[str, ...]
+    manager: Any
+
+
+def find_tasks(names: Sequence[str]) -> HarnessTasks:
+    """Check that the harness knows every task, before any model is loaded.
+
+    Args:
+        names: Names of tasks, groups or tags; or paths of YAML files.
+
+    Raises:
+        InputError: The harness is not installed, or a task is unknown (with the nearest names).
+    """
+    files = [name for name in names if name.endswith((".yaml", ".yml"))]
+    for file in files:
+        if not Path(file).is_file():
+            raise InputError(f"Task file {file!r} does not exist. Check the path, or give a task's name.")
+    manager = _make_manager(named=len(files) < len(names))
+    known = list(manager.all_tasks)
+    for name in names:
+        if name not in files and name not in known:
+            near = get_close_matches(name, known, n=3, cutoff=0.5)
+            hint = f" Did you mean {', '.join(map(repr, near))}?" if near else ""
+            raise InputError(
+                f"Task {name!r} is unknown to lm-evaluation-harness.{hint} List its tasks with: lm-eval ls tasks."
+            )
+    return HarnessTasks(tuple(names), manager)
+
+
+def run_tasks(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    tasks: HarnessTasks,
+    *,
+    limit: int | None = None,
+    chat: bool = False,
+    batch_size: int = 8,
+) -> dict[str, TaskScores]:
+    """Run tasks with the harness's `simple_evaluate`.
+
+    Args:
+        model: In eval mode.
+        tokenizer: Of the model.
+        tasks: From `find_tasks`.
+        limit: Most documents of each task.
+        chat: Apply the chat template, as the harness does.
+        batch_size: Rows in a forward pass.
+
+    Returns:
+        Scores by the harness's name of the task or group.
+
+    Raises:
+        InputError: A task's data cannot be loaded, or its definition is wrong.
+    """
+    from lm_eval import simple_evaluate
+    from lm_eval.models.huggingface import HFLM
+
+    if tokenizer.pad_token_id is None:
+        # The harness pads with it; padding is masked, so any token will do.
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    try:
+        wrapped = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
+        found = simple_evaluate(
+            model=wrapped,
+            tasks=list(tasks.names),
+            task_manager=tasks.manager,
+            limit=limit,
+            apply_chat_template=chat,
+            bootstrap_iters=0,
+            log_samples=True,
+        )
+    except Exception as error:  # the harness, its task code and the data libraries raise errors of many kinds
+        raise InputError(
+            f"The harness could not run {', '.join(tasks.names)}: {_one_line(error)}. Check the task and its data."
+        ) from error
+    assert found is not None  # none comes back on other ranks than the first alone
+    return _collect(found)
+
+
+def _make_manager(*, named: bool) -> Any:
+    """The harness's index of tasks; its own thousands of files are read only where a name needs them."""
+    try:
+        from lm_eval.tasks import TaskManager
+    except ImportError:
+        raise InputError(
+            "Tasks need lm-evaluation-harness, which is not installed. Install it: pip install 'srmu[eval]'."
+        ) from None
+    return TaskManager(include_defaults=named)
+
+
+def _collect(found: Mapping[str, Any]) -> dict[str, TaskScores]:
+    samples = found["samples"]
+    subtasks = found.get("group_subtasks", {})
+    scores = {}
+    for name, values in found["results"].items():
+        leaves = _leaves(name, subtasks)
+        metrics = {
+            key: float(value)
+            for key, value in values.items()
+            if "," in key and "_stderr," not in key and isinstance(value, (int, float))
+        }
+        stderr = {key: _number(values.get(key.replace(",", "_stderr,", 1))) for key in metrics}
+        rows = [row for leaf in leaves for row in samples.get(leaf, ())]
+        items = {key: array for key in metrics if (array := _items(rows, key)) is not None}
+        documents = sum(len({row["doc_id"] for row in samples.get(leaf, ())}) for leaf in leaves)
+        scores[name] = TaskScores(metrics=metrics, stderr=stderr, items=items, num_items=documents)
+    return scores
+
+
+def _leaves(name: str, subtasks: Mapping[str, Sequence[str]]) -> list[str]:
+    """The tasks below a group, in order; a task is its own."""
+    children = subtasks.get(name) or []
+    if not children:
+        return [name]
+    return [leaf for child in children for leaf in _leaves(child, subtasks)]
+
+
+def _items(rows: Sequence[Mapping[str, Any]], key: str) -> np.ndarray | None:
+    """The documents' values of `metric,filter`; none where the metric is no mean of one number a document."""
+    metric, _, filter_name = key.partition(",")
+    chosen = [row.get(metric) for row in rows if row.get("filter", filter_name) == filter_name]
+    if not chosen or not all(isinstance(value, (int, float, np.floating, np.bool_)) for value in chosen):
+        return None
+    return np.array(chosen, dtype=np.float64)
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, (int, float)) else float("nan")
+
+
+def _one_line(error: Exception) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__)[:200].rstrip(".")

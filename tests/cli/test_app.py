@@ -1,0 +1,71 @@
+import subprocess
+import sys
+
+import pytest
+import typer
+
+from main_job import call
+from srmu import __version__
+from srmu.cli.app import app, main
+
+COMMANDS = sorted(typer.main.get_command(app).commands)
+
+
+def test_the_commands_of_the_main_job_are_there():
+    assert {"apply", "demo", "doctor", "unlearn", "verify"} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_each_command_shows_an_example(command, capsys):
+    code, out, err = call(capsys, command, "--help")
+    assert (code, err) == (0, "")
+    assert f"Example: srmu {command}" in " ".join(out.split())
+
+
+def test_the_help_names_every_command_and_no_command_is_an_error_code(capsys):
+    code, out, err = call(capsys, "--help")
+    assert (code, err) == (0, "")
+    assert all(command in out for command in COMMANDS)
+    code, out, err = call(capsys)
+    assert code == 2
+    assert "unlearn" in out + err
+    assert "error" not in err
+
+
+def test_the_version_is_shown(capsys):
+    assert call(capsys, "--version") == (0, f"srmu {__version__}\n", "")
+
+
+def test_an_unknown_command_is_one_sentence(capsys):
+    code, out, err = call(capsys, "unlern")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("error: No such command 'unlern'.")
+
+
+def test_an_interruption_is_no_traceback(monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("srmu.export.verify.verify_run", interrupted)
+    code, _, err = call(capsys, "verify", ".")
+    assert code == 130
+    assert err.strip() == "interrupted"
+
+
+def test_a_bug_is_not_hidden_behind_a_sentence(monkeypatch):
+    def broken(*_, **__):
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("srmu.export.verify.verify_run", broken)
+    with pytest.raises(ZeroDivisionError):
+        main(["verify", "."])
+
+
+def test_help_loads_neither_torch_nor_transformers():
+    code = (
+        "import sys, srmu\nfrom srmu.cli.app import main\n"
+        "assert main(['unlearn', '--help']) == 0\n"
+        "sys.exit(' '.join(name for name in ('torch', 'transformers', 'numpy') if name in sys.modules) or 0)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr

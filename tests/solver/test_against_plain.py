@@ -1,0 +1,184 @@
+"""The engine against two whole models with hooks and masked means, in float64: losses, gradients, trajectories.
+
+Rows have different lengths (several padded lengths in one step), and every expected number comes from
+`oracle`, in which padding holds random tokens.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import cycle, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from families import FAMILIES, TAPPED_LAYER, VARIANTS, find_family
+from oracle import formulas
+from oracle.plain import PlainBatch, PlainObjective, float64_exact, hidden_after, load_plain, plain_run
+from srmu.data.rows import TokenRows
+from srmu.solver.gradient import GradientSolver, TopicRows
+from tiny_runs import FORGET, RETAIN, SETTINGS, make_rows, make_solver, make_topic
+
+SavedFamily = Callable[..., Path]
+STEPS = SETTINGS["steps"]
+MAPS, STATISTICS = ("ratio", "difference", "product", "none"), ("abs", "rms", "signed")
+TARGETS: list[dict[str, Any]] = [
+    {"method": "rmu"},
+    {"method": "adaptive-rmu"},
+    *({"method": "srmu", "importance_map": name, "statistic": kind} for name, kind in product(MAPS, STATISTICS)),
+]
+ABSOLUTE: list[dict[str, Any]] = [
+    {"method": "rmu", "strength_unit": "absolute"},
+    {"method": "srmu", "importance_map": "ratio", "strength_unit": "absolute", "skip_sinks": False},
+    {"method": "srmu", "misdirection": "uniform", "map_epsilon": 0.3, "importance_map": "product"},
+    {"method": "srmu", "importance_map": "difference", "difference_lambda": 0.5},
+]
+OTHERS = [name for name in (*FAMILIES, *VARIANTS) if name != "llama"]
+# One target a family or variant, in turn, so that all are used.
+ROTATION = list(zip(OTHERS, cycle(TARGETS), strict=False))
+
+
+def describe(value: Any) -> str:
+    return value if isinstance(value, str) else "-".join(map(str, value.values()))
+
+
+def padded(rows: TokenRows, row_ids: Sequence[int]) -> PlainBatch:
+    """One batch as long as its longest row and three more, with random ids as padding."""
+    lengths = torch.tensor([len(rows.token_ids[row_id]) for row_id in row_ids])
+    width = int(lengths.max()) + 3
+    token_ids = torch.randint(6, 90, (len(row_ids), width), generator=torch.Generator().manual_seed(9))
+    for place, row_id in enumerate(row_ids):
+        token_ids[place, : lengths[place]] = rows.token_ids[row_id]
+    return PlainBatch(token_ids, torch.arange(width)[None] < lengths[:, None])
+
+
+def plain_batches(solver: GradientSolver, topics: Sequence[TopicRows]) -> tuple[list[PlainBatch], list[PlainBatch]]:
+    """The rows of each step, in batches for the oracle."""
+    forget = [padded(topics[step.topic].forget, step.forget) for step in solver.schedule]
+    retain = []
+    for step in solver.schedule:
+        chosen = [topics[step.topic].retain[source].token_ids[position] for source, position in step.retain]
+        retain.append(padded(TokenRows(tuple(chosen), tuple(range(len(chosen)))), range(len(chosen))))
+    return forget, retain
+
+
+def plain_objective(solver: GradientSolver, topic_id: int = 0) -> PlainObjective:
+    config, topic = solver.config, solver.topics[topic_id]
+    return PlainObjective(
+        config.method,
+        topic.direction.double().numpy(),
+        strength=topic.strength,
+        strength_unit=config.strength_unit,
+        retain_weight=topic.retain_weight,
+        map_name=config.importance_map,
+        statistic=config.statistic,
+        map_epsilon=config.map_epsilon,
+        difference_lambda=config.difference_lambda,
+        sink_norm_ratio=config.sink_norm_ratio if config.skip_sinks else None,
+    )
+
+
+def check(
+    name: str,
+    path: Path,
+    solver: GradientSolver,
+    topics: Sequence[TopicRows],
+    objectives: PlainObjective | Sequence[PlainObjective],
+) -> None:
+    """Compare losses of every step, gradients of the first and the masters at the end with the oracle's."""
+    family = find_family(name)
+    in_full = {
+        parameter: parameter.replace(solver.truncated.layers_name, family.layers_path, 1)
+        for parameter in solver.trained_parameters()
+    }
+    forget, retain = plain_batches(solver, topics)
+    plain = plain_run(
+        path, forget, retain, objectives, TAPPED_LAYER, list(in_full.values()),
+        solver.config.learning_rate, len(solver.schedule),
+    )  # fmt: skip
+    records: list[dict[str, Any]] = []
+    with float64_exact():
+        solver.step()
+        gradients = {key: master.grad.clone() for key, master in zip(in_full, solver.masters.values(), strict=True)}
+        solver.run(records.extend, lambda _: None)
+    assert records[0]["forget_loss"] == pytest.approx(plain.losses[0].forget, rel=1e-10)
+    assert records[0]["retain_loss"] < 1e-24
+    for key, full in in_full.items():
+        expected = plain.gradients[full]
+        assert gradients[key].dtype == torch.float64
+        assert (gradients[key] - expected).abs().max() <= 1e-10 * expected.abs().max()
+        assert (solver.trained_parameters()[key] - plain.parameters[full]).abs().max() < 1e-8
+    for record, losses in zip(records, plain.losses, strict=True):
+        assert record["loss"] == pytest.approx(losses.total, rel=1e-8)
+        assert record["retain_loss"] == pytest.approx(losses.retain, rel=1e-8, abs=1e-20)
+    assert records[-1]["retain_loss"] > 1e-6
+
+
+@pytest.mark.parametrize(
+    ("name", "target"), [*(("llama", target) for target in (*TARGETS, *ABSOLUTE)), *ROTATION], ids=describe
+)
+def test_engine_equals_two_whole_models(name: str, target: dict[str, Any], saved_family: SavedFamily) -> None:
+    topics = [make_topic()]
+    with float64_exact():
+        solver = make_solver(saved_family(name), topics, dtype=torch.float64, **target)
+    check(name, saved_family(name), solver, topics, plain_objective(solver))
+
+
+@pytest.mark.parametrize("role", ["mlp_up", "mlp_gate", "attn_out", "attn_value"])
+def test_other_matrices_equal_two_whole_models(role: str, saved_family: SavedFamily) -> None:
+    topics = [make_topic()]
+    with float64_exact():
+        solver = make_solver(saved_family("llama"), topics, dtype=torch.float64, roles=(role, "mlp_down"))
+    check("llama", saved_family("llama"), solver, topics, plain_objective(solver))
+
+
+def test_two_topics_alternate_with_their_own_vector_strength_and_texts(saved_family: SavedFamily) -> None:
+    topics = [
+        make_topic(name="one"),
+        make_topic(
+            make_rows((8, 19, 11), seed=3), make_rows((7, 16), seed=4), make_rows((10,), seed=5),
+            name="two", strength=5.0, retain_weight=0.5,
+        ),
+    ]  # fmt: skip
+    with float64_exact():
+        solver = make_solver(saved_family("llama"), topics, dtype=torch.float64, steps=4)
+    assert [step.topic for step in solver.schedule] == [0, 1, 0, 1]
+    assert not torch.equal(solver.topics[0].direction, solver.topics[1].direction)
+    check("llama", saved_family("llama"), solver, topics, [plain_objective(solver, topic_id) for topic_id in (0, 1)])
+
+
+def side_values(model: Any, batch: PlainBatch) -> tuple[np.ndarray, np.ndarray]:
+    """|h| and norm of every counted token of a batch, from the whole frozen model."""
+    with torch.no_grad(), float64_exact():
+        hidden = hidden_after(model, batch, TAPPED_LAYER).numpy()
+    counted = hidden[formulas.sink_mask(hidden, batch.attention_mask.numpy())]
+    return np.abs(counted), np.linalg.norm(counted, axis=-1)
+
+
+@pytest.mark.parametrize("scope", ["corpus", "running"])
+def test_map_scopes_equal_two_whole_models(scope: str, saved_family: SavedFamily) -> None:
+    path, topics = saved_family("llama"), [make_topic()]
+    with float64_exact():
+        solver = make_solver(path, topics, dtype=torch.float64, map_scope=scope, running_decay=0.7)
+    model = load_plain(path)
+    batches = list(zip(*plain_batches(solver, topics), strict=True))
+    if scope == "corpus":
+        every = [{row for s in solver.schedule for row in s.forget}, {p for s in solver.schedule for _, p in s.retain}]
+        whole = tuple(padded(rows, sorted(ids)) for rows, ids in zip((FORGET, RETAIN), every, strict=True))
+    objectives = []
+    for step in range(STEPS):
+        read = [(whole, 1.0)] if scope == "corpus" else [(batches[i], 0.7 ** (step - i)) for i in range(step + 1)]
+        means, norms = [], []
+        for side in (0, 1):
+            parts = [(*side_values(model, pair[side]), weight) for pair, weight in read]
+            count = sum(weight * len(values) for values, _, weight in parts)
+            means.append(sum(weight * values.sum(axis=0) for values, _, weight in parts) / count)
+            norms.append(sum(weight * lengths.sum() for _, lengths, weight in parts) / count)
+        weights = formulas.normalised_importance(formulas.importance_map(*means, "difference"))
+        objective = replace(plain_objective(solver), strength_unit="absolute", fixed_importance=weights)
+        strength = formulas.relative_coefficient(objective.vector * weights, 3.0, norms[0])
+        objectives.append(replace(objective, strength=strength))
+    check("llama", path, solver, topics, objectives)
+    assert objectives[0].strength != objectives[-1].strength or scope == "corpus"

@@ -1,0 +1,117 @@
+"""The frozen pass and the replay: same bits with the frozen weights, no hook left behind, misfits refused."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from families import FAMILIES, VARIANTS
+from srmu.errors import InputError
+from srmu.surgery.replay import Replayer
+from srmu.surgery.truncate import TruncatedModel
+from tiny_runs import load_tiny
+
+SavedFamily = Callable[..., Path]
+TOKEN_IDS = torch.randint(6, 90, (3, 21), generator=torch.Generator().manual_seed(1))
+
+
+def num_hooks(truncated: TruncatedModel) -> int:
+    modules = list(truncated.inner.modules())
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in modules)
+
+
+@pytest.mark.parametrize("first_layer", [0, 2])
+@pytest.mark.parametrize("name", [*FAMILIES, *VARIANTS])
+def test_replay_with_the_frozen_weights_gives_the_frozen_bits(
+    name: str, first_layer: int, saved_family: SavedFamily
+) -> None:
+    truncated = load_tiny(saved_family(name))
+    replayer = Replayer(truncated, first_layer)
+    frozen = replayer.frozen_pass(TOKEN_IDS)
+    replayed = replayer.replay(frozen.entry, {})
+    assert torch.equal(replayed, frozen.output)
+    with torch.no_grad():
+        assert torch.equal(frozen.output, truncated.inner(TOKEN_IDS, use_cache=False).last_hidden_state)
+    assert num_hooks(truncated) == 0
+
+
+def test_replay_uses_the_given_weights_and_leaves_the_frozen_ones(saved_family: SavedFamily) -> None:
+    truncated = load_tiny(saved_family("llama"))
+    replayer = Replayer(truncated, 1)
+    frozen = replayer.frozen_pass(TOKEN_IDS)
+    kept = truncated.layers[2].mlp.down_proj.weight
+    before = kept.clone()
+    weight = (2 * before).requires_grad_(True)
+    output = replayer.replay(frozen.entry, {2: {"mlp.down_proj.weight": weight}})
+    output.square().sum().backward()
+    assert weight.grad is not None
+    assert weight.grad.abs().sum() > 0
+    assert not torch.allclose(output, frozen.output)
+    assert truncated.layers[2].mlp.down_proj.weight is kept
+    assert torch.equal(kept, before)
+    assert kept.grad is None
+    changed = copy.deepcopy(truncated.inner)
+    with torch.no_grad():
+        changed.layers[2].mlp.down_proj.weight.mul_(2)
+        assert torch.equal(changed(TOKEN_IDS, use_cache=False).last_hidden_state, output)
+
+
+def test_padding_does_not_reach_real_tokens(saved_family: SavedFamily) -> None:
+    replayer = Replayer(load_tiny(saved_family("gemma3")), 1)
+    outputs = []
+    for filler in (0, 50):
+        token_ids = TOKEN_IDS.clone()
+        token_ids[:, 14:] = filler
+        frozen = replayer.frozen_pass(token_ids)
+        outputs.append(replayer.replay(frozen.entry, {})[:, :14])
+    assert torch.equal(*outputs)
+
+
+def test_taps_are_removed_when_the_model_raises(saved_family: SavedFamily) -> None:
+    truncated = load_tiny(saved_family("llama"))
+    replayer = Replayer(truncated, 1)
+    with pytest.raises(IndexError):
+        replayer.frozen_pass(torch.full((1, 4), 10_000))
+    assert num_hooks(truncated) == 0
+    with pytest.raises(IndexError):
+        replayer._record_calls(torch.full((1, 4), 10_000))
+    assert num_hooks(truncated) == 0
+
+
+def test_a_tap_that_does_not_fire_is_an_error(saved_family: SavedFamily, monkeypatch: pytest.MonkeyPatch) -> None:
+    truncated = load_tiny(saved_family("llama"))
+    replayer = Replayer(truncated, 1)
+    monkeypatch.setattr(truncated.inner, "forward", lambda **_: None)
+    with pytest.raises(RuntimeError, match="did not fire exactly once"):
+        replayer.frozen_pass(TOKEN_IDS)
+
+
+@pytest.mark.parametrize("kind", ["tensor", "number", "nested"])
+def test_layers_that_take_inputs_that_depend_on_the_tokens_are_refused(kind: str, saved_family: SavedFamily) -> None:
+    truncated = copy.deepcopy(load_tiny(saved_family("llama")))
+    seen: dict[str, torch.Tensor] = {}
+
+    def value(token_ids: torch.Tensor) -> Any:
+        whole = int(token_ids.sum())
+        return {"tensor": token_ids.float(), "number": whole, "nested": {"pair": (token_ids, 1)}}[kind]
+
+    truncated.inner.register_forward_pre_hook(lambda _m, _a, kwargs: seen.update(kwargs), with_kwargs=True)
+    truncated.layers[2].register_forward_pre_hook(
+        lambda _m, args, kwargs: (args, {**kwargs, "per_layer_input": value(seen["input_ids"])}), with_kwargs=True
+    )
+    with pytest.raises(InputError, match="Layer 2 of a 'llama' model was to be replayed, but it takes inputs"):
+        Replayer(truncated, 1)
+    Replayer(truncated, 3)  # the control: layer 2 is then run, not replayed
+
+
+def test_dropout_is_off(saved_family: SavedFamily) -> None:
+    truncated = load_tiny(saved_family("gpt2_dropout"))
+    assert any(isinstance(module, torch.nn.Dropout) and module.p > 0 for module in truncated.inner.modules())
+    replayer = Replayer(truncated, 1)
+    frozen = [replayer.frozen_pass(TOKEN_IDS) for _ in range(2)]
+    assert torch.equal(frozen[0].output, frozen[1].output)
+    assert torch.equal(*(replayer.replay(frozen[0].entry, {}) for _ in range(2)))
+    assert torch.equal(frozen[0].output, Replayer(load_tiny(saved_family("gpt2")), 1).frozen_pass(TOKEN_IDS).output)

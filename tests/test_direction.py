@@ -1,0 +1,56 @@
+"""Misdirection vectors: what they are, and that a seed means the same everywhere."""
+
+import hashlib
+
+import pytest
+import torch
+
+from srmu.direction import draw_direction
+
+
+def signs(seed: int = 0, topic_index: int = 0, size: int = 4096) -> torch.Tensor:
+    return draw_direction("srmu", "signs", size, seed=seed, topic_index=topic_index)
+
+
+def test_signs_are_fair_and_differ_by_seed_and_topic() -> None:
+    vector = signs()
+    assert set(vector.tolist()) == {-1.0, 1.0}
+    assert abs(vector.mean()) < 0.05
+    assert torch.equal(vector, signs())
+    for other in (signs(seed=1), signs(topic_index=1)):
+        assert abs((vector * other).mean()) < 0.05
+
+
+def test_signs_have_the_stored_digest() -> None:
+    digest = hashlib.sha256(signs(seed=7, topic_index=2).to(torch.int8).numpy().tobytes()).hexdigest()
+    assert digest == "3dc8063d3a026238bd1958f85c22e68f50d6fdd8418ca5fa2049a8d6c2af8014"
+
+
+def test_uniform_vector_has_the_stored_digest() -> None:
+    vector = draw_direction("srmu", "uniform", 4096, seed=7, topic_index=0)
+    digest = hashlib.sha256(vector.numpy().tobytes()).hexdigest()
+    assert digest == "19c77eaa143e51739f610fe222f1159ce9b38dbaa42dd44f1419555d50da7d14"
+
+
+@pytest.mark.parametrize("method", ["rmu", "adaptive-rmu"])
+def test_u_is_positive_of_length_one_and_not_touched_by_the_misdirection_option(method: str) -> None:
+    vector = draw_direction(method, "signs", 64, seed=0, topic_index=0)
+    assert vector.norm().item() == pytest.approx(1.0, abs=1e-6)
+    assert vector.min() >= 0
+    assert torch.equal(vector, draw_direction(method, "minus", 64, seed=0, topic_index=0))
+
+
+def test_vectors_of_the_ablation() -> None:
+    plus, minus, uniform = (
+        draw_direction("srmu", kind, 64, seed=0, topic_index=0) for kind in ("plus", "minus", "uniform")
+    )
+    assert (plus == 1).all()
+    assert (minus == -1).all()
+    assert 0 <= uniform.min() < 0.2 < 0.8 < uniform.max() < 1
+
+
+def test_drawing_leaves_the_global_generator_alone() -> None:
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    signs()
+    assert torch.equal(before, torch.get_rng_state())

@@ -1,0 +1,37 @@
+import dataclasses
+from dataclasses import replace
+
+import pytest
+
+from srmu.errors import InputError
+from srmu.world.recipe import WorldRecipe
+
+
+def test_the_digest_changes_with_every_setting():
+    plain = WorldRecipe()
+    other = {"entanglement": 0.5, "shared_values": 0.5, "learning_rate": 1e-3, "warmup": 0.1, "weight_decay": 0.1}
+    changed = [
+        replace(plain, **{field.name: other.get(field.name, getattr(plain, field.name) or 0)})
+        if field.name in other
+        else replace(plain, **{field.name: getattr(plain, field.name) * 2 + (field.name == "seed")})
+        for field in dataclasses.fields(plain)
+    ]
+    assert len({recipe.digest for recipe in (plain, *changed)}) == len(changed) + 1
+
+
+def test_the_digest_is_the_same_in_every_process():
+    assert WorldRecipe().digest == WorldRecipe().digest == "?"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("entanglement", 1.5), ("shared_values", -0.1), ("values", 3), ("name_syllables", 1), ("num_syllables", 71)],
+)
+def test_a_setting_out_of_range_is_refused_by_name(setting, value):
+    with pytest.raises(InputError, match=f"`{setting}={value}`"):
+        WorldRecipe(**{setting: value})
+
+
+def test_a_width_that_the_heads_do_not_divide_is_refused():
+    with pytest.raises(InputError, match="`heads=3`"):
+        WorldRecipe(heads=3)
