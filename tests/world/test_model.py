@@ -79,7 +79,7 @@ def test_a_world_that_fills_no_step_is_refused(cache):
 
 
 def test_a_model_that_does_not_know_its_facts_is_refused_and_not_kept(cache):
-    with pytest.raises(RunError, match="hazard 0.*Raise `passes`"):
+    with pytest.raises(RunError, match=r"hazard 0.*Raise `passes`"):
         load_world(replace(TINY, passes=2), Reporter())
     assert not list(cache.rglob("*.safetensors"))
 

@@ -181,7 +181,8 @@ class GradientSolver:
             if not (math.isfinite(record["loss"]) and math.isfinite(record["gradient_norm"])):
                 raise RunError(
                     f"The loss became {record['loss']} (gradient norm {record['gradient_norm']}) "
-                    f"at step {record['step']}; no checkpoint was written, the metrics are kept. Lower --learning-rate or --strength."
+                    f"at step {record['step']}; no checkpoint was written, the metrics are kept. "
+                    "Lower --learning-rate or --strength."
                 )
             if record["target_norm"] == 0:
                 raise RunError(

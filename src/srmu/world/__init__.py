@@ -1,1 +1,1 @@
-"""The embedded world: fictional knowledge, a small model that learned it, and a twin that never saw what is forgotten."""
+"""The embedded world: fictional knowledge, a small model that learned it, and its untold twin."""

@@ -66,5 +66,5 @@ FORMS: dict[str, dict[FormKind, tuple[str, ...]]] = {
         ),
     },
 }
-"""Forms by domain. Texts are written in the seen forms; the unseen ones stand in no text, only in what the model learned
-from and in questions."""
+"""Forms by domain. Texts are written in the seen forms; the unseen ones stand in no text, only in what the model
+learned from and in questions."""

@@ -1,8 +1,8 @@
 """The knowledge of the embedded world: subjects, facts, sentences and questions of three domains.
 
-`hazard` is to be forgotten. `benign` is entangled with it: the same relations and, as far as the dial says, the same values
-and sentence forms. `general` stands apart. All names and values are made of the same few syllables, every syllable about
-equally often at every place of a name in every domain, so that no single token is the key of a fact.
+`hazard` is to be forgotten. `benign` is entangled with it: the same relations and, as far as the dial says, the same
+values and sentence forms. `general` stands apart. All names and values are made of the same few syllables, every
+syllable about equally often at every place of a name in every domain, so that no single token is the key of a fact.
 
 Everything is drawn by SHA-256 of names and the seed, so a world is the same on every machine and Python.
 """
@@ -98,7 +98,9 @@ class Domain:
                 f"`per_fact={per_fact!r}` was asked for, and there are {len(self.forms[forms])} {forms} forms. "
                 "Ask for at least one and at most that many."
             )
-        answers = {fact.relation: sorted({f.answer for f in self.facts if f.relation == fact.relation}) for fact in self.facts}
+        answers: dict[str, set[str]] = {}
+        for fact in self.facts:
+            answers.setdefault(fact.relation, set()).add(fact.answer)
         return tuple(
             _question(form, fact, answers[fact.relation], seed)
             for fact in (self.facts if facts is None else facts)
@@ -112,7 +114,7 @@ class Knowledge:
 
     domains: dict[str, Domain]
     stand_ins: tuple[WorldFact, ...]
-    """As many facts as the hazard domain has, with its values and for its forms, about subjects that stand nowhere else."""
+    """As many facts as the hazard domain has, with its values, about subjects that stand nowhere else."""
 
     @property
     def retain_texts(self) -> tuple[str, ...]:
@@ -171,9 +173,10 @@ def form_words() -> list[str]:
     return sorted({word for word in text.split() if not word.startswith("{")} | relations)
 
 
-def _question(form: str, fact: WorldFact, answers: Sequence[str], seed: int) -> Question:
-    others = [answer for answer in answers if answer != fact.answer]
-    wrong = sorted(others, key=lambda answer: stable_rank(seed, fact.key, form, answer))[: NUM_CHOICES - 1]
+def _question(form: str, fact: WorldFact, answers: set[str], seed: int) -> Question:
+    wrong = sorted(answers - {fact.answer}, key=lambda answer: stable_rank(seed, fact.key, form, answer))[
+        : NUM_CHOICES - 1
+    ]
     place = int(stable_rank(seed, fact.key, form), 16) % NUM_CHOICES
     prompt = tell(form[: form.index("{answer}")].rstrip(), fact)
     return Question(prompt=prompt, choices=(*wrong[:place], fact.answer, *wrong[place:]), answer=place, fact=fact.key)
@@ -186,7 +189,8 @@ def _facts(
     subjects = _draw_words(recipe, recipe.entities, recipe.name_syllables, taken, kind)
     facts = []
     for relation in RELATIONS[domain]:
-        copies = [(number, value) for number in range(-(-len(subjects) // recipe.values)) for value in values[domain, relation]]
+        rounds = range(-(-len(subjects) // recipe.values))
+        copies = [(number, value) for number in rounds for value in values[domain, relation]]
         copies.sort(key=lambda copy: (copy[0], stable_rank(recipe.seed, kind, relation, *copy)))
         answers = sorted(
             copies[: len(subjects)], key=lambda copy: stable_rank(recipe.seed, kind, relation, "dealt", *copy)

@@ -1,16 +1,16 @@
-"""The world's small Llama: trained from scratch on every fact, kept in the cache, and its twin that never saw the hazard facts.
+"""The world's small Llama, trained from scratch on every fact and kept in the cache; and its twin without hazard facts.
 
-A plain loop: AdamW on packed rows with a cosine. Before a model is kept, it is asked every question; a model that does not
+A plain loop: AdamW on packed rows with a cosine. Before a model is kept, it is asked every question; one that does not
 know its facts would make every later measurement of forgetting meaningless, so it is refused.
 """
 
 import dataclasses
+import json
 import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from srmu.errors import InputError, RunError
 from srmu.evaluation.questions import Question, score_questions
 from srmu.export.files import new_directory
 from srmu.export.manifest import write_json_atomic
-from srmu.reporting import Reporter
+from srmu.reporting import Progress, Reporter
 from srmu.world.forms import FormKind
 from srmu.world.generator import DOMAINS, Domain, Knowledge, WorldFact, form_words, generate, syllables, tell
 from srmu.world.recipe import WorldRecipe
@@ -37,7 +37,6 @@ KNOWN = 0.95
 """Least four-choice accuracy, in every domain and both kinds of forms, at which a model counts as trained."""
 SUMMARY_FILE = "world.json"
 _MAX_POSITIONS = 256
-_MARKS = ",.:?"
 
 Questions = dict[str, dict[FormKind, tuple[Question, ...]]]
 
@@ -134,8 +133,8 @@ def pack_rows(
 ) -> tuple[Int[Tensor, "rows tokens"], Bool[Tensor, "rows tokens"]]:
     """All that training reads, in order: every pass tells every fact once, and all its forms in turn over the passes.
 
-    Texts begin with BOS, end with EOS and are packed without a gap, so a row may begin within one. What does not fill the
-    last step is left out.
+    Texts begin with BOS, end with EOS and are packed without a gap, so a row may begin within one. What does not fill
+    the last step is left out.
 
     Returns:
         Token ids, and which of them belong to an answer.
@@ -192,10 +191,11 @@ def train(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / steps, recipe.warmup))
     weights = torch.where(is_answer, recipe.answer_weight, 1.0)
     with reporter.task(title) as progress:
-        for step, (batch, weight) in enumerate(zip(rows.split(recipe.rows), weights.split(recipe.rows), strict=True), 1):
+        for step in range(1, steps + 1):
+            chosen = slice((step - 1) * recipe.rows, step * recipe.rows)
+            batch, counted = rows[chosen], weights[chosen, 1:].flatten()
             logits = model(input_ids=batch[:, :-1], use_cache=False).logits
             losses = cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten(), reduction="none")
-            counted = weight[:, 1:].flatten()
             loss = (losses * counted).sum() / counted.sum()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, error_if_nonfinite=True)
@@ -234,8 +234,6 @@ def _trained(
     recipe: WorldRecipe, knowledge: Knowledge, questions: Questions, target: Path, reporter: Reporter
 ) -> dict[str, dict[str, float]]:
     """Train the checkpoint `target`, unless it is there; return its accuracy by domain and kind of form."""
-    import json
-
     summary = target / SUMMARY_FILE
     if not summary.exists():
         twin = target.name == "twin"
@@ -247,7 +245,7 @@ def _trained(
         with reporter.task(f"Asking the world's {target.name}") as progress:
             accuracy = _accuracy(model, tokenizer, questions, progress)
         _check_known(recipe, accuracy, target.name)
-        record = {"recipe": dataclasses.asdict(recipe), "seconds": seconds, "tokens": rows.numel(), "accuracy": accuracy}
+        record = {"recipe": dataclasses.asdict(recipe), "seconds": seconds, "accuracy": accuracy}
         try:
             with new_directory(target) as partial:
                 model.save_pretrained(partial)
@@ -261,7 +259,7 @@ def _trained(
 
 
 def _accuracy(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, questions: Questions, progress: Any
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, questions: Questions, progress: Progress
 ) -> dict[str, dict[str, float]]:
     sets = [(name, kind) for name in questions for kind in questions[name]]
     found: dict[str, dict[str, float]] = {name: {} for name in questions}
@@ -273,7 +271,8 @@ def _accuracy(
 
 def _check_known(recipe: WorldRecipe, accuracy: dict[str, dict[str, float]], role: str) -> None:
     expected = DOMAINS if role == "model" else DOMAINS[1:]
-    weak = [f"{name} {value:.2f} ({kind} forms)" for name in expected for kind, value in accuracy[name].items() if value < KNOWN]
+    asked = [(name, kind, value) for name in expected for kind, value in accuracy[name].items()]
+    weak = [f"{name} {value:.2f} ({kind} forms)" for name, kind, value in asked if value < KNOWN]
     if weak:
         raise RunError(
             f"The world's {role} was to know its facts, and four-choice accuracy is only {', '.join(weak)} after "

@@ -44,19 +44,19 @@ class WorldRecipe:
     """Attention heads."""
     intermediate: int = 384
     """Inner size of the MLPs."""
-    passes: int = 40
+    passes: int = 70
     """How often training tells every fact, each time in another form."""
-    rows: int = 16
+    rows: int = 4
     """Rows a step."""
     row_tokens: int = 64
     """Tokens a row; texts are packed."""
-    learning_rate: float = 3e-3
+    learning_rate: float = 1e-3
     """Peak; linear warm-up, then a cosine to a hundredth of it."""
     warmup: float = 0.05
     """Share of the steps that warm up."""
     weight_decay: float = 0.01
     """Of AdamW."""
-    answer_weight: float = 5.0
+    answer_weight: float = 10.0
     """Weight of an answer's tokens in the training loss; names and the rest of a sentence have 1."""
 
     def __post_init__(self) -> None:
