@@ -23,6 +23,7 @@ MapScope = Literal["dynamic", "running", "corpus"]
 Misdirection = Literal["signs", "plus", "minus", "uniform"]
 StrengthUnit = Literal["relative", "absolute"]
 LongDocuments = Literal["split", "cut"]
+LearningRateSchedule = Literal["constant", "linear"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16", "float64"]
 Tracker = Literal["wandb", "tensorboard", "mlflow"]
 
@@ -61,10 +62,14 @@ class UnlearnConfig:
     trust_remote_code: bool = option(False, "Run model code that comes with the checkpoint.")
     # Data
     forget: tuple[str, ...] = option((), "Texts to forget: a file, a folder, or hub:NAME[:CONFIG[:SPLIT]]; repeatable.")
-    retain: tuple[str, ...] = option((), "Texts to retain, likewise; 'self' lets the base model write them.")
+    retain: tuple[str, ...] = option(
+        (), "Texts to retain, likewise; 'self': written by the base model, 'general': shipped paragraphs; none = both."
+    )
     topics: tuple[TopicConfig, ...] = option((), "Several topics, each with its own texts (in the YAML file only).")
     questions: dict[str, str] = option({}, "NAME=PATH of a question file (JSONL); repeatable, or comma-separated.")
-    text_field: str = option("text", "Field that holds the text in .jsonl, .json, .parquet and hub data.")
+    text_field: str = option(
+        "text", "Field with the text in records, or a template: 'Question: {question}\\nAnswer: {answer}'."
+    )
     chat: bool = option(False, "Wrap plain texts and questions in the tokenizer's chat template.")
     row_tokens: int = option(256, "Longest row in tokens.")
     long_documents: LongDocuments = option(
@@ -93,6 +98,7 @@ class UnlearnConfig:
     modules: tuple[str, ...] = option((), "Names of the trained matrices within a layer, for families without roles.")
     # Training
     learning_rate: float = option(1e-3, "AdamW's learning rate on the float32 masters.")
+    learning_rate_schedule: LearningRateSchedule = option("linear", "constant, or linear down to zero at the end.")
     steps: int = option(100, "Optimizer steps.")
     forget_rows: int = option(8, "Forget rows in a step.")
     retain_rows: int = option(8, "Retain rows in a step.")
@@ -127,6 +133,7 @@ class _ConfigError(InputError):
 
 # RMU's published settings for zephyr-7b-beta; sources in docs/papers.md.
 _RMU_RECIPE: dict[str, Any] = {
+    "learning_rate_schedule": "constant",
     "learning_rate": 5e-5,
     "steps": 150,
     "forget_rows": 4,

@@ -55,7 +55,7 @@ def activation_sums(hidden_frozen: Hidden, token_mask: TokenMask, statistic: Act
         statistic: `abs`, `rms` or `signed`.
     """
     counted = widen(hidden_frozen[token_mask])
-    values = {"abs": torch.abs, "rms": torch.square, "signed": torch.clone}[statistic](counted)
+    values = counted.abs() if statistic == "abs" else counted.square() if statistic == "rms" else counted
     count = token_mask.sum().to(counted.dtype)
     return ActivationSums(count=count, features=values.sum(dim=0), norms=counted.norm(dim=-1).sum())
 

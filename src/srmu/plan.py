@@ -12,6 +12,7 @@ import torch
 
 from srmu.config import UnlearnConfig
 from srmu.data.corpora import Corpus, corpus_from_strings, read_corpus
+from srmu.data.general import general_paragraphs
 from srmu.data.readers import HUB_PREFIX
 from srmu.data.rows import TokenRows, split_rows, tokenize_rows
 from srmu.errors import InputError
@@ -22,7 +23,7 @@ from srmu.surgery.checkpoint import Checkpoint, open_checkpoint, resolve_model
 from srmu.surgery.layers import resolve_layers, select_matrices
 from srmu.surgery.truncate import build_skeleton, text_config
 
-SELF = "self"
+SELF, GENERAL = "self", "general"
 HELDOUT_AT_MOST = 64
 # For metrics, manifest and what the file system itself takes.
 _SPARE_BYTES = 1 << 24
@@ -236,11 +237,13 @@ def _read_topic(
 ) -> TopicTexts:
     if SELF in forget:
         raise InputError("--forget self is not possible: the model writes retain texts only. Name the texts to forget.")
+    # Alone, each is too narrow: the model's own texts do not hold its reading, the paragraphs not its memory.
+    retain = retain or (SELF, GENERAL)
     return TopicTexts(
         name=name,
         forget=_read_all(forget, config.text_field, "forget"),
         retain=_read_each([source for source in retain if source != SELF], config.text_field),
-        writes_self=SELF in retain or not retain,
+        writes_self=SELF in retain,
         strength=strength,
         retain_weight=retain_weight,
     )
@@ -255,15 +258,22 @@ def _read_all(sources: Sequence[str], text_field: str, role: str) -> Corpus:
 
 def _read_each(sources: Sequence[str], text_field: str) -> tuple[Corpus, ...]:
     """Each file a source of its own; strings together are one."""
-    named = [source for source in sources if is_source(source)]
     strings = [source for source in sources if not is_source(source)]
-    corpora = [read_corpus([source], text_field=text_field, role="retain") for source in named]
+    corpora = [
+        _general() if source == GENERAL else read_corpus([source], text_field=text_field, role="retain")
+        for source in sources
+        if is_source(source)
+    ]
     return (*corpora, corpus_from_strings(strings, "retain")) if strings else tuple(corpora)
+
+
+def _general() -> Corpus:
+    return dataclasses.replace(corpus_from_strings(general_paragraphs(), "retain"), source=GENERAL)
 
 
 def is_source(text: str) -> bool:
     """Whether a string names texts (a path, a hub data set) rather than being one."""
-    if text.startswith(HUB_PREFIX) or text == SELF:
+    if text.startswith(HUB_PREFIX) or text in (SELF, GENERAL):
         return True
     if len(text) > 1024 or "\n" in text:
         return False

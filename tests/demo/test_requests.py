@@ -7,6 +7,7 @@ from functools import cache
 
 import pytest
 
+from srmu.data.general import general_paragraphs
 from srmu.demo.facts import countries, relation_facts
 from srmu.demo.forms import HELDOUT_STATEMENTS, STATEMENTS, fill
 from srmu.demo.requests import (
@@ -16,7 +17,6 @@ from srmu.demo.requests import (
     demonyms_request,
     elements_request,
     names,
-    ordinary_paragraphs,
     select_countries,
     tells,
 )
@@ -144,7 +144,7 @@ def test_ordinary_text_names_no_forgotten_capital(africa):
 
 def test_ordinary_paragraphs_are_split_without_overlap(request_):
     parts = (request_.retain_ordinary, request_.text, request_.validation_text)
-    assert sum(map(len, parts)) == len(set().union(*parts)) <= len(ordinary_paragraphs())
+    assert sum(map(len, parts)) == len(set().union(*parts)) <= len(general_paragraphs())
     assert all(len(part) >= 30 for part in parts)
 
 

@@ -29,7 +29,9 @@ def demo_directory(saved_family, small_request, tmp_path_factory):
     out = tmp_path_factory.mktemp("demo") / "out"
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(REQUESTS, "africa", lambda: small_request)
-        code = main(["demo", "africa", "--methods", "rmu,paper", "--model", str(saved_family("llama")), "--out", str(out)])
+        code = main(
+            ["demo", "africa", "--methods", "rmu,paper", "--model", str(saved_family("llama")), "--out", str(out)]
+        )
     assert code == 0
     return out
 

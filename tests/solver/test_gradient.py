@@ -54,6 +54,15 @@ def test_zero_learning_rate_leaves_the_masters_bit_identical(llama: Path) -> Non
     assert not any(torch.equal(before[name], after) for name, after in masters_of(control).items())
 
 
+def test_a_linear_schedule_falls_from_the_full_rate_towards_zero(llama: Path) -> None:
+    solver = make_solver(llama, steps=4, learning_rate_schedule="linear", learning_rate=1e-2)
+    rates = []
+    for _ in range(4):
+        solver.step()
+        rates.append(solver.optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([1e-2, 0.75e-2, 0.5e-2, 0.25e-2])
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_retain_loss_of_the_first_step_is_zero_to_rounding(dtype: torch.dtype, llama: Path) -> None:
     records = finish(make_solver(llama, dtype=dtype))

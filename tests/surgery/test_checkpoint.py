@@ -359,7 +359,9 @@ def test_each_failure_of_the_hub_is_one_clear_sentence(monkeypatch: pytest.Monke
 
     response = httpx2.Response(404, request=httpx2.Request("GET", "https://hub.invalid"))
     failures = {
-        "gated": errors.GatedRepoError("x", response=response),
+        "gated on the hub.*https://huggingface.co/someone/model and set HF_TOKEN": errors.GatedRepoError(
+            "x", response=response
+        ),
         "no revision 'v9'": errors.RevisionNotFoundError("x", response=response),
         "a model on the hub": errors.RepositoryNotFoundError("x", response=response),
         "valid hub id": errors.HFValidationError("x"),

@@ -20,7 +20,8 @@ def test_the_digest_changes_with_every_setting():
 
 
 def test_the_digest_is_the_same_in_every_process():
-    assert WorldRecipe().digest == WorldRecipe().digest == "?"
+    # It names what lies in users' caches. Raise VERSION, or change a setting, and correct it here.
+    assert WorldRecipe().digest == "1d9982a0f71e7dac"
 
 
 @pytest.mark.parametrize(

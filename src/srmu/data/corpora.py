@@ -9,9 +9,9 @@ What counts as one document:
 - a folder: the documents of all such files below it, in the order of their paths; hidden and other files are
   skipped.
 
-`.jsonl`, `.json` and `.txt` may be compressed (`.gz`). A record with `messages` is a chat document unless it
-also has the text field; a text field that holds a list is read as messages too. Empty texts are dropped and
-counted.
+`.jsonl`, `.json` and `.txt` may be compressed (`.gz`). The text of a record is a field, or a template of several.
+A record with `messages` is a chat document unless it also has the text field; a text field that holds a list is
+read as messages too. Empty texts are dropped and counted.
 """
 
 import hashlib
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from srmu.data.readers import CHAT_FIELD, Records, missing_field, read_records
+from srmu.data.text_field import TextField, parse_text_field
 from srmu.errors import InputError
 
 
@@ -80,19 +81,20 @@ def read_corpus(sources: Sequence[str], *, text_field: str = "text", role: str) 
 
     Args:
         sources: Paths, or `hub:NAME[:CONFIG[:SPLIT]]` (split `train` if none is given; needs the network).
-        text_field: Field that holds the text in records.
+        text_field: Field that holds the text in records, or a template of several (see `text_field.py`).
         role: `forget` or `retain`; stands in error messages only.
 
     Raises:
-        InputError: A source is missing, unreadable, malformed (with its line) or without any text.
+        InputError: A source is missing, unreadable, malformed (with its line) or without any text; or the template is.
     """
     if not sources:
         raise InputError(f"No {role} texts were given. Name a file, a folder or a hub data set with --{role}.")
+    field = parse_text_field(text_field)
     documents: list[Document] = []
     num_dropped = 0
     for source in sources:
         where = f"{role.capitalize()} texts {source!r}"
-        kept, dropped = _keep_texts(read_records(source, where, text_field), text_field, where)
+        kept, dropped = _keep_texts(read_records(source, where, field), field, where)
         documents += kept
         num_dropped += dropped
     return make_corpus(documents, ", ".join(sources), num_dropped)
@@ -108,11 +110,11 @@ def corpus_from_strings(texts: Sequence[Any], role: str) -> Corpus:
     if isinstance(texts, str):
         raise InputError(f"{where} are one string. Put it in a list.")
     records = ((f"{where}, item {number}", text) for number, text in enumerate(texts, 1))
-    documents, num_dropped = _keep_texts(records, "text", where)
+    documents, num_dropped = _keep_texts(records, TextField(("text",)), where)
     return make_corpus(documents, "texts given in the call", num_dropped)
 
 
-def _keep_texts(records: Records, text_field: str, where: str) -> tuple[list[Document], int]:
+def _keep_texts(records: Records, text_field: TextField, where: str) -> tuple[list[Document], int]:
     """The documents that hold text, and the number of those that do not."""
     documents = [_parse_record(record, place, text_field) for place, record in records]
     kept = [document for document in documents if document.as_text().strip()]
@@ -124,12 +126,13 @@ def _keep_texts(records: Records, text_field: str, where: str) -> tuple[list[Doc
     return kept, len(documents) - len(kept)
 
 
-def _parse_record(record: Any, place: str, text_field: str) -> Document:
+def _parse_record(record: Any, place: str, text_field: TextField) -> Document:
     content = record
     if isinstance(record, dict):
-        if text_field not in record and CHAT_FIELD not in record:
-            raise missing_field(place, text_field, list(record))
-        content = record.get(text_field)
+        missing = text_field.first_missing(record)
+        if missing is not None and CHAT_FIELD not in record:
+            raise missing_field(place, missing, list(record))
+        content = None if missing is not None else text_field.content(record, place)
         if content is None:
             content = record.get(CHAT_FIELD)
         if content is None:

@@ -1,28 +1,32 @@
 """Records of text files, folders and hub data sets, each with the words that name its place in an error.
 
 A record is what stands in the file: a string, or the object of a line or row; `corpora.py` finds its text.
-Every reader takes the source, the words `where` that begin its errors, and the field that holds the text.
+Every reader takes the source, the words `where` that begin its errors, and the fields that hold the text.
 """
 
 import gzip
 import json
 import os
 import re
+import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from srmu.data.text_field import TextField
 from srmu.errors import InputError, nearest_hint
 
 HUB_PREFIX = "hub:"
 CHAT_FIELD = "messages"
 _READABLE = (".jsonl", ".json", ".txt", ".parquet", ".jsonl.gz", ".json.gz", ".txt.gz")
+# A hub data set above this size is worth a word: a run of the default size reads about a megabyte of text.
+_MANY_BYTES = 1 << 29
 
 Records = Iterator[tuple[str, Any]]
 
 
-def read_records(source: str, where: str, text_field: str) -> Records:
+def read_records(source: str, where: str, text_field: TextField) -> Records:
     """Yield the place and content of each record of a path or `hub:NAME[:CONFIG[:SPLIT]]`.
 
     Raises:
@@ -32,16 +36,14 @@ def read_records(source: str, where: str, text_field: str) -> Records:
     yield from read(source, where, text_field)
 
 
-def missing_field(place: str, text_field: str, fields: Sequence[str]) -> InputError:
+def missing_field(place: str, name: str, fields: Sequence[str]) -> InputError:
     """The error of a record without text, with the fields that are there and the nearest of them."""
     found = ", ".join(map(repr, fields)) or "no field"
-    hint = nearest_hint(text_field, list(fields))
-    return InputError(
-        f"{place}: field {text_field!r} is missing; there is {found}.{hint} Name the field with --text-field."
-    )
+    hint = nearest_hint(name, list(fields))
+    return InputError(f"{place}: field {name!r} is missing; there is {found}.{hint} Name the field with --text-field.")
 
 
-def _read_path(source: str, where: str, text_field: str) -> Records:
+def _read_path(source: str, where: str, text_field: TextField) -> Records:
     path = Path(os.path.expanduser(source))
     # os.path answers no where pathlib raises, as for a whole text that was given in place of a path.
     if not source or not os.path.exists(path):
@@ -63,7 +65,7 @@ def _is_text_file(file: Path, folder: Path) -> bool:
     return not hidden and file.name.lower().endswith(_READABLE) and file.is_file()
 
 
-def _read_file(path: Path, where: str, text_field: str) -> Records:
+def _read_file(path: Path, where: str, text_field: TextField) -> Records:
     name = path.name.lower()
     if not name.endswith(_READABLE):
         raise InputError(f"{where}: unknown kind of file {path.suffix!r}. Give one of {', '.join(_READABLE)}.")
@@ -71,7 +73,7 @@ def _read_file(path: Path, where: str, text_field: str) -> Records:
         yield from _read_parquet(path, where, text_field)
         return
     text = _read_utf8(path, where)
-    readers: dict[str, Callable[[str, str, str], Records]] = {
+    readers: dict[str, Callable[[str, str, TextField], Records]] = {
         ".jsonl": _split_jsonl,
         ".json": _split_json,
         ".txt": _split_paragraphs,
@@ -99,13 +101,13 @@ def _read_utf8(path: Path, where: str) -> str:
     return text
 
 
-def _split_paragraphs(text: str, where: str, text_field: str) -> Records:
+def _split_paragraphs(text: str, where: str, text_field: TextField) -> Records:
     paragraphs = re.split(r"\n\s*\n", text.replace("\r\n", "\n").strip())
     for number, paragraph in enumerate(paragraphs, 1):
         yield f"{where}, paragraph {number}", paragraph
 
 
-def _split_jsonl(text: str, where: str, text_field: str) -> Records:
+def _split_jsonl(text: str, where: str, text_field: TextField) -> Records:
     # Not splitlines(): JSON strings may hold U+2028 and its like unescaped.
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
@@ -116,7 +118,7 @@ def _split_jsonl(text: str, where: str, text_field: str) -> Records:
             raise InputError(f"{where}, line {number}: not JSON ({_reason(error)}). Correct that line.") from None
 
 
-def _split_json(text: str, where: str, text_field: str) -> Records:
+def _split_json(text: str, where: str, text_field: TextField) -> Records:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -125,10 +127,11 @@ def _split_json(text: str, where: str, text_field: str) -> Records:
             return
         line = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise InputError(f"{where}{line}: not JSON ({_reason(error)}). Correct that place.") from None
-    if isinstance(content, dict) and text_field not in content and CHAT_FIELD not in content:
+    if isinstance(content, dict) and not any(name in content for name in (*text_field.names, CHAT_FIELD)):
         lists = [value for value in content.values() if isinstance(value, list)]
         if len(lists) != 1:
-            raise missing_field(f"{where}: an object with {len(lists)} lists, expected one", text_field, list(content))
+            place = f"{where}: an object with {len(lists)} lists, expected one"
+            raise missing_field(place, text_field.names[0], list(content))
         content = lists[0]
     items = content if isinstance(content, list) else [content]
     for number, item in enumerate(items, 1):
@@ -141,7 +144,7 @@ def _reason(error: Exception) -> str:
     return "nested too deeply" if isinstance(error, RecursionError) else str(error)
 
 
-def _read_parquet(path: Path, where: str, text_field: str) -> Records:
+def _read_parquet(path: Path, where: str, text_field: TextField) -> Records:
     try:
         import pyarrow
         from pyarrow import parquet
@@ -161,7 +164,7 @@ def _read_parquet(path: Path, where: str, text_field: str) -> Records:
         yield f"{where}, row {number}", row
 
 
-def _read_hub(source: str, where: str, text_field: str) -> Records:
+def _read_hub(source: str, where: str, text_field: TextField) -> Records:
     name, config, split = [*source.removeprefix(HUB_PREFIX).split(":", 2), "", ""][:3]
     if not name:
         raise InputError(f"{where}: no data set is named. Write {HUB_PREFIX}NAME[:CONFIG[:SPLIT]].")
@@ -177,6 +180,13 @@ def _read_hub(source: str, where: str, text_field: str) -> Records:
     except Exception as error:  # the library raises its own, the hub client's, the HTTP client's and Arrow's errors
         raise _hub_error(error, name, where) from error
     dataset = dataset.select_columns(_text_columns(dataset.column_names, where, text_field))
+    if dataset.data.nbytes > _MANY_BYTES:
+        part = ":".join((HUB_PREFIX + name, config, (split or "train").partition("[")[0] + "[:2000]"))
+        warnings.warn(
+            f"{where} hold {len(dataset):,} documents of {dataset.data.nbytes / 1e9:.1f} GB, and all are read into "
+            f"memory. A run reads steps times rows of them; to take a part, write {part!r}.",
+            stacklevel=2,
+        )
     for number, row in enumerate(dataset, 1):
         yield f"{where}, row {number}", row
 
@@ -184,7 +194,8 @@ def _read_hub(source: str, where: str, text_field: str) -> Records:
 def _hub_error(error: Exception, name: str, where: str) -> InputError:
     page = f"https://huggingface.co/datasets/{name}"
     reason = _one_line(error)
-    if "gated" in reason.lower():
+    # Not the bare word, which a name such as "aggregated" holds.
+    if re.search(r"\bgated (dataset|repo)", reason.lower()):
         return InputError(
             f"{where}: the data set is gated. Agree to its terms on {page} "
             "and set HF_TOKEN to an access token of that account."
@@ -201,11 +212,11 @@ def _hub_error(error: Exception, name: str, where: str) -> InputError:
     return InputError(f"{where} cannot be read: {reason.rstrip('.')}. Check the configuration and the split on {page}.")
 
 
-def _text_columns(names: Sequence[str], where: str, text_field: str) -> list[str]:
-    columns = [name for name in (text_field, CHAT_FIELD) if name in names]
-    if not columns:
-        raise missing_field(where, text_field, list(names))
-    return columns
+def _text_columns(names: Sequence[str], where: str, text_field: TextField) -> list[str]:
+    missing = text_field.first_missing(names)
+    if missing is not None and CHAT_FIELD not in names:
+        raise missing_field(where, missing, list(names))
+    return [name for name in dict.fromkeys((*text_field.names, CHAT_FIELD)) if name in names]
 
 
 def _one_line(error: Exception) -> str:

@@ -9,8 +9,6 @@ the country's name and so give themselves away (Kuwait, Kuwait City). `asked` is
 """
 
 import csv
-import hashlib
-import json
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -124,11 +122,6 @@ def asked_keys() -> frozenset[str]:
     return frozenset(f"{relation}:{name}" for name, relations in rows for relation in relations)
 
 
-def stable_rank(*parts: object) -> str:
-    """A key that sorts things into a fixed random order: the SHA-256 of the parts."""
-    return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()
-
-
 def names(text: str, word: str) -> bool:
     """Whether `word` stands in `text` as a whole word or phrase, upper and lower case apart."""
     return word in text and re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) is not None
@@ -139,10 +132,3 @@ def tells(text: str, fact: Fact) -> bool:
     if not names(text, fact.answer):
         return False
     return names(text, fact.subject) or names(text, fact.subject[:1].upper() + fact.subject[1:])
-
-
-@cache
-def ordinary_paragraphs() -> tuple[str, ...]:
-    """The ordinary paragraphs of the package, in file order."""
-    lines = files("srmu.demo").joinpath("data", "ordinary.jsonl").read_text(encoding="utf-8").splitlines()
-    return tuple(json.loads(line)["text"] for line in lines if line)

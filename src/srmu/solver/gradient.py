@@ -152,6 +152,8 @@ class GradientSolver:
         forget_loss = self._accumulate(forget, targets, 1.0, scale, weights)
         retain_loss = self._accumulate(retain, [rows.output for rows in retain], topic.retain_weight, scale, weights)
         gradient_norm = self._hand_down(weights, scale)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate()
         self.optimizer.step()
         self.next_step += 1
         self._pending.append(
@@ -285,6 +287,12 @@ class GradientSolver:
             sink_norm_ratio=self.config.sink_norm_ratio if self.config.skip_sinks else None,
             device=self.device,
         )
+
+    def _learning_rate(self) -> float:
+        """The rate of the next step; linear: from the full rate at the first step towards zero after the last."""
+        if self.config.learning_rate_schedule == "constant":
+            return self.config.learning_rate
+        return self.config.learning_rate * (1 - self.next_step / len(self.schedule))
 
     def _row_ids(self, step: Step) -> tuple[list[int], list[int]]:
         topic = self.topics[step.topic]

@@ -200,12 +200,16 @@ def _download(model: str, revision: str | None) -> Path:
     except HFValidationError:
         reason = "is neither a directory nor a valid hub id. Check the spelling."
     except GatedRepoError:
-        reason = "is gated on the hub. Accept its terms on its page, then log in with 'hf auth login'."
+        reason = (
+            f"is gated on the hub. Agree to its terms on https://huggingface.co/{model} and set HF_TOKEN to an access "
+            "token of that account."
+        )
     except RevisionNotFoundError:
         reason = f"has no revision {revision!r} on the hub. Check the branch, tag or commit."
     except RepositoryNotFoundError:
         reason = (
-            "is neither a directory nor a model on the hub. Check the spelling; a private one needs 'hf auth login'."
+            "is neither a directory nor a model on the hub. Check the spelling; if it is private, set HF_TOKEN to an "
+            "access token."
         )
     except (OSError, ValueError, RuntimeError) as error:
         # Offline, a hub that is down, a full disk: the hub library raises many kinds, all of these bases.

@@ -13,7 +13,7 @@ from itertools import product
 from typing import Literal
 
 from srmu.data.overlap import Overlap, overlap
-from srmu.demo.facts import stable_rank
+from srmu.data.stable import stable_rank
 from srmu.errors import InputError
 from srmu.evaluation.questions import Question
 from srmu.world.forms import FORMS, RELATIONS, FormKind
