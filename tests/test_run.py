@@ -156,13 +156,19 @@ def test_the_texts_that_the_model_writes_are_kept_in_the_cache_and_used_again(ba
     monkeypatch.setenv("SRMU_CACHE", str(tmp_path / "cache"))
     first = run_on(base, tmp_path / "first", retain=["self"], steps=2)
     monkeypatch.setattr("srmu.run.write_self_texts", None)
-    second = run_on(base, tmp_path / "second", retain=[], steps=2)
+    second = run_on(base, tmp_path / "second", retain=["self"], steps=2)
     assert all_bytes(first.model_dir) == all_bytes(second.model_dir)
     assert second.manifest["data"][1]["source"] == "self"
     (written,) = (tmp_path / "cache" / "self").iterdir()
     texts = [json.loads(line)["text"] for line in written.read_text().splitlines()]
     assert len(texts) == SETTINGS["self_rows"]
     assert files_with(tmp_path / "first", [text for text in texts if len(text.split()) > 3]) == []
+
+
+def test_without_retain_texts_the_shipped_paragraphs_and_the_models_own_texts_are_used(base, tmp_path):
+    result = run_on(base, tmp_path / "run", retain=[], steps=2)
+    assert [entry["source"] for entry in result.manifest["data"]] == ["texts given in the call", "general", "self"]
+    assert result.manifest["data"][1]["documents"] == 300
 
 
 def test_what_the_call_lacks_is_named():

@@ -88,7 +88,7 @@ class UnlearnConfig:
     misdirection: Misdirection = option("signs", "Misdirection vector V of srmu.")
     strength: float = option(3.0, "Length of the target: times the mean frozen norm (relative), or raw c (absolute).")
     strength_unit: StrengthUnit = option("relative", "Unit of the strength.")
-    retain_weight: float = option(30.0, "Weight alpha of the retain loss.")
+    retain_weight: float = option(60.0, "Weight alpha of the retain loss.")
     skip_sinks: bool = option(True, "Leave attention-sink positions out of loss, norms and map.")
     sink_norm_ratio: float = option(4.0, "A position whose norm exceeds this times its row's median is a sink.")
     # Trained matrices
@@ -97,11 +97,11 @@ class UnlearnConfig:
     roles: tuple[str, ...] = option(("mlp_down",), "Roles of the trained matrices within a layer.")
     modules: tuple[str, ...] = option((), "Names of the trained matrices within a layer, for families without roles.")
     # Training
-    learning_rate: float = option(1e-3, "AdamW's learning rate on the float32 masters.")
+    learning_rate: float = option(1.5e-3, "AdamW's learning rate on the float32 masters.")
     learning_rate_schedule: LearningRateSchedule = option("linear", "constant, or linear down to zero at the end.")
     steps: int = option(100, "Optimizer steps.")
-    forget_rows: int = option(8, "Forget rows in a step.")
-    retain_rows: int = option(8, "Retain rows in a step.")
+    forget_rows: int = option(4, "Forget rows in a step.")
+    retain_rows: int = option(12, "Retain rows in a step.")
     seed: int = option(0, "Seed of V, of the data order and of self-written texts.")
     cache_gb: float = option(2.0, "Memory for frozen activations of rows that are read again, in GiB; 0 = none.")
     save_every: int = option(0, "Steps between resumable states; 0 = none.")

@@ -19,6 +19,18 @@ class RunError(SrmuError):
     exit_code = 3
 
 
+class Interrupted(KeyboardInterrupt):
+    """A run ended between two steps because it was asked to; the message says how to go on.
+
+    Attributes:
+        exit_code: 128 plus the signal's number, as shells count: 130 for Ctrl-C, 143 for SIGTERM.
+    """
+
+    def __init__(self, message: str, signal_number: int):
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
+
+
 def nearest_hint(name: str, known: list[str] | tuple[str, ...]) -> str:
     """Return ` Did you mean 'x'?` for the known name nearest to `name`, or an empty string."""
     import difflib

@@ -39,14 +39,14 @@ from srmu.export.manifest import (
     write_json_atomic,
 )
 from srmu.export.manifest_file import RESULTS_FILE
-from srmu.export.patch import CARD, STORED_DTYPES, CheckReport, check_only_changed, export_checkpoint
+from srmu.export.patch import CARD, CheckReport, check_only_changed, export_checkpoint
 from srmu.memory import peak_memory_mb
 from srmu.plan import SELF, Plan, SplitRows, make_plan
 from srmu.reporting import Reporter
 from srmu.run_directory import METRICS_FILE, RunDirectory, check_output
 from srmu.solver.gradient import GradientSolver, TopicRows
 from srmu.surgery.checkpoint import StoredTensors, file_sha256, open_checkpoint
-from srmu.surgery.names import check_names, stored_tensors
+from srmu.surgery.names import check_names, stored_results
 from srmu.surgery.truncate import TruncatedModel, load_truncated
 from srmu.trackers import Tracker, check_tracker, open_tracker
 
@@ -337,9 +337,7 @@ class _Run:
             self.reporter.task("Writing and checking") as progress,
             new_directory(self.model_dir) as partial,
         ):
-            changed: dict[str, Tensor] = {}
-            for stored, tensor in stored_tensors(truncated, checkpoint, solver.trained_parameters()).items():
-                changed[stored] = tensor.cpu().to(STORED_DTYPES[checkpoint.tensors[stored].dtype]).contiguous()
+            changed = stored_results(truncated, checkpoint, solver.trained_parameters())
             progress(0, 2)
             export_checkpoint(checkpoint, changed, partial, readme=self._card())
             progress(1, 2)

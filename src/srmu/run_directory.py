@@ -28,10 +28,12 @@ class RunDirectory:
 
     Args:
         path: An existing directory that belongs to this run.
+        writes: Whether this process is the one that writes into it; the methods of others write nothing.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, *, writes: bool = True):
         self.path = path
+        self.writes = writes
 
     @classmethod
     def create(cls, config: UnlearnConfig) -> "RunDirectory":
@@ -49,10 +51,10 @@ class RunDirectory:
             raise InputError(
                 f"Output directory {str(path)!r} cannot be made: {error.strerror}. Choose another --out."
             ) from None
-        # The config may hold texts to forget: it is on the disk only where, and as long as, a resumed run needs it.
+        directory = cls(path)
         if config.save_every:
-            write_json_atomic(path / CONFIG_FILE, to_dict(config))
-        return cls(path)
+            directory.save_config(config)
+        return directory
 
     @classmethod
     def reopen(cls, path: Path) -> tuple["RunDirectory", UnlearnConfig]:
@@ -66,13 +68,23 @@ class RunDirectory:
             raise InputError(f"The run in {str(path)!r} is finished: there is nothing to resume. Name another run.")
         if not file.is_file():
             raise InputError(
-                f"{str(path)!r} holds no run to resume: it has no {CONFIG_FILE}. Only a run with --save-every that was "
-                "interrupted, and did not fail, can be resumed."
+                f"{str(path)!r} holds no run to resume: it has no {CONFIG_FILE}. Only a run that was interrupted while it "
+                "trained, and did not fail, can be resumed; one that was killed, only with --save-every."
             )
         return cls(path), make_config(json.loads(file.read_text(encoding="utf-8")))
 
+    def save_config(self, config: UnlearnConfig) -> None:
+        """Write what a resumed run reads.
+
+        The config may hold texts to forget: it is on the disk only where, and as long as, a resumed run needs it.
+        """
+        if self.writes:
+            write_json_atomic(self.path / CONFIG_FILE, to_dict(config))
+
     def write_metrics(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Append one line a step."""
+        if not self.writes:
+            return
         with (self.path / METRICS_FILE).open("a", encoding="utf-8") as file:
             for record in records:
                 # NaN is no JSON: a run that ends on one records null, and the error says what it was.
@@ -80,6 +92,8 @@ class RunDirectory:
 
     def save_state(self, state: Mapping[str, Tensor]) -> None:
         """Write a state to resume from; it replaces the last one whole."""
+        if not self.writes:
+            return
         partial = self.path / (STATE_FILE + ".partial")
         save_file(dict(state), partial)
         os.replace(partial, self.path / STATE_FILE)
@@ -87,15 +101,17 @@ class RunDirectory:
     def load_state(self) -> dict[str, Tensor] | None:
         """The last state, if there is one; metrics of later steps are cut off, they will be written again."""
         file = self.path / STATE_FILE
-        if not file.exists():
+        state = load_file(file) if file.exists() else None
+        if self.writes and state is None:
             (self.path / METRICS_FILE).unlink(missing_ok=True)
-            return None
-        state = load_file(file)
-        self._keep_metrics(int(state["next_step"]))
+        elif self.writes and state is not None:
+            self._keep_metrics(int(state["next_step"]))
         return state
 
     def drop_state(self) -> None:
         """Remove what only an interrupted run needs, and with it every text."""
+        if not self.writes:
+            return
         (self.path / STATE_FILE).unlink(missing_ok=True)
         (self.path / CONFIG_FILE).unlink(missing_ok=True)
 

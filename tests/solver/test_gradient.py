@@ -132,7 +132,8 @@ def test_a_batch_split_at_a_fixed_target_adds_up(llama: Path) -> None:
             weights = solver._compute_weights()
             total = 0.0
             for part, factor in zip(parts, factors, strict=True):
-                total += factor * float(solver._accumulate(part, targets[: len(part)], factor, 1.0, weights))
+                tokens = solver._num_tokens(part)
+                total += factor * float(solver._accumulate(part, targets[: len(part)], tokens, factor, 1.0, weights))
             return [total], [weight.grad for weight in weights.values() if weight.grad is not None]
 
         counts = [float(group.token_mask.sum()) for group in groups]
@@ -201,7 +202,7 @@ def test_float16_follows_float32_even_with_a_large_retain_weight(llama: Path) ->
     topics = [make_topic(retain_weight=1200.0)]
     half, single = (make_solver(llama, topics, dtype=dtype, steps=5) for dtype in (torch.float16, torch.float32))
     records = [finish(half), finish(single)]
-    assert half._loss_scale(half.store.get([0])) == 2.0
+    assert half._loss_scale(half._num_tokens(half.store.get([0]))) == 2.0
     assert all(master.dtype == torch.float32 for master in half.masters.values())
     for one, other in zip(*records, strict=True):
         assert one["forget_loss"] == pytest.approx(other["forget_loss"], rel=0.02)

@@ -12,9 +12,9 @@ from transformers import AutoModelForCausalLM
 
 from families import FAMILIES, TAPPED_LAYER, TRAINED_LAYERS, VARIANTS, find_family, read_stored_tensors
 from srmu.errors import InputError
-from srmu.surgery.checkpoint import open_checkpoint
+from srmu.surgery.checkpoint import open_checkpoint, read_tensor
 from srmu.surgery.layers import ROLES
-from srmu.surgery.names import check_names, stored_tensors
+from srmu.surgery.names import check_names, stored_results, stored_tensors
 from srmu.surgery.truncate import load_truncated
 from tiny_runs import load_tiny
 
@@ -91,3 +91,20 @@ def test_a_parameter_without_a_counterpart_is_refused(saved_family: SavedFamily)
     for name, shape in (("layers.2.mlp.extra.weight", (2, 2)), ("layers.2.mlp.down_proj.weight", (2, 2))):
         with pytest.raises(InputError, match=f"'.*{name}' with shape .*hold no such tensor"):
             stored_tensors(load_tiny(path), open_checkpoint(path), {name: torch.zeros(shape)})
+
+
+@pytest.mark.parametrize("compute", [torch.float32, torch.bfloat16, torch.float16])
+def test_what_did_not_move_keeps_its_stored_bits_in_any_compute_dtype(
+    compute: torch.dtype, saved_family: SavedFamily
+) -> None:
+    checkpoint = open_checkpoint(saved_family("llama"))
+    truncated = load_truncated(checkpoint, 4, dtype=compute, device=torch.device("cpu"))
+    name = "layers.3.mlp.down_proj.weight"
+    master = truncated.inner.get_parameter(name).detach().float().clone()
+    master[0, 0] += 1.0
+    ((stored, result),) = stored_results(truncated, checkpoint, {name: master}).items()
+    base = read_tensor(checkpoint, stored)
+    assert result.dtype == base.dtype == torch.float32
+    assert result[0, 0] == pytest.approx(base[0, 0] + 1.0)
+    result[0, 0] = base[0, 0]
+    assert torch.equal(result, base)

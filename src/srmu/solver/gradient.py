@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from srmu.config import UnlearnConfig
 from srmu.data.rows import TokenRows
 from srmu.data.schedule import Step, build_schedule
 from srmu.direction import draw_direction
+from srmu.distributed import share, sum_over_ranks, world_size
 from srmu.errors import InputError, RunError
 from srmu.importance import ActivationSums, ImportanceFitter, activation_sums, importance_map
 from srmu.objective.adaptive_rmu import adaptive_rmu_target
@@ -21,6 +22,7 @@ from srmu.objective.masked import squared_distance_sum, widen
 from srmu.objective.rmu import rmu_target
 from srmu.objective.srmu import srmu_target
 from srmu.solver.frozen import FrozenRows, FrozenStore
+from srmu.solver.state import pack_state, unpack_state
 from srmu.surgery.replay import Replayer
 from srmu.surgery.truncate import TruncatedModel
 
@@ -68,6 +70,9 @@ class Topic:
 class GradientSolver:
     """Trains the chosen matrices towards the target.
 
+    Of several ranks each takes its share of a step's rows. What is made of rows (statistics, counts, losses, gradients)
+    is summed over ranks before anything is made of it, so that all ranks take the step that one would take alone.
+
     Args:
         truncated: The embedding and layers 0..l.
         parameter_names: Layer id -> names, within the layer, of the matrices to train.
@@ -113,7 +118,7 @@ class GradientSolver:
 
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> bool:
         """Compute what is frozen for the whole run, where it is worth it; returns whether rows are kept."""
-        reads = [row_id for step in self.schedule for side in self._row_ids(step) for row_id in side]
+        reads = [row_id for step in self.schedule for side in self._row_ids(step) for row_id in share(side)]
         kept = self.store.keep(reads, self.config.cache_gb, progress)
         if self.config.map_scope == "corpus":
             for index, topic in enumerate(self.topics):
@@ -144,13 +149,17 @@ class GradientSolver:
         started = time.perf_counter()
         step = self.schedule[self.next_step]
         topic = self.topics[step.topic]
-        forget, retain = (self.store.get(row_ids) for row_ids in self._row_ids(step))
+        forget, retain = (self.store.get(share(row_ids)) for row_ids in self._row_ids(step))
+        tokens = sum_over_ranks(torch.stack([self._num_tokens(groups) for groups in (forget, retain)]))
         targets, target_norm = self._targets(topic, forget, retain)
-        scale = self._loss_scale(forget)
+        scale = self._loss_scale(tokens[0])
         weights = self._compute_weights()
         self.optimizer.zero_grad(set_to_none=True)
-        forget_loss = self._accumulate(forget, targets, 1.0, scale, weights)
-        retain_loss = self._accumulate(retain, [rows.output for rows in retain], topic.retain_weight, scale, weights)
+        own_losses = (
+            self._accumulate(forget, targets, tokens[0], 1.0, scale, weights),
+            self._accumulate(retain, [r.output for r in retain], tokens[1], topic.retain_weight, scale, weights),
+        )
+        forget_loss, retain_loss = sum_over_ranks(torch.stack(own_losses))
         gradient_norm = self._hand_down(weights, scale)
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
@@ -165,8 +174,8 @@ class GradientSolver:
                 "loss": forget_loss + topic.retain_weight * retain_loss,
                 "gradient_norm": gradient_norm,
                 "target_norm": target_norm,
-                "forget_tokens": sum(rows.token_mask.sum() for rows in forget),
-                "retain_tokens": sum(rows.token_mask.sum() for rows in retain),
+                "forget_tokens": tokens[0],
+                "retain_tokens": tokens[1],
                 "seconds": time.perf_counter() - started,
             }
         )
@@ -213,40 +222,14 @@ class GradientSolver:
 
     def state(self) -> dict[str, Tensor]:
         """Everything that changes from step to step, as tensors, for a resumable state."""
-        tensors = {"next_step": torch.tensor(self.next_step)}
-        for (layer_id, name), master in self.masters.items():
-            key = f"{layer_id}.{name}"
-            tensors[f"master.{key}"] = master.detach()
-            for part, value in self.optimizer.state.get(master, {}).items():
-                tensors[f"adam.{part}.{key}"] = torch.as_tensor(value)
-        for topic in self.topics:
-            for side, sums in (("forget", topic.fitter.forget), ("retain", topic.fitter.retain)):
-                if sums is not None:
-                    for part in ("count", "features", "norms"):
-                        tensors[f"map.{topic.name}.{side}.{part}"] = getattr(sums, part)
-        return {key: value.contiguous() for key, value in tensors.items()}
+        return pack_state(self.next_step, self.masters, self.optimizer, self._fitters())
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Continue from what `state` gave."""
-        self.next_step = int(tensors["next_step"])
-        with torch.no_grad():
-            for (layer_id, name), master in self.masters.items():
-                key = f"{layer_id}.{name}"
-                master.copy_(tensors[f"master.{key}"])
-                parts = ("step", "exp_avg", "exp_avg_sq")
-                if f"adam.step.{key}" in tensors:
-                    self.optimizer.state[master] = {
-                        part: tensors[f"adam.{part}.{key}"].to("cpu" if part == "step" else master.device).clone()
-                        for part in parts
-                    }
-        for topic in self.topics:
-            for side in ("forget", "retain"):
-                if f"map.{topic.name}.{side}.count" in tensors:
-                    parts_found = {
-                        part: tensors[f"map.{topic.name}.{side}.{part}"].to(self.device)
-                        for part in ("count", "features", "norms")
-                    }
-                    setattr(topic.fitter, side, ActivationSums(**parts_found))
+        self.next_step = unpack_state(tensors, self.masters, self.optimizer, self._fitters(), self.device)
+
+    def _fitters(self) -> dict[str, ImportanceFitter]:
+        return {topic.name: topic.fitter for topic in self.topics}
 
     def _place(self, topics: Sequence[TopicRows]) -> tuple[list[Topic], TokenRows]:
         """Lay all rows one after another and remember where each corpus begins."""
@@ -301,26 +284,32 @@ class GradientSolver:
         return forget, retain
 
     def _sums(self, groups: Sequence[FrozenRows]) -> ActivationSums:
+        """Activation sums of the groups; of none, zeros."""
         parts = [activation_sums(rows.output, rows.token_mask, self.config.statistic) for rows in groups]
-        total = parts[0]
-        for part in parts[1:]:
-            total = total + part
-        return total
+        if not parts:
+            zeros = partial(torch.zeros, dtype=self.master_dtype, device=self.device)
+            return ActivationSums(count=zeros(()), features=zeros(self.truncated.hidden_size), norms=zeros(()))
+        return reduce(ActivationSums.__add__, parts)
 
     def _corpus_sums(self, row_ids: Sequence[int]) -> ActivationSums:
-        size = 64
-        parts = [self._sums(self.store.get(row_ids[start : start + size])) for start in range(0, len(row_ids), size)]
-        total = parts[0]
-        for part in parts[1:]:
-            total = total + part
-        return total
+        size, own = 64, share(row_ids)
+        parts = [self._sums(self.store.get(own[start : start + size])) for start in range(0, len(own), size)]
+        return self._over_ranks(reduce(ActivationSums.__add__, parts or [self._sums([])]))
+
+    @staticmethod
+    def _over_ranks(sums: ActivationSums) -> ActivationSums:
+        """The sums of all ranks' rows, taken before any map or mean is made of them."""
+        if world_size() == 1:
+            return sums
+        packed = sum_over_ranks(torch.cat([torch.stack([sums.count, sums.norms]), sums.features]))
+        return ActivationSums(count=packed[0], features=packed[2:], norms=packed[1])
 
     def _targets(
         self, topic: Topic, forget: Sequence[FrozenRows], retain: Sequence[FrozenRows]
     ) -> tuple[list[Tensor], Tensor]:
         """The target of each forget group, and its mean length."""
         config = self.config
-        forget_sums, retain_sums = self._sums(forget), self._sums(retain)
+        forget_sums, retain_sums = (self._over_ranks(self._sums(groups)) for groups in (forget, retain))
         if config.map_scope != "corpus":
             topic.fitter.update(forget_sums, retain_sums)
         assert topic.fitter.forget is not None
@@ -362,14 +351,18 @@ class GradientSolver:
         self,
         groups: Sequence[FrozenRows],
         targets: Sequence[Tensor],
+        num_tokens: Tensor,
         factor: float,
         scale: Tensor | float,
         weights: Mapping[tuple[int, str], Tensor],
     ) -> Tensor:
-        """Mean squared distance over counted tokens and features; adds `factor * scale` times its gradient."""
+        """This rank's part of the mean squared distance over the step's counted tokens and features.
+
+        Adds `factor * scale` times its gradient to that of the weights.
+        """
         by_layer = self._by_layer(weights)
-        count = self._num_entries(groups)
-        loss = torch.zeros((), device=self.device)
+        count = num_tokens * self.truncated.hidden_size
+        loss = torch.zeros((), dtype=self.master_dtype, device=self.device)
         for rows, target in zip(groups, targets, strict=True):
             hidden = self.replayer.replay(rows.entry, by_layer)
             part = squared_distance_sum(hidden, target, rows.token_mask) / count
@@ -378,22 +371,23 @@ class GradientSolver:
             loss = loss + part.detach()
         return loss
 
-    def _loss_scale(self, forget: Sequence[FrozenRows]) -> Tensor | float:
+    def _loss_scale(self, num_tokens: Tensor) -> Tensor | float:
         """What losses are multiplied with before the backward pass, and gradients divided by after it."""
         if self.compute_dtype != torch.float16:
             return 1.0
-        return torch.exp2(torch.floor(torch.log2(self._num_entries(forget))) - HALF_LOSS_SHIFT)
+        return torch.exp2(torch.floor(torch.log2(num_tokens * self.truncated.hidden_size)) - HALF_LOSS_SHIFT)
 
-    def _num_entries(self, groups: Sequence[FrozenRows]) -> Tensor:
-        """Counted tokens times features."""
-        return torch.stack([rows.token_mask.sum() for rows in groups]).sum() * self.truncated.hidden_size
+    def _num_tokens(self, groups: Sequence[FrozenRows]) -> Tensor:
+        """Counted tokens of this rank's groups."""
+        none = torch.zeros((), dtype=torch.int64, device=self.device)
+        return torch.stack([none, *(rows.token_mask.sum() for rows in groups)]).sum()
 
     def _hand_down(self, weights: Mapping[tuple[int, str], Tensor], scale: Tensor | float) -> Tensor:
-        """Give the masters the gathered gradients in their own precision; returns the gradients' norm."""
+        """Give the masters the gradients of all ranks, in their own precision; returns the gradients' norm."""
         squares = []
         for key, weight in weights.items():
             master = self.masters[key]
             gradient = torch.zeros_like(master) if weight.grad is None else weight.grad.to(master.dtype)
-            master.grad = gradient / scale
+            master.grad = sum_over_ranks(gradient) / scale
             squares.append(master.grad.square().sum())
         return torch.stack(squares).sum().sqrt()

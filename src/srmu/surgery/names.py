@@ -48,6 +48,34 @@ def stored_tensors(
     return result
 
 
+def stored_results(
+    truncated: TruncatedModel, checkpoint: Checkpoint, masters: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Trained masters as they are to be written: under their stored names, on the CPU, in the stored dtype.
+
+    Where the compute dtype holds less than the stored one, the masters began at rounded weights. Only what training
+    added to those is then carried over, so that an entry that did not move keeps its stored bits.
+
+    Args:
+        truncated: The loaded layers; their own weights are still the frozen ones.
+        checkpoint: Where they came from.
+        masters: Parameter name within `truncated.inner` -> trained value.
+
+    Raises:
+        InputError: If a tensor has no counterpart in the files.
+    """
+    parameters = dict(truncated.inner.named_parameters())
+    frozen = stored_tensors(truncated, checkpoint, {name: parameters[name].detach() for name in masters})
+    results = {}
+    for name, trained in stored_tensors(truncated, checkpoint, masters).items():
+        base = read_tensor(checkpoint, name)
+        value = trained.cpu()
+        if torch.promote_types(base.dtype, frozen[name].dtype) != frozen[name].dtype:
+            value = base.to(value.dtype) + (value - frozen[name].cpu().to(value.dtype))
+        results[name] = value.to(base.dtype).contiguous()
+    return results
+
+
 def check_names(truncated: TruncatedModel, checkpoint: Checkpoint, names: list[str]) -> dict[str, list[str]]:
     """Prove, before training, that each parameter's stored tensors hold the very values that were loaded.
 

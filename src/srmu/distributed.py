@@ -1,0 +1,134 @@
+"""The processes of one job, as `accelerate launch` or `torchrun` start them; each is a rank.
+
+Without a launcher there is one rank: everything here then returns what it was given, and torch is not loaded.
+Activations and gradients travel on the devices' own backend; the few words that ranks exchange (`gather`, `largest`,
+`together`) travel between CPUs, so that no device is waited for.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from srmu.errors import InputError, RunError, SrmuError
+
+T = TypeVar("T")
+
+# Ranks wait while one of them measures, writes retain texts or exports. A rank that died is the launcher's to notice.
+_PATIENCE = timedelta(days=7)
+_control_group: Any = None
+
+
+def world_size() -> int:
+    """Number of ranks."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def rank() -> int:
+    """Number of this rank, from 0, over all machines."""
+    return int(os.environ.get("RANK", "0")) if world_size() > 1 else 0
+
+
+def local_rank() -> int:
+    """Number of this rank on its machine, from 0."""
+    return int(os.environ.get("LOCAL_RANK", "0")) if world_size() > 1 else 0
+
+
+def main_process() -> bool:
+    """Whether this is the rank that writes and prints."""
+    return rank() == 0
+
+
+def share(items: Sequence[T]) -> list[T]:
+    """This rank's part of what all ranks have in common."""
+    return list(items[rank() :: world_size()])
+
+
+def connect(*, cpu: bool) -> None:
+    """Meet the other ranks, if there are any; a second call does nothing.
+
+    Args:
+        cpu: Whether the ranks compute on CPUs even where there are accelerators.
+    """
+    global _control_group
+    if world_size() == 1 or _control_group is not None:
+        return
+    import torch
+    from accelerate import PartialState  # type: ignore[import-untyped]
+
+    # Told of no accelerator, PartialState takes the job for a single process.
+    PartialState(cpu=cpu or not torch.accelerator.is_available(), timeout=_PATIENCE)
+    _control_group = torch.distributed.new_group(backend="gloo", timeout=_PATIENCE)
+
+
+def sum_over_ranks(tensor: T) -> T:
+    """Add up a tensor over ranks; it must have the same shape, dtype and kind of device on each, and is overwritten."""
+    if world_size() > 1:
+        import torch
+
+        torch.distributed.all_reduce(tensor)
+    return tensor
+
+
+def largest(value: int) -> int:
+    """The largest value that a rank has."""
+    if world_size() == 1:
+        return value
+    import torch
+
+    tensor = torch.tensor(value)
+    torch.distributed.all_reduce(tensor, op=torch.distributed.ReduceOp.MAX, group=_control_group)
+    return int(tensor)
+
+
+def gather(value: Any) -> list[Any]:
+    """The JSON value of each rank, in the order of ranks."""
+    if world_size() == 1:
+        return [value]
+    import torch
+
+    content = json.dumps(value).encode()
+    lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(world_size())]
+    torch.distributed.all_gather(lengths, torch.tensor([len(content)]), group=_control_group)
+    longest = max(int(length) for length in lengths)
+    padded = torch.tensor(list(content.ljust(longest)), dtype=torch.uint8)
+    parts = [torch.zeros_like(padded) for _ in range(world_size())]
+    torch.distributed.all_gather(parts, padded, group=_control_group)
+    return [json.loads(bytes(part.tolist())) for part in parts]
+
+
+def from_main(value: T) -> T:
+    """The JSON value that the main process has; others may give anything."""
+    if world_size() == 1:
+        return value
+    given: T = gather(value if main_process() else None)[0]
+    return given
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """An error of one rank inside this block ends all ranks at its end, so that none waits for one that is gone.
+
+    The block must not communicate. Ranks that had no error raise that of the first one that had.
+    """
+    if world_size() == 1:
+        yield
+        return
+    failure: Exception | None = None
+    try:
+        yield
+    except Exception as error:
+        failure = error
+    told = gather(None if failure is None else [isinstance(failure, InputError), _describe(failure)])
+    if failure is not None:
+        raise failure
+    for is_input_error, message in filter(None, told):
+        raise (InputError if is_input_error else RunError)(message)
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, SrmuError):
+        return str(error)
+    return f"Process {rank()} stopped with {type(error).__name__}: {error}"

@@ -1,0 +1,62 @@
+"""What changes from step to step, as named tensors: the resumable state of a run, without pickles."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from srmu.importance import ActivationSums, ImportanceFitter
+
+Masters = Mapping[tuple[int, str], Tensor]
+_ADAM_PARTS = ("step", "exp_avg", "exp_avg_sq")
+_SUM_PARTS = ("count", "features", "norms")
+
+
+def pack_state(
+    next_step: int, masters: Masters, optimizer: torch.optim.Optimizer, fitters: Mapping[str, ImportanceFitter]
+) -> dict[str, Tensor]:
+    """Steps done, masters, AdamW's moments and the map statistics of each topic.
+
+    Args:
+        next_step: Steps done.
+        masters: (layer id, name within the layer) -> master.
+        optimizer: Over the masters.
+        fitters: By topic.
+    """
+    tensors = {"next_step": torch.tensor(next_step)}
+    for (layer_id, name), master in masters.items():
+        key = f"{layer_id}.{name}"
+        tensors[f"master.{key}"] = master.detach()
+        for part, value in optimizer.state.get(master, {}).items():
+            tensors[f"adam.{part}.{key}"] = torch.as_tensor(value)
+    for topic, fitter in fitters.items():
+        for side, sums in (("forget", fitter.forget), ("retain", fitter.retain)):
+            if sums is not None:
+                for part in _SUM_PARTS:
+                    tensors[f"map.{topic}.{side}.{part}"] = getattr(sums, part)
+    return {key: value.contiguous() for key, value in tensors.items()}
+
+
+def unpack_state(
+    tensors: Mapping[str, Tensor],
+    masters: Masters,
+    optimizer: torch.optim.Optimizer,
+    fitters: Mapping[str, ImportanceFitter],
+    device: torch.device,
+) -> int:
+    """Fill masters, moments and statistics from what `pack_state` gave; returns the steps done."""
+    with torch.no_grad():
+        for (layer_id, name), master in masters.items():
+            key = f"{layer_id}.{name}"
+            master.copy_(tensors[f"master.{key}"])
+            if f"adam.step.{key}" in tensors:
+                optimizer.state[master] = {
+                    part: tensors[f"adam.{part}.{key}"].to("cpu" if part == "step" else master.device).clone()
+                    for part in _ADAM_PARTS
+                }
+    for topic, fitter in fitters.items():
+        for side in ("forget", "retain"):
+            if f"map.{topic}.{side}.count" in tensors:
+                found = {part: tensors[f"map.{topic}.{side}.{part}"].to(device) for part in _SUM_PARTS}
+                setattr(fitter, side, ActivationSums(**found))
+    return int(tensors["next_step"])
