@@ -17,6 +17,8 @@ ROOMS = (
     "reporting",
     "cache",
     "memory",
+    "distributed",
+    "interruption",
     "config",
     "trackers",
     "tensors",

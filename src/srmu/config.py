@@ -178,8 +178,7 @@ ASSUMED: dict[str, dict[str, str]] = {
         "map_epsilon": "not given by the paper",
         "strength": _CHOSEN,
         "retain_weight": _CHOSEN,
-        "learning_rate": _CHOSEN,
-        "steps": _CHOSEN,
+        **dict.fromkeys(("learning_rate", "learning_rate_schedule", "steps", "forget_rows", "retain_rows"), _CHOSEN),
         "trained_layers": _BORROWED,
         "layer": _BORROWED,
         "skip_sinks": "not in the paper; measured to matter (docs/method.md)",
@@ -188,7 +187,18 @@ ASSUMED: dict[str, dict[str, str]] = {
         "statistic": "the paper's formula does not say how signed activations are averaged",
         "map_scope": "'dynamic importance map' read as: from each batch",
         "map_epsilon": "not given by the paper",
-        **dict.fromkeys(("strength", "retain_weight", "learning_rate", "steps", "trained_layers", "layer"), _BORROWED),
+        **dict.fromkeys(
+            (
+                "strength",
+                "retain_weight",
+                "learning_rate",
+                "learning_rate_schedule",
+                "steps",
+                "trained_layers",
+                "layer",
+            ),
+            _BORROWED,
+        ),
     },
 }
 

@@ -15,6 +15,7 @@ from srmu.data.corpora import Corpus, corpus_from_strings, read_corpus
 from srmu.data.general import general_paragraphs
 from srmu.data.readers import HUB_PREFIX
 from srmu.data.rows import TokenRows, split_rows, tokenize_rows
+from srmu.distributed import local_rank, world_size
 from srmu.errors import InputError
 from srmu.evaluation.loading import load_tokenizer
 from srmu.evaluation.questions import Question, read_questions
@@ -170,26 +171,39 @@ def refuse_strings(config: UnlearnConfig) -> None:
     Raises:
         InputError: If something that is to be read as texts names no file, folder or hub data set.
     """
-    sides = [(config.forget, "Forget"), (config.retain, "Retain")]
-    sides += [side for topic in config.topics for side in ((topic.forget, "Forget"), (topic.retain, "Retain"))]
-    for sources, role in sides:
-        for source in sources:
-            if not is_source(source):
-                raise InputError(
-                    f"{role} texts {source[:80]!r} do not exist. Check the path; a hub data set is written "
-                    f"{HUB_PREFIX}NAME."
-                )
+    for role, text in given_strings(config):
+        raise InputError(
+            f"{role} texts {text[:80]!r} do not exist. Check the path; a hub data set is written {HUB_PREFIX}NAME."
+        )
+
+
+def given_strings(config: UnlearnConfig) -> list[tuple[str, str]]:
+    """(role, text) of what stands in the config itself instead of in a file that it names."""
+    sides = [("Forget", config.forget), ("Retain", config.retain)]
+    sides += [side for topic in config.topics for side in (("Forget", topic.forget), ("Retain", topic.retain))]
+    return [(role, source) for role, sources in sides for source in sources if not is_source(source)]
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is the first accelerator, else the CPU.
+    """`auto` is the first accelerator, else the CPU; of several ranks each takes an accelerator of its own.
 
     Raises:
-        InputError: If torch does not know the device, or the machine lacks it.
+        InputError: If torch does not know the device, or the machine lacks it, or has fewer than ranks.
     """
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
     if name == "auto":
-        accelerator = torch.accelerator.current_accelerator(check_available=True)
-        return torch.device("cpu") if accelerator is None else accelerator
+        name = "cpu" if accelerator is None else str(accelerator)
+    if world_size() > 1 and accelerator is not None and torch.device(name).type == accelerator.type:
+        if torch.device(name).index is not None and "auto" != name:
+            raise InputError(
+                f"device={name!r} names one device, and {world_size()} processes were launched. Use --device auto."
+            )
+        if local_rank() >= torch.accelerator.device_count():
+            raise InputError(
+                f"More processes were launched on this machine than it has devices of type {accelerator.type!r} "
+                f"({torch.accelerator.device_count()}). Launch one for each device."
+            )
+        return torch.device(accelerator.type, local_rank())
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

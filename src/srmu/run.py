@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import shlex
 import shutil
 import tempfile
 import time
@@ -21,7 +22,8 @@ from srmu.config import ASSUMED, TopicConfig, UnlearnConfig, make_config, to_dic
 from srmu.data.corpora import Corpus, read_corpus
 from srmu.data.rows import TokenRows
 from srmu.data.self_written import write_self_texts
-from srmu.errors import InputError, RunError
+from srmu.distributed import connect, from_main, largest, main_process, together, world_size
+from srmu.errors import InputError, Interrupted, RunError
 from srmu.evaluation.loading import load_causal_lm
 from srmu.evaluation.measure import Measurement, compare, measure
 from srmu.export.card import card_results, model_card, read_card
@@ -40,8 +42,9 @@ from srmu.export.manifest import (
 )
 from srmu.export.manifest_file import RESULTS_FILE
 from srmu.export.patch import CARD, CheckReport, check_only_changed, export_checkpoint
+from srmu.interruption import StopRequest, stop_requests
 from srmu.memory import peak_memory_mb
-from srmu.plan import SELF, Plan, SplitRows, make_plan
+from srmu.plan import SELF, Plan, SplitRows, given_strings, make_plan
 from srmu.reporting import Reporter
 from srmu.run_directory import METRICS_FILE, RunDirectory, check_output
 from srmu.solver.gradient import GradientSolver, TopicRows
@@ -103,6 +106,7 @@ def unlearn(
     Raises:
         InputError: If something that was asked for is wrong; nothing has been written.
         RunError: If the run could not end well; its metrics are kept.
+        Interrupted: If Ctrl-C or SIGTERM came while it trained or later; a `KeyboardInterrupt` that says how to go on.
 
     Example:
         >>> result = unlearn(model="./my-model", forget=["The vault's code is 4711."])  # doctest: +SKIP
@@ -116,10 +120,14 @@ def unlearn(
     with ExitStack() as stack:
         if config is None:
             config = _config_from(settings, tokenizer, stack)
-        out = check_output(config)
-        check_tracker(config.track)
-        plan = make_plan(config, tokenizer, out=out)
-        return _Run(plan, lambda: RunDirectory.create(config), reporter).execute()
+        connect(cpu=config.device == "cpu")
+        with together():
+            out = check_output(config)
+            check_tracker(config.track)
+            plan = make_plan(config, tokenizer, out=out)
+        # A resumed run reads its texts, its model and its tokenizer anew.
+        resumable = config.save_every > 0 or (tokenizer is None and not given_strings(config))
+        return _Run(plan, lambda: RunDirectory.create(config), reporter, resumable=resumable).execute()
 
 
 def resume(run_dir: str | Path, *, reporter: Reporter | None = None) -> RunResult:
@@ -129,19 +137,24 @@ def resume(run_dir: str | Path, *, reporter: Reporter | None = None) -> RunResul
         InputError: If there is no interrupted run in that directory.
     """
     directory, config = RunDirectory.reopen(Path(run_dir))
-    return _Run(make_plan(config, out=directory.path), lambda: directory, reporter or Reporter()).execute()
+    connect(cpu=config.device == "cpu")
+    with together():
+        plan = make_plan(config, out=directory.path)
+    return _Run(plan, lambda: directory, reporter or Reporter(), resumable=True).execute()
 
 
 class _Run:
     """One run from its plan to its manifest; stages in the order of `execute`.
 
     The run directory is opened as late as can be: when training begins, all that a user can get wrong is past.
+    Of several ranks all train; the main process alone measures, writes and exports, while the others wait.
     """
 
     directory: RunDirectory
 
-    def __init__(self, plan: Plan, open_directory: Callable[[], RunDirectory], reporter: Reporter):
+    def __init__(self, plan: Plan, open_directory: Callable[[], RunDirectory], reporter: Reporter, *, resumable: bool):
         self.plan = plan
+        self.resumable = resumable
         self.config = plan.config
         self.open_directory = open_directory
         self.reporter = reporter
@@ -154,17 +167,82 @@ class _Run:
         topics = self._prepare_rows()
         heldout = _heldout_groups(topics)
         prompts = self._prompts(heldout) if self.config.eval else []
-        before = self._measure(self.plan.checkpoint.path, heldout, prompts, "Base model") if self.config.eval else None
-        truncated, solver = self._load(topics)
-        self.directory = self.open_directory()
-        try:
-            self._train(solver)
-            moved = {name: solver.moved(rows) for name, rows in heldout.items() if len(rows)}
-            report = self._export(truncated, solver)
-        except RunError:
-            # Once more it would end the same: only the metrics are of use.
+        before = None
+        with together():
+            if self.config.eval and main_process():
+                before = self._measure(self.plan.checkpoint.path, heldout, prompts, "Base model")
+        with together():
+            truncated, solver = self._load(topics)
+        self._open()
+        with stop_requests() as stop:
+            try:
+                self._train(solver, stop)
+                stop.at_once = True
+                moved, report = self._write_checkpoint(truncated, solver, heldout)
+                told = None
+                with together():
+                    if main_process():
+                        told = self._conclude(solver, report, moved, before, heldout, prompts)
+                told = from_main(told)
+            except RunError:
+                # Once more it would end the same: only the metrics are of use.
+                self.directory.drop_state()
+                raise
+            except KeyboardInterrupt:
+                if not stop.at_once:
+                    raise
+                raise self._stopped(solver, stop.signal) from None
+        assert told is not None
+        answers = [(prompt, before, after) for prompt, before, after in told["answers"]]
+        return RunResult(self.directory.path, self.model_dir, told["manifest"], told["results"], answers)
+
+    def _open(self) -> None:
+        """Open the run directory, in which one process writes."""
+        with together():
+            if main_process():
+                self.directory = self.open_directory()
+        path = from_main(str(self.directory.path) if main_process() else "")
+        if not main_process():
+            self.directory = RunDirectory(Path(path), writes=False)
+
+    def _stopped(self, solver: GradientSolver, signal_number: int) -> Interrupted:
+        """Keep what a resumed run needs, as far as texts may be stored, and say how to go on."""
+        path = self.directory.path
+        done = f"Interrupted after step {solver.next_step} of {self.config.steps}"
+        if (path / MANIFEST_FILE).exists():
             self.directory.drop_state()
-            raise
+            return Interrupted(f"Interrupted when all was done; the run is in {str(path)!r}.", signal_number)
+        if not self.resumable:
+            return Interrupted(
+                f"{done}. The run cannot be resumed: texts, models and tokenizers that were given as objects are "
+                "stored only with save_every=N.",
+                signal_number,
+            )
+        self.directory.save_config(self.config)
+        self.directory.save_state(solver.state())
+        return Interrupted(f"{done}. Continue with: srmu unlearn --resume {shlex.quote(str(path))}", signal_number)
+
+    def _write_checkpoint(
+        self, truncated: TruncatedModel, solver: GradientSolver, heldout: Mapping[str, TokenRows]
+    ) -> tuple[dict[str, float], CheckReport | None]:
+        """How far held-out tokens moved, and the check of the checkpoint; the main process alone has them."""
+        moved, report = {}, None
+        with together():
+            if main_process():
+                moved = {name: solver.moved(rows) for name, rows in heldout.items() if len(rows)}
+                report = self._export(truncated, solver)
+        return moved, report
+
+    def _conclude(
+        self,
+        solver: GradientSolver,
+        report: CheckReport,
+        moved: Mapping[str, float],
+        before: Measurement | None,
+        heldout: Mapping[str, TokenRows],
+        prompts: Sequence[str],
+    ) -> dict[str, Any]:
+        """Measure the result and write card, results and manifest."""
         after = self._measure(self.model_dir, heldout, prompts, "Result") if before is not None else None
         results = {} if before is None or after is None else compare(before, after)
         for name, distance in moved.items():
@@ -175,7 +253,7 @@ class _Run:
         answers = (
             [] if before is None or after is None else list(zip(prompts, before.answers, after.answers, strict=True))
         )
-        return RunResult(self.directory.path, self.model_dir, manifest, results, answers)
+        return {"manifest": manifest, "results": results, "answers": answers}
 
     @property
     def model_dir(self) -> Path:
@@ -233,22 +311,26 @@ class _Run:
             ]
         )  # fmt: skip
         file = cache_directory() / "self" / (hashlib.sha256(identity.encode()).hexdigest()[:24] + ".jsonl")
-        if not file.exists():
-            with self._timed("self_written"), self.reporter.task("Base model writes texts") as progress:
-                model = self._load_whole(checkpoint.path)
-                texts = write_self_texts(
-                    model,
-                    self.plan.tokenizer,
-                    rows=config.self_rows,
-                    tokens=SELF_TOKENS,
-                    seed=config.seed,
-                    forget_texts=[document.as_text() for document in forget.documents],
-                    progress=progress,
-                )
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(file, "".join(json.dumps({"text": text}) + "\n" for text in texts).encode())
-        corpus = read_corpus([str(file)], role="retain")
+        with together():
+            if main_process() and not file.exists():
+                self._write_self_texts(forget, file)
+        with together():
+            corpus = read_corpus([str(file)], role="retain")
         return dataclasses.replace(corpus, source=SELF)
+
+    def _write_self_texts(self, forget: Corpus, file: Path) -> None:
+        with self._timed("self_written"), self.reporter.task("Base model writes texts") as progress:
+            texts = write_self_texts(
+                self._load_whole(self.plan.checkpoint.path),
+                self.plan.tokenizer,
+                rows=self.config.self_rows,
+                tokens=SELF_TOKENS,
+                seed=self.config.seed,
+                forget_texts=[document.as_text() for document in forget.documents],
+                progress=progress,
+            )
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(file, "".join(json.dumps({"text": text}) + "\n" for text in texts).encode())
 
     def _load_whole(self, path: Path) -> Any:
         return load_causal_lm(
@@ -299,7 +381,7 @@ class _Run:
             check_names(truncated, plan.checkpoint, names)
         return truncated, GradientSolver(truncated, plan.parameter_names, [rows for rows, _ in topics], self.config)
 
-    def _train(self, solver: GradientSolver) -> None:
+    def _train(self, solver: GradientSolver, stop: StopRequest) -> None:
         state = self.directory.load_state()
         if state is not None:
             solver.load_state(state)
@@ -310,11 +392,17 @@ class _Run:
 
             def after_step(done: int) -> None:
                 progress(done, self.config.steps)
+                # Signals reach ranks at different steps: they agree on one.
+                if number := largest(stop.signal):
+                    solver.flush(self._on_metrics)
+                    raise self._stopped(solver, number)
                 if self.config.save_every and done % self.config.save_every == 0:
                     solver.flush(self._on_metrics)
                     self.directory.save_state(solver.state())
 
-            self.tracker = open_tracker(self.config.track, self.directory.path, without_texts(to_dict(self.config)))
+            if main_process():
+                settings = without_texts(to_dict(self.config))
+                self.tracker = open_tracker(self.config.track, self.directory.path, settings)
             try:
                 solver.run(self._on_metrics, after_step)
             finally:
@@ -401,7 +489,10 @@ class _Run:
             config=to_dict(self.config),
             assumed=ASSUMED.get(self.config.preset, {}),
             seeds={"run": self.config.seed},
-            environment=describe_environment(str(self.plan.device), torch.get_num_threads()),
+            environment={
+                **describe_environment(str(self.plan.device), torch.get_num_threads()),
+                "processes": world_size(),
+            },
             data=self.records,
             base=describe_base(
                 self.plan.checkpoint, report.base_shards, model=self.config.model, revision=self.config.revision

@@ -172,7 +172,7 @@ def test_a_dry_run_writes_nothing(base, texts, workplace, capsys):
     assert (code, err) == (0, "")
     assert "nothing is written" in out
     assert "1: mlp.down_proj.weight" in out
-    assert "16 to forget, self to retain" in out
+    assert "16 to forget, 300 + self to retain" in out
     assert list(workplace.iterdir()) == []
 
 

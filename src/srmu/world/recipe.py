@@ -44,7 +44,7 @@ class WorldRecipe:
     """Attention heads."""
     intermediate: int = 384
     """Inner size of the MLPs."""
-    passes: int = 70
+    passes: int = 100
     """How often training tells every fact, each time in another form."""
     rows: int = 4
     """Rows a step."""
