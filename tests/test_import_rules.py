@@ -15,6 +15,8 @@ ROOMS = (
     "errors",
     "gate",
     "reporting",
+    "distributed",
+    "interruption",
     "cache",
     "memory",
     "distributed",

@@ -97,7 +97,9 @@ class UnlearnConfig:
     roles: tuple[str, ...] = option(("mlp_down",), "Roles of the trained matrices within a layer.")
     modules: tuple[str, ...] = option((), "Names of the trained matrices within a layer, for families without roles.")
     # Training
-    learning_rate: float = option(1.5e-3, "AdamW's learning rate on the float32 masters.")
+    learning_rate: float | Literal["auto"] = option(
+        "auto", "AdamW's learning rate on the float32 masters; auto = in proportion to each matrix."
+    )
     learning_rate_schedule: LearningRateSchedule = option("linear", "constant, or linear down to zero at the end.")
     steps: int = option(100, "Optimizer steps.")
     forget_rows: int = option(4, "Forget rows in a step.")
@@ -371,7 +373,6 @@ def _problems(config: UnlearnConfig) -> list[str]:
         "map_epsilon",
         "difference_lambda",
         "retain_weight",
-        "learning_rate",
         "seed",
         "cache_gb",
         "save_every",
@@ -384,6 +385,8 @@ def _problems(config: UnlearnConfig) -> list[str]:
         for name in not_negative
         if not getattr(config, name) >= 0
     ]
+    if config.learning_rate != "auto" and not config.learning_rate >= 0:
+        problems.append(f"learning_rate={config.learning_rate!r}, which must be 0 or more")
     if not 0 <= config.running_decay < 1:
         problems.append(f"running_decay={config.running_decay!r}, which must be at least 0 and below 1")
     if isinstance(config.layer, int) and config.layer < 0:

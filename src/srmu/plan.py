@@ -190,20 +190,9 @@ def choose_device(name: str) -> torch.device:
     Raises:
         InputError: If torch does not know the device, or the machine lacks it, or has fewer than ranks.
     """
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
     if name == "auto":
-        name = "cpu" if accelerator is None else str(accelerator)
-    if world_size() > 1 and accelerator is not None and torch.device(name).type == accelerator.type:
-        if torch.device(name).index is not None and "auto" != name:
-            raise InputError(
-                f"device={name!r} names one device, and {world_size()} processes were launched. Use --device auto."
-            )
-        if local_rank() >= torch.accelerator.device_count():
-            raise InputError(
-                f"More processes were launched on this machine than it has devices of type {accelerator.type!r} "
-                f"({torch.accelerator.device_count()}). Launch one for each device."
-            )
-        return torch.device(accelerator.type, local_rank())
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        name = "cpu" if accelerator is None else accelerator.type
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
@@ -212,7 +201,20 @@ def choose_device(name: str) -> torch.device:
         raise InputError(
             f"device={name!r} was asked for, but this machine cannot use it ({reason}). Try --device cpu."
         ) from None
-    return device
+    return device if world_size() == 1 or device.type == "cpu" else _own_device(device)
+
+
+def _own_device(device: torch.device) -> torch.device:
+    if ":" in str(device):
+        raise InputError(
+            f"device={str(device)!r} names one device, and {world_size()} processes were launched. Use --device auto."
+        )
+    if local_rank() >= torch.accelerator.device_count():
+        raise InputError(
+            f"More processes were launched on this machine than it has devices of type {device.type!r} "
+            f"({torch.accelerator.device_count()}). Launch one for each device."
+        )
+    return torch.device(device.type, local_rank())
 
 
 def choose_dtype(name: str, device: torch.device, checkpoint: Checkpoint) -> torch.dtype:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import shlex
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -160,6 +161,7 @@ class _Run:
         self.reporter = reporter
         self.seconds: dict[str, float] = {}
         self.records: list[DataRecord] = []
+        self.forget_losses: dict[str, list[float]] = {}
         self.tracker = Tracker()
 
     def execute(self) -> RunResult:
@@ -176,22 +178,17 @@ class _Run:
         self._open()
         with stop_requests() as stop:
             try:
-                self._train(solver, stop)
-                stop.at_once = True
-                moved, report = self._write_checkpoint(truncated, solver, heldout)
+                exported = self._forget(truncated, solver, heldout, stop)
                 told = None
                 with together():
-                    if main_process():
-                        told = self._conclude(solver, report, moved, before, heldout, prompts)
+                    if exported is not None:
+                        told = self._conclude(solver, *exported, before, heldout, prompts)
                 told = from_main(told)
-            except RunError:
-                # Once more it would end the same: only the metrics are of use.
-                self.directory.drop_state()
-                raise
             except KeyboardInterrupt:
+                # Inside a step nothing can be kept: the last saved state stands.
                 if not stop.at_once:
                     raise
-                raise self._stopped(solver, stop.signal) from None
+                raise self._stopped(solver, stop.signal or signal.SIGINT) from None
         assert told is not None
         answers = [(prompt, before, after) for prompt, before, after in told["answers"]]
         return RunResult(self.directory.path, self.model_dir, told["manifest"], told["results"], answers)
@@ -222,22 +219,29 @@ class _Run:
         self.directory.save_state(solver.state())
         return Interrupted(f"{done}. Continue with: srmu unlearn --resume {shlex.quote(str(path))}", signal_number)
 
-    def _write_checkpoint(
-        self, truncated: TruncatedModel, solver: GradientSolver, heldout: Mapping[str, TokenRows]
-    ) -> tuple[dict[str, float], CheckReport | None]:
-        """How far held-out tokens moved, and the check of the checkpoint; the main process alone has them."""
-        moved, report = {}, None
-        with together():
-            if main_process():
-                moved = {name: solver.moved(rows) for name, rows in heldout.items() if len(rows)}
-                report = self._export(truncated, solver)
-        return moved, report
+    def _forget(
+        self, truncated: TruncatedModel, solver: GradientSolver, heldout: Mapping[str, TokenRows], stop: StopRequest
+    ) -> tuple[dict[str, float], CheckReport] | None:
+        """Train and write the checkpoint; the main process gets how far held-out tokens moved, and the check."""
+        exported = None
+        try:
+            self._train(solver, stop)
+            stop.at_once = True
+            with together():
+                if main_process():
+                    moved = {name: solver.moved(rows) for name, rows in heldout.items() if len(rows)}
+                    exported = moved, self._export(truncated, solver)
+        except RunError:
+            # Once more it would end the same: only the metrics are of use.
+            self.directory.drop_state()
+            raise
+        return exported
 
     def _conclude(
         self,
         solver: GradientSolver,
-        report: CheckReport,
         moved: Mapping[str, float],
+        report: CheckReport,
         before: Measurement | None,
         heldout: Mapping[str, TokenRows],
         prompts: Sequence[str],
@@ -407,8 +411,23 @@ class _Run:
                 solver.run(self._on_metrics, after_step)
             finally:
                 self.tracker.finish()
+        self._say_if_out_of_reach(solver)
+
+    def _say_if_out_of_reach(self, solver: GradientSolver) -> None:
+        """Families that normalise after the MLP cannot follow a long target; a run that did not get there says so."""
+        if not solver.normalises_after_mlp or "mlp_post_norm" in self.config.roles:
+            return
+        for topic, losses in self.forget_losses.items():
+            if losses[-1] > losses[0] / 2:
+                self.reporter.note(
+                    f"Topic {topic!r}: the forget loss fell only from {losses[0]:.3g} to {losses[-1]:.3g}. This family "
+                    "normalises after the MLP, so the target may be out of reach: lower --strength, raise --steps, or "
+                    "add --roles mlp_down,mlp_post_norm."
+                )
 
     def _on_metrics(self, records: Sequence[dict[str, Any]]) -> None:
+        for record in records:
+            self.forget_losses.setdefault(record["topic"], []).append(record["forget_loss"])
         self.directory.write_metrics(records)
         self.tracker.log(records)
         if records:
@@ -489,6 +508,7 @@ class _Run:
             config=to_dict(self.config),
             assumed=ASSUMED.get(self.config.preset, {}),
             seeds={"run": self.config.seed},
+            learning_rates={f"{layer}.{name}": rate for (layer, name), rate in solver.learning_rates.items()},
             environment={
                 **describe_environment(str(self.plan.device), torch.get_num_threads()),
                 "processes": world_size(),

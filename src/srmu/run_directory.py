@@ -68,8 +68,8 @@ class RunDirectory:
             raise InputError(f"The run in {str(path)!r} is finished: there is nothing to resume. Name another run.")
         if not file.is_file():
             raise InputError(
-                f"{str(path)!r} holds no run to resume: it has no {CONFIG_FILE}. Only a run that was interrupted while it "
-                "trained, and did not fail, can be resumed; one that was killed, only with --save-every."
+                f"{str(path)!r} holds no run to resume: it has no {CONFIG_FILE}. Only a run that was interrupted, and "
+                "did not fail, can be resumed; one that was killed, only if it had --save-every."
             )
         return cls(path), make_config(json.loads(file.read_text(encoding="utf-8")))
 

@@ -1,5 +1,7 @@
 """`srmu`: routes to the commands and turns errors into one sentence and an exit code."""
 
+import sys
+import time
 from collections.abc import Sequence
 
 import typer
@@ -15,7 +17,8 @@ from srmu.cli import overlap as overlap_command
 from srmu.cli import report as report_command
 from srmu.cli import unlearn as unlearn_command
 from srmu.cli import verify as verify_command
-from srmu.errors import SrmuError
+from srmu.distributed import main_process, world_size
+from srmu.errors import InputError, SrmuError
 
 app = typer.Typer(
     name="srmu",
@@ -39,6 +42,8 @@ doctor_command.register(app)
 
 
 INTERRUPTED = 130
+# A launcher ends all processes when the first one ends badly: that is to be the one that says why.
+SECONDS_TO_SPEAK = 2.0
 
 
 def _version(value: bool | None) -> None:
@@ -58,8 +63,14 @@ def root(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 a check failed, 2 bad input, 3 the run failed."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
     try:
-        result = app(args=None if argv is None else list(argv), standalone_mode=False)
+        if world_size() > 1 and arguments[:1] != ["unlearn"]:
+            raise InputError(
+                f"srmu {' '.join(arguments[:1])} was launched as {world_size()} processes, and only srmu unlearn shares "
+                "its work between processes. Start it without a launcher."
+            )
+        result = app(args=arguments, standalone_mode=False)
         if result == INTERRUPTED:
             # Some releases of Typer return this code, others raise Abort.
             raise KeyboardInterrupt
@@ -70,7 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except typer.Exit as error:
         return error.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        typer.echo("interrupted", err=True)
+        if main_process():
+            typer.echo("interrupted", err=True)
         return INTERRUPTED
     except Exception as error:
         if type(error).__module__.split(".")[0] in ("click", "typer") and hasattr(error, "format_message"):
@@ -82,4 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _show_error(message: str) -> None:
+    if not main_process():
+        time.sleep(SECONDS_TO_SPEAK)
+        return
     typer.echo("error: " + " ".join(message.splitlines()), err=True)

@@ -7,7 +7,10 @@ from typing import Any
 from srmu.cli.console import TerminalReporter, facts, notes, output, print_json, table
 from srmu.cli.gate import show_verdicts
 from srmu.config import UnlearnConfig
+from srmu.distributed import main_process
+from srmu.errors import Interrupted
 from srmu.gate import check_requirements, passed
+from srmu.reporting import Reporter
 
 
 def run_and_show(config: UnlearnConfig | None, *, dry_run: bool, json_output: bool, resume: Path | None = None) -> int:
@@ -15,17 +18,25 @@ def run_and_show(config: UnlearnConfig | None, *, dry_run: bool, json_output: bo
     from srmu import run as job
     from srmu.plan import refuse_strings
 
-    reporter = TerminalReporter()
-    if resume is not None:
-        result = job.resume(resume, reporter=reporter)
-    else:
-        assert config is not None
-        refuse_strings(config)
-        if dry_run:
-            return show_plan(config, json_output=json_output)
-        result = job.unlearn(config, reporter=reporter)
+    # Of several processes one speaks.
+    reporter = TerminalReporter() if main_process() else Reporter()
+    try:
+        if resume is not None:
+            result = job.resume(resume, reporter=reporter)
+        else:
+            assert config is not None
+            refuse_strings(config)
+            if dry_run:
+                return show_plan(config, json_output=json_output) if main_process() else 0
+            result = job.unlearn(config, reporter=reporter)
+    except Interrupted as interruption:
+        if main_process():
+            notes.print(str(interruption), soft_wrap=True)
+        return interruption.exit_code
     requirements = result.manifest["config"]["require"]
     verdicts = check_requirements(requirements, result.results) if requirements else []
+    if not main_process():
+        return 0 if passed(verdicts) else 1
     if json_output:
         record = {"run_dir": str(result.run_dir), "model_dir": str(result.model_dir), **result.results}
         print_json(record | ({"gate": [asdict(verdict) for verdict in verdicts]} if verdicts else {}))

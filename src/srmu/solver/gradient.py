@@ -22,7 +22,9 @@ from srmu.objective.masked import squared_distance_sum, widen
 from srmu.objective.rmu import rmu_target
 from srmu.objective.srmu import srmu_target
 from srmu.solver.frozen import FrozenRows, FrozenStore
+from srmu.solver.learning_rate import auto_learning_rate
 from srmu.solver.state import pack_state, unpack_state
+from srmu.surgery.layers import ROLES
 from srmu.surgery.replay import Replayer
 from srmu.surgery.truncate import TruncatedModel
 
@@ -101,7 +103,17 @@ class GradientSolver:
             for layer_id, names in sorted(parameter_names.items())
             for name in names
         }
-        self.optimizer = torch.optim.AdamW(self.masters.values(), lr=config.learning_rate, weight_decay=0.0)
+        self.learning_rates = {
+            (layer_id, name): auto_learning_rate(truncated.layers[layer_id], name)
+            if config.learning_rate == "auto"
+            else config.learning_rate
+            for layer_id, name in self.masters
+        }
+        groups = [
+            {"params": [master], "lr": rate, "initial_lr": rate}
+            for master, rate in zip(self.masters.values(), self.learning_rates.values(), strict=True)
+        ]
+        self.optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
         self.replayer = Replayer(truncated, min(parameter_names))
         self.topics, all_rows = self._place(topics)
         self.store = self._store(all_rows)
@@ -162,7 +174,7 @@ class GradientSolver:
         forget_loss, retain_loss = sum_over_ranks(torch.stack(own_losses))
         gradient_norm = self._hand_down(weights, scale)
         for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate()
+            group["lr"] = group["initial_lr"] * self._share_of_rate()
         self.optimizer.step()
         self.next_step += 1
         self._pending.append(
@@ -200,6 +212,11 @@ class GradientSolver:
                     f"The importance map became zero for every feature at step {record['step']}: the forget texts use "
                     "none more than the retain texts do. Give other retain texts, or another --importance-map."
                 )
+
+    @property
+    def normalises_after_mlp(self) -> bool:
+        """Whether the trained layers have a norm behind the matrices, which bounds how far they can push."""
+        return any(name in dict(self.truncated.layers[-1].named_parameters()) for name in ROLES["mlp_post_norm"])
 
     @torch.no_grad()
     def moved(self, rows: TokenRows) -> float:
@@ -271,11 +288,11 @@ class GradientSolver:
             device=self.device,
         )
 
-    def _learning_rate(self) -> float:
-        """The rate of the next step; linear: from the full rate at the first step towards zero after the last."""
+    def _share_of_rate(self) -> float:
+        """Of the full rate, at the next step; linear: from all of it at the first step towards none after the last."""
         if self.config.learning_rate_schedule == "constant":
-            return self.config.learning_rate
-        return self.config.learning_rate * (1 - self.next_step / len(self.schedule))
+            return 1.0
+        return 1 - self.next_step / len(self.schedule)
 
     def _row_ids(self, step: Step) -> tuple[list[int], list[int]]:
         topic = self.topics[step.topic]

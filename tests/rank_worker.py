@@ -1,0 +1,98 @@
+"""What each of two processes does for tests/test_distributed.py: solver runs, errors, small talk; results to files.
+
+Started as `python rank_worker.py CHECKPOINT FOLDER` with the environment that a launcher sets.
+"""
+
+import json
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from oracle.plain import float64_exact
+from srmu import distributed
+from srmu.errors import InputError, RunError
+from tiny_runs import FORGET, finish, make_rows, make_solver, make_topic, masters_of
+
+TWO_TOPICS = [make_topic(name="one"), make_topic(make_rows((8, 19, 3), 3), make_rows((7, 16), 4), FORGET, name="two")]
+# Odd numbers of rows; with one row of a side, one of two ranks has none of it.
+CASES: dict[str, dict[str, Any]] = {
+    "float32": {"dtype": torch.float32, "forget_rows": 3, "retain_rows": 3},
+    "dynamic": {"forget_rows": 3, "retain_rows": 1},
+    "ratio": {"forget_rows": 1, "retain_rows": 5, "importance_map": "ratio", "statistic": "rms"},
+    "running": {"forget_rows": 3, "retain_rows": 1, "map_scope": "running", "topics": TWO_TOPICS, "cache_gb": 0.0},
+    "corpus": {"forget_rows": 1, "retain_rows": 2, "map_scope": "corpus", "topics": TWO_TOPICS},
+    "rmu": {"forget_rows": 5, "retain_rows": 1, "method": "rmu", "strength_unit": "absolute"},
+    "adaptive-rmu": {"forget_rows": 1, "retain_rows": 3, "method": "adaptive-rmu"},
+}
+RECORDED = (
+    "step",
+    "forget_loss",
+    "retain_loss",
+    "loss",
+    "gradient_norm",
+    "target_norm",
+    "forget_tokens",
+    "retain_tokens",
+)
+
+
+def run_case(checkpoint: Path, name: str) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
+    """The metrics and the masters of a short run."""
+    settings = {"dtype": torch.float64, "steps": 5, **CASES[name]}
+    with float64_exact() if settings["dtype"] == torch.float64 else nullcontext():
+        solver = make_solver(checkpoint, settings.pop("topics", None), **settings)
+        records = [{key: record[key] for key in RECORDED} for record in finish(solver)]
+        return records, masters_of(solver)
+
+
+def failing_run(checkpoint: Path) -> str:
+    """A run whose first rank breaks its own weights: all must stop at that step."""
+    solver = make_solver(checkpoint, steps=4)
+    solver.step()
+    if distributed.rank() == 0:
+        with torch.no_grad():
+            next(iter(solver.masters.values())).fill_(float("nan"))
+    try:
+        finish(solver)
+    except RunError as error:
+        return str(error)
+    return "no error"
+
+
+def error_of(failing_rank: int, kind: type[Exception]) -> list[str]:
+    """The error that this rank sees when one of them fails."""
+    try:
+        with distributed.together():
+            if distributed.rank() == failing_rank:
+                raise kind("it was wrong.")
+    except Exception as error:
+        return [type(error).__name__, str(error)]
+    return []
+
+
+def main(checkpoint: Path, folder: Path) -> None:
+    """Run everything; rank N writes N.json and, for each case, its masters."""
+    distributed.connect(cpu=True)
+    rank = distributed.rank()
+    told: dict[str, Any] = {
+        "share": distributed.share(range(5)),
+        "gathered": distributed.gather({"rank": rank, "text": "ä" * rank}),
+        "largest": distributed.largest(-rank),
+        "from_main": distributed.from_main("main" if rank == 0 else None),
+        "errors": [error_of(1, InputError), error_of(0, RunError), error_of(1, KeyError), error_of(2, KeyError)],
+        "failing": failing_run(checkpoint),
+        "runs": {},
+    }
+    for name in CASES:
+        told["runs"][name], masters = run_case(checkpoint, name)
+        save_file(masters, folder / f"{name}.{rank}.safetensors")
+    (folder / f"{rank}.json").write_text(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
