@@ -88,7 +88,7 @@ class UnlearnConfig:
     misdirection: Misdirection = option("signs", "Misdirection vector V of srmu.")
     strength: float = option(3.0, "Length of the target: times the mean frozen norm (relative), or raw c (absolute).")
     strength_unit: StrengthUnit = option("relative", "Unit of the strength.")
-    retain_weight: float = option(60.0, "Weight alpha of the retain loss.")
+    retain_weight: float = option(150.0, "Weight alpha of the retain loss.")
     skip_sinks: bool = option(True, "Leave attention-sink positions out of loss, norms and map.")
     sink_norm_ratio: float = option(4.0, "A position whose norm exceeds this times its row's median is a sink.")
     # Trained matrices

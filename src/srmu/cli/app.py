@@ -67,8 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if world_size() > 1 and arguments[:1] != ["unlearn"]:
             raise InputError(
-                f"srmu {' '.join(arguments[:1])} was launched as {world_size()} processes, and only srmu unlearn shares "
-                "its work between processes. Start it without a launcher."
+                f"srmu {' '.join(arguments[:1])} was launched as {world_size()} processes, and only srmu unlearn shares"
+                " its work between processes. Start it without a launcher."
             )
         result = app(args=arguments, standalone_mode=False)
         if result == INTERRUPTED:

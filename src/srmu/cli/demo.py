@@ -5,6 +5,9 @@ from typing import Any
 
 import typer
 
+LEGEND = """Good is low in forget, and as high as the base elsewhere: entangled (told in the
+retain texts), other (told nowhere); neighbours are other facts about what is
+forgotten. nats: loss a token of ordinary text. s, MB: training and its memory."""
 EPILOG = "Example: srmu demo elements --methods rmu,paper"
 
 
@@ -39,23 +42,25 @@ def register(app: typer.Typer) -> None:
             print_json(results)
             return 0
         output.print(results_table(results))
+        output.print(LEGEND)
         show_answers(answers)
         output.print(f"Runs, {PLOT_FILE} and results.json: {out}", soft_wrap=True)
         return 0
 
 
 def results_table(results: dict[str, Any]) -> Any:
-    """One row for the base and each run."""
+    """One row for the base and each run; it fits 80 columns."""
     from srmu.cli.console import table
 
-    columns = ["", "forget ↓", "entangled ↑", "neighbours", "other ↑", "text, nats ↓", "seconds", "peak MB"]
+    columns = ["", "forget", "entangled", "neighbours", "other", "nats", "s", "MB"]
     rows = []
     for run in (results["base"], *results["runs"]):
         groups = run["groups"]
         accuracies = [f"{groups[name]['accuracy']:.2f}" for name in ("forget", "entangled", "neighbours", "other")]
         seconds = f"{run['seconds']:.0f}" if run["layers"] else ""
         rows.append([run["name"], *accuracies, f"{groups['text']['nll']:.3f}", seconds, f"{run['peak_mb']:,.0f}"])
-    return table(f"Request {results['request']!r}: four-choice accuracy, chance {results['chance']:.2f}", columns, rows)
+    title = f"Request {results['request']!r}: four-choice accuracy, chance {results['chance']:.2f}"
+    return table(title, columns, rows)
 
 
 def show_answers(answers: list[dict[str, Any]]) -> None:

@@ -5,16 +5,16 @@ import math
 import torch
 from torch import Tensor, nn
 
-# Chosen on validation requests of the demo's model (docs/log.md); there it comes to 1.5e-3.
-AUTO_FACTOR = 0.32
+# Chosen on validation requests of the demo's model (docs/log.md); there it comes to 2.5e-3.
+AUTO_FACTOR = 0.53
 
 
 def auto_learning_rate(layer: nn.Module, parameter_name: str) -> float:
-    """A rate in proportion to the matrix: `0.32 * rms(W) / sqrt(inputs)`.
+    """A rate in proportion to the matrix: `0.53 * rms(W) / sqrt(inputs)`.
 
     AdamW moves every entry by about the rate. Moves that agree over a matrix's n inputs change its output n times one
     entry's share, while the entries themselves, being random, gave `rms(W) * sqrt(n)`. So this rate changes the
-    outputs by the same fraction a step whatever the model's width and scale, and 5e-5 on a 7B model and 1.5e-3 on
+    outputs by the same fraction a step whatever the model's width and scale, and 5e-5 on a 7B model and 2.5e-3 on
     one of 135M can be the same choice.
 
     Args:
