@@ -109,3 +109,18 @@ def write_demo(path: Path) -> Path:
     results = {"request": "africa", "kind": "entities", "chance": 0.25, "seed": 0, "base": base, "runs": runs}
     (path / "results.json").write_text(json.dumps(results))
     return path
+
+
+def add_evaluated(results: dict[str, Any]) -> dict[str, Any]:
+    """The same results after `srmu evaluate` merged a group of every kind."""
+    questions = {**question_result(0.75, 0.25, 0.11), "source": {"name": "probe.jsonl", "sha256": "ef" * 32}}
+    texts = text_result(2.25, 2.5, 0.03)
+    texts["change"] = {"nll": texts.pop("nll"), "top_accuracy": comparison(0.31, 0.3, 0.01)}
+    answers = {"base": {"n": 9, "rouge_l": 0.625}, "result": {"n": 9, "rouge_l": 0.5}}
+    answers["change"] = {"rouge_l": comparison(0.625, 0.5, 0.07)}
+    task = {side: {"n": 33, "metrics": {"acc,none": acc}, "stderr": {"acc,none": 0.0875}}
+            for side, acc in (("base", 0.6875), ("result", 0.5625))}  # fmt: skip
+    task["change"] = {"acc,none": comparison(0.6875, 0.5625, None)}
+    section = {"questions": {"forget": questions}, "texts": {"notes": texts},
+               "completions": {"quotes": answers}, "tasks": {"local_task": task}}  # fmt: skip
+    return {**results, "evaluate": section}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from measured_runs import GROUPS, make_manifest, make_results, question_result, write_demo, write_measured
+from measured_runs import GROUPS, add_evaluated, make_manifest, make_results, question_result, write_demo, write_measured
 from srmu.cli.app import main
 from srmu.compare import compare_runs, frontier, side_of
 from srmu.compare_formats import plot_frontier, rows, to_csv, to_json, to_markdown
@@ -140,3 +140,40 @@ def test_the_command_prints_each_format(two_runs: list[Path], capsys: pytest.Cap
         assert "0.28" in capsys.readouterr().out
     assert main(["compare", *map(str, two_runs), "--format", "jsn"]) == 2
     assert "Did you mean 'json'" in capsys.readouterr().err
+
+
+def test_what_was_evaluated_later_stands_beside_the_run_s_own_and_is_marked_by_source(tmp_path: Path) -> None:
+    runs = [write_measured(tmp_path / name, results=add_evaluated(make_results())) for name in ("a", "b")]
+    comparison = compare_runs(runs)
+    labels = [measure.label for measure in comparison.base.evaluated]
+    assert labels == [
+        "forget, accuracy (evaluate)", "notes, nll (evaluate)", "quotes, rouge_l (evaluate)",
+        "local_task, acc,none (evaluate)",
+    ]  # fmt: skip
+    base, run, _ = rows(comparison)
+    assert [base[7:11], run[7:11]] == [
+        ["0.750 ± 0.051", "2.250", "0.625", "0.688 ± 0.087"],
+        ["0.250 ± 0.051 *", "2.500 *", "0.500", "0.562 ± 0.087"],
+    ]
+    # The run's own groups alone make the frontier.
+    assert frontier(comparison.runs[0], comparison.base) == pytest.approx((0.28 / 0.92, 0.94 / 0.95))
+    assert {entry["kind"] for entry in json.loads(to_json(comparison))["runs"][0]["evaluate"]} == {
+        "questions", "texts", "completions", "tasks",
+    }  # fmt: skip
+    assert "evaluate acc,none" in to_csv(comparison)
+
+
+def test_runs_that_were_only_evaluated_later_can_be_compared(tmp_path: Path) -> None:
+    only = write_measured(tmp_path / "a", results=add_evaluated({}))
+    assert len(compare_runs([only]).runs[0].evaluated) == 4
+
+
+def test_a_later_evaluation_that_one_run_lacks_is_left_out(tmp_path: Path) -> None:
+    runs = [write_measured(tmp_path / "a"), write_measured(tmp_path / "b", results=add_evaluated(make_results()))]
+    assert not compare_runs(runs).base.evaluated
+
+
+def test_the_terminal_names_every_run_in_eighty_columns(two_runs: list[Path], capsys: pytest.CaptureFixture) -> None:
+    assert main(["compare", *map(str, two_runs)]) == 0
+    head = capsys.readouterr().out.splitlines()[1].split()
+    assert head == ["run", "base", "a", "b"]

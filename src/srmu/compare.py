@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from srmu.errors import InputError
 from srmu.export.manifest_file import MANIFEST_FILE, RESULTS_FILE, read_manifest, read_results
@@ -20,6 +20,8 @@ MARK_UNPAIRED = (
 )
 NO_MARK = "No mark also where the standard error is not known (a single question or document)."
 _Z = 1.96
+# Of the many metrics of evaluated questions and texts, the one shown.
+_MAIN_METRIC = {"questions": "accuracy", "texts": "nll"}
 # Base scores of one set of questions may differ by this between machines, in accuracy or nats.
 _TOLERANCE = 0.02
 
@@ -47,6 +49,19 @@ class Score:
     top_accuracy: float | None = None
 
 
+class Measure(NamedTuple):
+    """What `srmu evaluate` measured later: questions, texts, completions or tasks; the group; the metric."""
+
+    kind: str
+    group: str
+    metric: str
+
+    @property
+    def label(self) -> str:
+        """In words, with its source."""
+        return f"{self.group}, {self.metric} (evaluate)"
+
+
 @dataclass(frozen=True)
 class Entry:
     """The base or one run.
@@ -59,6 +74,7 @@ class Entry:
         texts: Nats a token of held-out texts by group.
         seconds: Wall time of the training (in a demo, of loading and the frozen pass too).
         peak_mb: Highest recorded peak memory in MB.
+        evaluated: What `srmu evaluate` merged into the run's results.
     """
 
     name: str
@@ -68,6 +84,7 @@ class Entry:
     texts: dict[str, Score]
     seconds: float | None = None
     peak_mb: float | None = None
+    evaluated: dict[Measure, Score] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -131,12 +148,14 @@ def compare_runs(paths: Sequence[str | Path]) -> Comparison:
                 "Compare runs that were asked the same questions."
             )
     shared = [name for name in base.texts if all(_same(base.texts[name], other.texts.get(name)) for other, _ in pairs)]
-    if not base.questions and not shared:
+    later = [m for m in base.evaluated if all(_same(base.evaluated[m], other.evaluated.get(m)) for other, _ in pairs)]
+    if not base.questions and not shared and not later:
         raise InputError("These runs have no group of questions or texts in common. Compare runs on the same texts.")
 
     def trim(entry: Entry, name: str) -> Entry:
         texts = {group: entry.texts[group] for group in shared}
-        return Entry(name, entry.path, entry.method, entry.questions, texts, entry.seconds, entry.peak_mb)
+        evaluated = {measure: entry.evaluated[measure] for measure in later}
+        return Entry(name, entry.path, entry.method, entry.questions, texts, entry.seconds, entry.peak_mb, evaluated)
 
     names = _distinct_names([run.path for _, run in pairs if run.path is not None])
     runs = tuple(trim(run, name) for (_, run), name in zip(pairs, names, strict=True))
@@ -171,8 +190,11 @@ def frontier(entry: Entry, base: Entry) -> tuple[float, float] | None:
 def _read_run(path: Path) -> tuple[Entry, Entry]:
     """The base and the result of one run directory."""
     manifest, results = read_manifest(path), read_results(path)
-    if not results.get("questions") and not results.get("texts"):
-        raise InputError(f"Run {str(path)!r} was not measured: it has no {RESULTS_FILE}. Run it with --eval.")
+    if not any(results.get(key) for key in ("questions", "texts", "evaluate")):
+        raise InputError(
+            f"Run {str(path)!r} was not measured: {RESULTS_FILE} holds no results. Run it with --eval, or measure it "
+            "now with srmu evaluate."
+        )
     sides: dict[str, dict[str, dict[str, Score]]] = {key: {"questions": {}, "texts": {}} for key in ("base", "result")}
     try:
         for group, entry in results.get("questions", {}).items():
@@ -183,14 +205,38 @@ def _read_run(path: Path) -> tuple[Entry, Entry]:
             for key in sides:
                 change = entry["nll"] if key == "result" else {}
                 sides[key]["texts"][group] = _score(entry[key], "num_tokens", "nll", change)
+        evaluated = evaluated_scores(results)
     except (KeyError, TypeError) as error:
         raise InputError(f"{str(path / RESULTS_FILE)!r} is damaged: {error} is missing. Restore it.") from None
     peak = max(manifest.get("peak_memory_mb", {}).values(), default=None)
     method = str(manifest["config"].get("method", ""))
     seconds = manifest.get("seconds", {}).get("training")
     base, result = sides["base"], sides["result"]
-    run = Entry(path.absolute().name, path, method, result["questions"], result["texts"], seconds, peak)
-    return Entry("base", None, "", base["questions"], base["texts"]), run
+    before, after = ({measure: pair[side] for measure, pair in evaluated.items()} for side in (0, 1))
+    run = Entry(path.absolute().name, path, method, result["questions"], result["texts"], seconds, peak, after)
+    return Entry("base", None, "", base["questions"], base["texts"], evaluated=before), run
+
+
+def evaluated_scores(results: Mapping[str, Any]) -> dict[Measure, tuple[Score, Score]]:
+    """Base and result of all that `srmu evaluate` merged into `results.json` beside a base."""
+    found = {}
+    for kind, groups in results.get("evaluate", {}).items():
+        for group, entry in groups.items():
+            for metric, change in entry.get("change", {}).items():
+                if kind not in _MAIN_METRIC or metric == _MAIN_METRIC[kind]:
+                    base = _evaluated_score(entry["base"], metric, change["before"], {})
+                    found[Measure(kind, group, metric)] = base, _evaluated_score(
+                        entry["result"], metric, change["after"], change
+                    )
+    return found
+
+
+def _evaluated_score(side: Mapping[str, Any], metric: str, value: float | None, change: Mapping[str, Any]) -> Score:
+    # The harness gives a standard error a metric; questions have one, of the accuracy.
+    stderr = side.get("stderr")
+    stderr = stderr.get(metric) if isinstance(stderr, Mapping) else stderr
+    count = "n" if "n" in side else "num_tokens"
+    return _score({count: side[count], metric: value, "stderr": stderr}, count, metric, change)
 
 
 def _score(entry: Mapping[str, Any], count: str, value: str, change: Mapping[str, Any]) -> Score:

@@ -25,7 +25,8 @@ def columns(comparison: Comparison) -> list[str]:
     """Column titles of the table."""
     base = comparison.base
     texts = [f"{arrow(group, loss=True)}, nats" for group in base.texts]
-    return ["run", "method", *(arrow(group) for group in base.questions), *texts, "seconds", "peak MB"]
+    later = [measure.label for measure in base.evaluated]
+    return ["run", "method", *(arrow(group) for group in base.questions), *texts, *later, "seconds", "peak MB"]
 
 
 def rows(comparison: Comparison) -> list[list[str]]:
@@ -36,6 +37,7 @@ def rows(comparison: Comparison) -> list[list[str]]:
             entry.method,
             *(_cell(entry.questions[group]) for group in comparison.base.questions),
             *(_cell(entry.texts[group]) for group in comparison.base.texts),
+            *(_cell(entry.evaluated[measure]) for measure in comparison.base.evaluated),
             "" if entry.seconds is None else f"{entry.seconds:.1f}",
             "" if entry.peak_mb is None else f"{entry.peak_mb:.0f}",
         ]
@@ -65,6 +67,7 @@ def to_records(comparison: Comparison) -> dict[str, Any]:
             "method": entry.method,
             "questions": {group: _values(score) for group, score in entry.questions.items()},
             "texts": {group: _values(score) for group, score in entry.texts.items()},
+            "evaluate": [{**measure._asdict(), **_values(score)} for measure, score in entry.evaluated.items()],
             "seconds": entry.seconds,
             "peak_mb": entry.peak_mb,
             "forget_share": point[0] if point else None,
@@ -96,6 +99,10 @@ def to_csv(comparison: Comparison) -> str:
                 writer.writerow(
                     [entry.name, entry.method, kind, group, side_of(group), *values, entry.seconds, entry.peak_mb]
                 )
+        for measure, score in entry.evaluated.items():
+            kind, values = f"evaluate {measure.metric}", [getattr(score, field) for field in fields]
+            row = [entry.name, entry.method, kind, measure.group, "", *values, entry.seconds, entry.peak_mb]
+            writer.writerow(row)
     return buffer.getvalue()
 
 

@@ -98,6 +98,20 @@ def importance_map(
     return importance / (importance.max() + 1e-8)
 
 
+def describe_map(importance: Feature) -> dict[str, float]:
+    """A map `[hidden]` in numbers: `mean`, `share_of_zeros`, and `effective_dimension`.
+
+    The effective dimension is how many features the target would spread over evenly, were it as concentrated as it is:
+    `(sum I^2)^2 / sum I^4`.
+    """
+    squares = importance.double().square()
+    return {
+        "mean": float(importance.mean()),
+        "share_of_zeros": float((importance == 0).float().mean()),
+        "effective_dimension": float(squares.sum() ** 2 / squares.square().sum().clamp(min=1e-30)),
+    }
+
+
 class ImportanceFitter:
     """Accumulates both sides' sums as `map_scope` says and gives the means that the map is made of.
 

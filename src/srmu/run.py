@@ -43,6 +43,7 @@ from srmu.export.manifest import (
 )
 from srmu.export.manifest_file import RESULTS_FILE
 from srmu.export.patch import CARD, CheckReport, check_only_changed, export_checkpoint
+from srmu.importance import describe_map
 from srmu.interruption import StopRequest, stop_requests
 from srmu.memory import peak_memory_mb
 from srmu.plan import SELF, Plan, SplitRows, given_strings, make_plan
@@ -537,13 +538,7 @@ def importance_record(solver: GradientSolver) -> tuple[dict[str, Tensor], dict[s
         if topic.importance is not None:
             importance = topic.importance.float().cpu()
             tensors[f"{topic.name}.importance_map"] = importance.contiguous()
-            squares = importance.square()
-            summary[topic.name] = {
-                "mean": float(importance.mean()),
-                "share_of_zeros": float((importance == 0).float().mean()),
-                # How many features the target would spread over evenly, were it as concentrated as it is.
-                "effective_dimension": float(squares.sum() ** 2 / squares.square().sum().clamp(min=1e-30)),
-            }
+            summary[topic.name] = describe_map(importance)
     return tensors, summary
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from srmu.config import ImportanceMapName, UnlearnConfig
 from srmu.data.rows import TokenRows, pad_batch, split_rows
 from srmu.errors import InputError
-from srmu.importance import ActivationSums, activation_sums, importance_map
+from srmu.importance import ActivationSums, activation_sums, describe_map, importance_map
 from srmu.objective.masked import sink_free_mask, widen
 from srmu.surgery.replay import hidden_of
 from srmu.surgery.truncate import TruncatedModel
@@ -173,13 +173,13 @@ def area_under_curve(positive: np.ndarray, negative: np.ndarray) -> float:
 def summarize_map(importance: Tensor) -> MapSummary:
     """Histogram, effective dimension and heaviest features of a map `[hidden]` in [0, 1]."""
     importance = importance.float().cpu()
-    squares = importance.double().square()
+    numbers = describe_map(importance)
     counts = torch.histc(importance, bins=HISTOGRAM_BINS, min=0, max=1)
     top = importance.topk(min(TOP_FEATURES, len(importance)))
     return MapSummary(
         histogram=tuple(int(count) for count in counts),
-        effective_dimension=float(squares.sum() ** 2 / squares.square().sum().clamp(min=1e-30)),
-        share_of_zeros=float((importance == 0).float().mean()),
+        effective_dimension=numbers["effective_dimension"],
+        share_of_zeros=numbers["share_of_zeros"],
         top_features=tuple((int(i), float(v)) for i, v in zip(top.indices, top.values, strict=True)),
     )
 

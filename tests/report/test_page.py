@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from measured_runs import FORGET_TEXT, GROUPS, make_manifest, make_results, write_demo, write_measured
+from measured_runs import add_evaluated, FORGET_TEXT, GROUPS, make_manifest, make_results, write_demo, write_measured
 from srmu.cli.app import main
 from srmu.errors import InputError
 from srmu.report.numbers import FORMATS, number
@@ -214,3 +214,16 @@ def test_the_page_fits_a_phone_and_a_screen_without_a_console_error(run: Path, t
     ]  # fmt: skip
     assert all(entry["overflow"] <= 0 and entry["wide"] == entry["empty"] == 0 for entry in found), found
     assert "CONSOLE" not in done.stderr
+
+
+def test_what_was_evaluated_later_is_on_the_page_with_its_source_and_every_number_is_recorded(tmp_path: Path) -> None:
+    run = write_measured(tmp_path / "first", add_evaluated({}))
+    page = render([run])
+    assert_numbers_are_recorded(page, run)
+    for words in ("Measured later with srmu evaluate", "probe.jsonl", "lm-evaluation-harness", "more than chance"):
+        assert words in page
+    assert "Nothing was measured" not in page
+    pair = [write_measured(tmp_path / name, add_evaluated(make_results())) for name in ("a", "b")]
+    page = render(pair)
+    assert_numbers_are_recorded(page, *pair)
+    assert "local_task, acc,none (evaluate)" in page

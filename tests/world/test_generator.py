@@ -1,9 +1,11 @@
+import json
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
+from srmu.cli.app import main
 from srmu.errors import InputError
 from srmu.evaluation.questions import Question
 from srmu.world.forms import RELATIONS
@@ -39,6 +41,22 @@ def test_the_overlap_grows_with_the_dial_from_below_5_to_above_30_percent(worlds
     assert measured[-1] > 0.3
 
 
+def test_the_overlap_command_counts_what_the_dial_says_and_grows_with_it(worlds, tmp_path, capsys):
+    measured = []
+    for dial in DIAL:
+        sides = {"forget": worlds[dial].domains["hazard"].texts(), "retain": worlds[dial].retain_texts}
+        for name, texts in sides.items():
+            lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
+            (tmp_path / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+        files = [part for name in sides for part in (f"--{name}", str(tmp_path / f"{name}.jsonl"))]
+        assert main(["overlap", *files, "--json"]) == 0
+        unigram = json.loads(capsys.readouterr().out)["unigram"]
+        assert unigram["jaccard"] == worlds[dial].overlap().jaccard
+        assert unigram["containment"] == worlds[dial].overlap().containment
+        measured.append(unigram["jaccard"])
+    assert all(low < high for low, high in pairwise(measured))
+
+
 def test_the_default_is_the_papers_hard_case():
     assert 0.2 <= generate(WorldRecipe()).overlap().jaccard <= 0.3
 
@@ -52,18 +70,18 @@ def test_shared_values_can_be_dialled_apart_from_the_forms():
     assert {f.answer for f in together["hazard"].facts} == {f.answer for f in together["benign"].facts}
 
 
-def test_a_recipe_gives_720_facts_by_default_and_each_subject_one_per_relation(world):
-    assert sum(len(domain.facts) for domain in world.domains.values()) == 720
+def test_a_recipe_gives_360_facts_by_default_and_each_subject_one_per_relation(world):
+    assert sum(len(domain.facts) for domain in world.domains.values()) == 360
     for name, domain in world.domains.items():
         told = Counter((fact.subject, fact.relation) for fact in domain.facts)
-        assert len(told) == 60 * len(RELATIONS[name])
+        assert len(told) == 30 * len(RELATIONS[name])
         assert set(told.values()) == {1}
 
 
 def test_names_of_all_domains_are_different(world):
     subjects = [{fact.subject for fact in domain.facts} for domain in world.domains.values()]
     subjects.append({fact.subject for fact in world.stand_ins})
-    assert sum(map(len, subjects)) == len(set().union(*subjects)) == 240
+    assert sum(map(len, subjects)) == len(set().union(*subjects)) == 120
     assert not set().union(*subjects) & {fact.answer for fact in all_facts(world)}
 
 
@@ -76,14 +94,14 @@ def test_no_syllable_is_the_key_of_a_subject(length):
         for place in range(length):
             used = Counter(syllables_of(subject)[place] for subject in subjects)
             assert set(used) <= {syllables_of(subject)[place] for subject in others}
-            assert max(used.values()) <= 6, "60 names by 30 syllables: two each, and not far from it"
+            assert max(used.values()) <= 4, "30 names by 30 syllables: one each, and not far from it"
 
 
 def test_every_answer_is_right_about_equally_often(world):
     for domain in world.domains.values():
         for relation in RELATIONS[domain.name]:
             uses = Counter(fact.answer for fact in domain.facts if fact.relation == relation)
-            assert len(uses) == 30
+            assert len(uses) == 15
             assert set(uses.values()) == {2}
 
 
@@ -91,7 +109,7 @@ def test_splits_are_disjoint_and_cover_every_relation(world):
     for domain in world.domains.values():
         parts = [set(domain.select(split)) for split in ("train", "validation", "test")]
         assert sum(map(len, parts)) == len(set().union(*parts)) == len(domain.facts)
-        assert [len(part) for part in parts] == [96, 48, 96]
+        assert [len(part) for part in parts] == [48, 24, 48]
         assert all({fact.relation for fact in part} == set(RELATIONS[domain.name]) for part in parts)
 
 

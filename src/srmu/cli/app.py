@@ -28,9 +28,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=True,
 )
-unlearn_command.register(app)
 demo_command.register(app)
-apply_command.register(app)
+unlearn_command.register(app)
 overlap_command.register(app)
 evaluate_command.register(app)
 ask_command.register(app)
@@ -38,6 +37,7 @@ compare_command.register(app)
 report_command.register(app)
 gate_command.register(app)
 verify_command.register(app)
+apply_command.register(app)
 doctor_command.register(app)
 
 

@@ -42,5 +42,10 @@ def show_comparison(comparison: Any) -> None:
     from srmu.cli.console import output, table
     from srmu.compare_formats import columns, rows
 
-    output.print(table(comparison.title, columns(comparison), rows(comparison), num_texts=2))
+    head, body = columns(comparison), rows(comparison)
+    num_texts = 2
+    if len(body) < len(head):
+        # The longer side goes down: a terminal is narrow.
+        (head, *body), num_texts = [list(line) for line in zip(head, *body, strict=True)], 1
+    output.print(table(comparison.title, head, body, num_texts=num_texts))
     output.print(comparison.mark)

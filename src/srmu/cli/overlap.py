@@ -14,7 +14,9 @@ def register(app: typer.Typer) -> None:
     def overlap(
         forget: list[str] = typer.Option(..., "--forget", help="Texts to forget; may be repeated."),
         retain: list[str] = typer.Option(..., "--retain", help="Texts to retain; may be repeated."),
-        text_field: str = typer.Option("text", "--text-field", help="Field that holds the text in records."),
+        text_field: str = typer.Option(
+            "text", "--text-field", help="Field with the text in records, or a template: '{question} {answer}'."
+        ),
         model: str | None = typer.Option(
             None, "--model", help="Checkpoint directory or hub id: adds each layer's separability and importance maps."
         ),

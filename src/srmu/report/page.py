@@ -14,7 +14,7 @@ from srmu.errors import InputError
 from srmu.export.manifest_file import MANIFEST_FILE, read_results
 from srmu.report import plots
 from srmu.report.numbers import number, with_error
-from srmu.report.run_page import findings, question_rows, run_details, text_rows
+from srmu.report.run_page import evaluated_rows, findings, question_rows, run_details, text_rows
 
 REPORT_FILE = "report.html"
 _TEMPLATE = "template.html.j2"
@@ -77,6 +77,7 @@ def _single(path: Path) -> dict[str, Any]:
         "findings": findings(results),
         "question_rows": question_rows(results),
         "text_rows": text_rows(results),
+        "evaluated_rows": evaluated_rows(results),
         "comparison": None,
         "overview": _overview(compare_runs([path])) if measured else None,
         "frontier": None,
@@ -92,6 +93,7 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
         "findings": [_run_sentence(run, comparison.base) for run in comparison.runs],
         "question_rows": [],
         "text_rows": [],
+        "evaluated_rows": [],
         "comparison": {"columns": _columns(comparison), "rows": _rows(comparison), "mark": comparison.mark},
         "overview": _overview(comparison),
         "frontier": _frontier(comparison) if len(comparison.runs) > 1 else None,
@@ -116,14 +118,15 @@ def _run_sentence(run: Entry, base: Entry) -> Markup:
 def _columns(comparison: Comparison) -> list[str]:
     base = comparison.base
     texts = [f"{arrow(group, loss=True)}, nats" for group in base.texts]
-    return ["run", *(arrow(group) for group in base.questions), *texts, "time", "memory"]
+    later = [measure.label for measure in base.evaluated]
+    return ["run", *(arrow(group) for group in base.questions), *texts, *later, "time", "memory"]
 
 
 def _rows(comparison: Comparison) -> list[list[Any]]:
     mark = Markup(' <span class="mark">*</span>')
     rows = []
     for entry in (comparison.base, *comparison.runs):
-        scores = [*entry.questions.values(), *entry.texts.values()]
+        scores = [*entry.questions.values(), *entry.texts.values(), *entry.evaluated.values()]
         cells = [with_error(score.value, score.stderr) + (mark if score.significant else "") for score in scores]
         rows.append([entry.name, *cells, number(entry.seconds, "seconds"), number(entry.peak_mb, "megabytes")])
     return rows

@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from srmu.compare import side_of
+from srmu.compare import evaluated_scores, side_of
 from srmu.export.manifest_file import read_manifest, read_results
 from srmu.gate import check_requirements
 from srmu.report import plots
@@ -51,7 +51,7 @@ def run_details(path: Path, name: str) -> dict[str, Any]:
         "chain": _chain(manifest, results, name),
         "verdicts": _verdicts(config, results),
         "attacks": _attacks(results.get("attack", {})),
-        "answered": bool(results.get("questions")),
+        "answered": bool(results.get("questions") or results.get("evaluate", {}).get("questions")),
     }
 
 
@@ -90,6 +90,19 @@ def text_rows(results: Mapping[str, Any]) -> list[Row]:
     ]
 
 
+def evaluated_rows(results: Mapping[str, Any]) -> list[Row]:
+    """Before, after and change of what `srmu evaluate` measured later, with where the questions or texts came from."""
+    groups = results.get("evaluate", {})
+    rows = []
+    for measure, (base, result) in evaluated_scores(results).items():
+        entry = groups[measure.kind][measure.group]
+        source = entry.get("source", {}).get("name", "lm-evaluation-harness" if measure.kind == "tasks" else "")
+        change = {"difference": result.difference, "stderr": result.difference_stderr}
+        sides = [with_error(score.value, score.stderr) for score in (base, result)]
+        rows.append([measure.group, measure.metric, source, number(base.n, "count"), *sides, change_of(change)])
+    return rows
+
+
 def change_of(change: Mapping[str, Any]) -> Markup:
     """A difference with its standard error, marked where it is more than chance."""
     text = with_error(change["difference"], change["stderr"], "signed")
@@ -105,7 +118,9 @@ def is_significant(change: Mapping[str, Any]) -> bool:
 def findings(results: Mapping[str, Any]) -> list[Markup]:
     """What was forgotten and what it cost, in sentences."""
     sentences = []
-    questions, texts = results.get("questions", {}), results.get("texts", {})
+    later = results.get("evaluate", {}).get("questions", {})
+    questions = {group: entry for group, entry in later.items() if "change" in entry} | results.get("questions", {})
+    texts = results.get("texts", {})
     for group, entry in questions.items():
         if side_of(group) == "forget":
             fell = entry["change"]["accuracy"]["difference"] < 0

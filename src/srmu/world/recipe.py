@@ -24,9 +24,9 @@ class WorldRecipe:
     """Share of the benign domain's sentence forms that the hazard domain borrows, and of its values; 0 to 1."""
     shared_values: float | None = None
     """Share of the benign domain's values that the hazard domain borrows; None follows `entanglement`."""
-    entities: int = 60
+    entities: int = 30
     """Subjects in each domain; each has a fact in each of its domain's four relations."""
-    values: int = 30
+    values: int = 15
     """Different answers in each relation."""
     name_syllables: int = 3
     """Length of subjects' names, 2 or more; a syllable is a token."""
@@ -44,7 +44,7 @@ class WorldRecipe:
     """Attention heads."""
     intermediate: int = 384
     """Inner size of the MLPs."""
-    passes: int = 100
+    passes: int = 60
     """How often training tells every fact, each time in another form."""
     rows: int = 4
     """Rows a step."""
