@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from measured_runs import GROUPS, add_evaluated, make_manifest, make_results, question_result, write_demo, write_measured
+from measured_runs import (
+    GROUPS,
+    add_evaluated,
+    make_manifest,
+    make_results,
+    question_result,
+    write_demo,
+    write_measured,
+)
 from srmu.cli.app import main
 from srmu.compare import compare_runs, frontier, side_of
 from srmu.compare_formats import plot_frontier, rows, to_csv, to_json, to_markdown

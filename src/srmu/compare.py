@@ -225,8 +225,9 @@ def evaluated_scores(results: Mapping[str, Any]) -> dict[Measure, tuple[Score, S
             for metric, change in entry.get("change", {}).items():
                 if kind not in _MAIN_METRIC or metric == _MAIN_METRIC[kind]:
                     base = _evaluated_score(entry["base"], metric, change["before"], {})
-                    found[Measure(kind, group, metric)] = base, _evaluated_score(
-                        entry["result"], metric, change["after"], change
+                    found[Measure(kind, group, metric)] = (
+                        base,
+                        _evaluated_score(entry["result"], metric, change["after"], change),
                     )
     return found
 

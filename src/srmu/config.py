@@ -100,7 +100,7 @@ class UnlearnConfig:
     learning_rate: float | Literal["auto"] = option(
         "auto", "AdamW's learning rate on the float32 masters; auto = in proportion to each matrix."
     )
-    learning_rate_schedule: LearningRateSchedule = option("linear", "constant, or linear down to zero at the end.")
+    learning_rate_schedule: LearningRateSchedule = option("constant", "constant, or linear down to zero at the end.")
     steps: int = option(100, "Optimizer steps.")
     forget_rows: int = option(4, "Forget rows in a step.")
     retain_rows: int = option(12, "Retain rows in a step.")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from measured_runs import add_evaluated, FORGET_TEXT, GROUPS, make_manifest, make_results, write_demo, write_measured
+from measured_runs import FORGET_TEXT, GROUPS, add_evaluated, make_manifest, make_results, write_demo, write_measured
 from srmu.cli.app import main
 from srmu.errors import InputError
 from srmu.report.numbers import FORMATS, number

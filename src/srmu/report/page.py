@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from srmu.compare import Comparison, Entry, compare_runs, frontier, is_demo, side_of
+from srmu.compare import Comparison, Entry, compare_runs, frontier, is_demo
 from srmu.compare_formats import arrow
 from srmu.errors import InputError
 from srmu.export.manifest_file import MANIFEST_FILE, read_results
@@ -104,7 +104,7 @@ def _run_sentence(run: Entry, base: Entry) -> Markup:
     parts = []
     for groups, before, words in ((run.questions, base.questions, "accuracy"), (run.texts, base.texts, "nats a token")):
         for group, score in groups.items():
-            if side_of(group) == "reported" or (groups is run.texts and run.questions):
+            if groups is run.texts and run.questions:
                 continue
             change = "beyond chance" if score.significant else "not shown to be beyond chance"
             parts.append(
@@ -137,6 +137,8 @@ def _overview(comparison: Comparison) -> dict[str, Any] | None:
     base = comparison.base
     use = "questions" if base.questions else "texts"
     groups = list(getattr(base, use))
+    if not groups:
+        return None
     values = []
     for entry in (base, *comparison.runs):
         scores = [getattr(entry, use)[group] for group in groups]
