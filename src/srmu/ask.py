@@ -1,11 +1,11 @@
 """Prompts answered by a base and a result side by side."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from srmu.errors import InputError
 from srmu.evaluation.completions import complete
+from srmu.evaluation.jsonl import parse_line
 from srmu.model_pair import free, load_for_measuring, resolve_pair
 from srmu.reporting import Reporter
 
@@ -89,10 +89,7 @@ def read_prompts(path: str | Path) -> list[str]:
 
 
 def _parse(line: str, place: str) -> str:
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{place}: malformed JSON ({error.msg} at column {error.colno}). Correct that line.") from None
+    record = parse_line(line, place)
     prompt = record.get("prompt", record.get("question")) if isinstance(record, dict) else record
     if not isinstance(prompt, str) or not prompt.strip():
         raise InputError(f"{place}: a prompt must be a text, or an object with 'prompt'; found {record!r}.")

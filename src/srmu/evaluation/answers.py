@@ -1,6 +1,5 @@
 """Free answers against expected ones: exact match and ROUGE-L."""
 
-import json
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from srmu.errors import InputError, nearest_hint
+from srmu.evaluation.jsonl import parse_object
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,12 +89,7 @@ def read_completions(path: str | Path) -> list[Completion]:
 
 
 def _parse(line: str, place: str) -> Completion:
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{place}: malformed JSON ({error.msg} at column {error.colno}). Correct that line.") from None
-    if not isinstance(record, dict):
-        raise InputError(f"{place}: expected a JSON object, found {type(record).__name__}. Correct that line.")
+    record = parse_object(line, place)
     values: dict[str, Any] = {"prompt": record.get("prompt", record.get("question")), "answer": record.get("answer")}
     for name, value in values.items():
         if not isinstance(value, str) or (name == "answer" and not value.strip()):

@@ -1,6 +1,5 @@
 """Multiple-choice questions, scored by the likelihood of the answer text as lm-evaluation-harness scores them."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from srmu.errors import InputError, nearest_hint
 from srmu.evaluation.encoding import encode_pairs, wrap_in_chat
+from srmu.evaluation.jsonl import parse_object
 from srmu.evaluation.prefix_trees import Progress, continuation_log_likelihoods
 
 
@@ -165,12 +165,7 @@ def read_questions(path: str | Path) -> list[Question]:
 
 
 def _parse_question(line: str, place: str) -> Question:
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{place}: malformed JSON ({error.msg} at column {error.colno}). Correct that line.") from None
-    if not isinstance(record, dict):
-        raise InputError(f"{place}: expected a JSON object, found {type(record).__name__}. Correct that line.")
+    record = parse_object(line, place)
     prompt = record["question"] if "question" in record else _field(record, "prompt", place, asked="question")
     choices, answer = _field(record, "choices", place), _field(record, "answer", place)
     if not isinstance(prompt, str):
