@@ -10,13 +10,15 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq -c constrain
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow golden check format clean
+.PHONY: help demo test test-slow golden bench bench-full check format clean
 
 help:
 	@echo "make demo       a real language model forgets the capitals of Africa, offline"
 	@echo "make test       the default tests"
 	@echo "make test-slow  the tests that take minutes"
 	@echo "make golden     record the golden trajectories again, where numbers are meant to move"
+	@echo "make bench      a step against a plain implementation and against its own floor (5 minutes)"
+	@echo "make bench-full the same at growing sizes, and on the demo's real model"
 	@echo "make check      formatting, lint and types"
 	@echo "make format     format and fix what can be fixed"
 	@echo "make clean      remove the virtual environment and the caches"
@@ -47,6 +49,12 @@ test-slow: $(VENV)/.dev
 
 golden: $(VENV)/.dev
 	cd tests && ../$(BIN)/python -m golden.record
+
+bench: $(VENV)/.demo
+	$(BIN)/python benchmarks/step/bench.py $(ARGS)
+
+bench-full: $(VENV)/.demo
+	$(BIN)/python benchmarks/step/full.py $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

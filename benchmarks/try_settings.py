@@ -2,38 +2,55 @@
 
     python benchmarks/try_settings.py africa retain_weight=60 retain_weight=30,method=rmu --seeds 0 1
 
-Each argument after the request is one trial: settings over the defaults, separated by commas. Test questions are asked
-with `--split test` alone, after everything has been chosen. One JSON line a trial and seed goes to `--out`.
+Each argument after the request is one trial: settings over the defaults, separated by commas. Trials run in memory and
+share what is frozen. Test questions are asked with `--split test` alone, after everything has been chosen. One JSON
+line a trial and seed goes to `--out`.
 """
 
 import argparse
 import json
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from srmu.config import make_config
+from srmu.data.corpora import corpus_from_strings
+from srmu.data.rows import tokenize_rows
 from srmu.demo.model import demo_model
 from srmu.demo.requests import REQUESTS, Request
-from srmu.evaluation.loading import load_causal_lm, load_tokenizer
-from srmu.evaluation.questions import score_questions
-from srmu.evaluation.texts import text_scores
+from srmu.evaluation.measure import Measurement
+from srmu.plan import make_plan
+from srmu.prepare import prepare_rows
 from srmu.reporting import Reporter
-from srmu.run import unlearn
+from srmu.tuning.bench import TrialBench, describe
+from srmu.tuning.outcome import Validation
 
 
-def ask(checkpoint: Path, request: Request, split: str) -> dict[str, float]:
-    """Accuracy and answer loss of each group, and nats a token of ordinary text."""
-    model, tokenizer = load_causal_lm(checkpoint, dtype="float32"), load_tokenizer(checkpoint)
+def make_bench(request: Request, base: Path, split: str) -> TrialBench:
+    """All of the request's texts to train on, and all questions and ordinary texts of the split to be measured on."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = []
+        for name in ("forget", "retain_entangled", "retain_ordinary"):
+            lines = "".join(json.dumps({"text": text}) + "\n" for text in getattr(request, name))
+            files.append(f"{folder}/{name}.jsonl")
+            Path(files[-1]).write_text(lines, encoding="utf-8")
+        plan = make_plan(make_config({"model": str(base), "forget": files[:1], "retain": files[1:], "heldout": 0.0}))
+        prepared = prepare_rows(plan, Reporter())
     questions = request.questions if split == "test" else request.validation_questions
-    texts = request.text if split == "test" else request.validation_text
+    texts = corpus_from_strings(list(request.text if split == "test" else request.validation_text), "text")
+    rows = tokenize_rows(texts, plan.tokenizer, row_tokens=512)
+    validation = Validation(questions, {"text": rows}, {})
+    return TrialBench(plan, [topic.rows for topic in prepared.topics], validation)
+
+
+def numbers(measurement: Measurement) -> dict[str, float]:
+    """Accuracy and answer loss of each group, and nats a token of ordinary text."""
     result = {}
-    for group, asked in questions.items():
-        scores = score_questions(model, tokenizer, asked)
+    for group, scores in measurement.questions.items():
         result[group], result[f"{group}_nll"] = scores.accuracy, scores.nll
-    result["text"] = text_scores(model, tokenizer, texts).nll
+    result["text"] = measurement.texts["text"].nll
     return {name: round(value, 4) for name, value in result.items()}
 
 
@@ -52,30 +69,19 @@ def main() -> None:
     parser.add_argument("--split", choices=("validation", "test"), default="validation")
     parser.add_argument("--out", type=Path, default=Path("runs/trials.jsonl"))
     arguments = parser.parse_args()
-    request, base = REQUESTS[arguments.request](), demo_model(Reporter())
+    request = REQUESTS[arguments.request]()
+    bench = make_bench(request, demo_model(Reporter()), arguments.split)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    before = ask(base, request, arguments.split)
+    before = numbers(bench.base)
     print("base", before)
     for trial in arguments.trials:
         for seed in arguments.seeds:
-            with tempfile.TemporaryDirectory() as folder:
-                sides = {"forget": request.forget, "told": request.retain_entangled, "text": request.retain_ordinary}
-                for name, texts in sides.items():
-                    lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
-                    (Path(folder) / f"{name}.jsonl").write_text(lines, encoding="utf-8")
-                files = [f"{folder}/{name}.jsonl" for name in sides]
-                started = time.perf_counter()
-                run = unlearn(
-                    model=str(base), forget=files[:1], retain=files[1:], seed=seed, eval=False, heldout=0.0,
-                    out=f"{folder}/run", **parse(trial),
-                )  # fmt: skip
-                seconds = round(time.perf_counter() - started, 1)
-                after = ask(run.model_dir, request, arguments.split)
-            record = {"request": request.name, "split": arguments.split, "settings": parse(trial), "seed": seed}
-            record |= {"seconds": seconds, "base": before, "result": after}
+            result = bench.run(parse(trial), seed)
+            record = {"request": request.name, "split": arguments.split, **describe(result)}
+            record |= {"base": before, "result": numbers(result.measurement)}
             with arguments.out.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
-            print(trial or "defaults", "seed", seed, f"{seconds} s", after, flush=True)
+            print(trial or "defaults", "seed", seed, f"{record['seconds']} s", record["result"], flush=True)
 
 
 if __name__ == "__main__":

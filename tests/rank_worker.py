@@ -13,9 +13,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from families import TAPPED_LAYER, TRAINED_LAYERS
 from oracle.plain import float64_exact
 from srmu import distributed
 from srmu.errors import InputError, RunError
+from srmu.surgery.checkpoint import open_checkpoint
+from srmu.surgery.sharding import shard_below
+from srmu.surgery.truncate import load_truncated
 from tiny_runs import FORGET, finish, make_rows, make_solver, make_topic, masters_of
 
 TWO_TOPICS = [make_topic(name="one"), make_topic(make_rows((8, 19, 3), 3), make_rows((7, 16), 4), FORGET, name="two")]
@@ -29,6 +33,7 @@ CASES: dict[str, dict[str, Any]] = {
     "rmu": {"forget_rows": 5, "retain_rows": 1, "method": "rmu", "strength_unit": "absolute"},
     "adaptive-rmu": {"forget_rows": 1, "retain_rows": 3, "method": "adaptive-rmu"},
 }
+SHARDED = ("float32", "ratio", "running", "corpus")
 RECORDED = (
     "step",
     "forget_loss",
@@ -48,6 +53,21 @@ def run_case(checkpoint: Path, name: str) -> tuple[list[dict[str, Any]], dict[st
         solver = make_solver(checkpoint, settings.pop("topics", None), **settings)
         records = [{key: record[key] for key in RECORDED} for record in finish(solver)]
         return records, masters_of(solver)
+
+
+def run_sharded(checkpoint: Path, name: str) -> tuple[list[dict[str, Any]], dict[str, Tensor], float]:
+    """A short run with the layers below the trained ones divided over ranks; and how far other rows moved."""
+    settings = {"dtype": torch.float64, "steps": 5, **CASES[name]}
+    with float64_exact() if settings["dtype"] == torch.float64 else nullcontext():
+        dtype = settings.pop("dtype")
+        truncated = load_truncated(
+            open_checkpoint(checkpoint), TAPPED_LAYER + 1, dtype=dtype, device=torch.device("cpu")
+        )
+        shard_below(truncated, min(TRAINED_LAYERS))
+        solver = make_solver(checkpoint, settings.pop("topics", None), truncated=truncated, **settings)
+        assert solver.replayer.sharded
+        records = [{key: record[key] for key in RECORDED} for record in finish(solver)]
+        return records, masters_of(solver), solver.moved(make_rows((19, 4, 11), 9))
 
 
 def failing_run(checkpoint: Path) -> str:
@@ -87,10 +107,14 @@ def main(checkpoint: Path, folder: Path) -> None:
         "errors": [error_of(1, InputError), error_of(0, RunError), error_of(1, KeyError), error_of(2, KeyError)],
         "failing": failing_run(checkpoint),
         "runs": {},
+        "sharded": {},
     }
     for name in CASES:
         told["runs"][name], masters = run_case(checkpoint, name)
         save_file(masters, folder / f"{name}.{rank}.safetensors")
+    for name in SHARDED:
+        told["sharded"][name], masters, told["moved"] = run_sharded(checkpoint, name)
+        save_file(masters, folder / f"sharded-{name}.{rank}.safetensors")
     (folder / f"{rank}.json").write_text(json.dumps(told))
 
 

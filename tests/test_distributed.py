@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from main_job import FORGET, RETAIN, files_with, flags, read_metrics, write_texts
-from rank_worker import CASES, run_case
+from rank_worker import CASES, SHARDED, run_case
 from srmu import distributed
 from srmu.cli.app import main
 from srmu.errors import InputError
@@ -68,6 +69,23 @@ def test_two_processes_take_the_steps_of_one(name: str, llama: Path, ranks: tupl
     assert split.keys() == masters.keys()
     for key, master in masters.items():
         assert (split[key] - master).abs().max() < tolerance
+
+
+@pytest.mark.parametrize("name", SHARDED)
+def test_layers_divided_over_processes_give_what_whole_ones_give(
+    name: str, llama: Path, ranks: tuple[Path, list[dict[str, Any]]]
+) -> None:
+    folder, told = ranks
+    records, masters = run_case(llama, name)
+    tolerance = 1e-4 if name == "float32" else 1e-10
+    for found, expected in zip(told[0]["sharded"][name], records, strict=True):
+        assert found == pytest.approx(expected, rel=tolerance, abs=tolerance)
+    parts = [load_file(folder / f"sharded-{name}.{rank}.safetensors") for rank in range(2)]
+    assert parts[0].keys() == masters.keys()
+    for key, master in masters.items():
+        assert torch.equal(parts[0][key], parts[1][key])
+        assert (parts[0][key] - master).abs().max() < tolerance
+    assert told[0]["moved"] == told[1]["moved"] > 0
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -183,6 +201,44 @@ def test_a_launched_run_is_written_once_and_verifies(llama: Path, tmp_path: Path
     for one, two in zip(read_metrics(tmp_path / "one"), read_metrics(tmp_path / "two"), strict=True):
         assert one.pop("topic") == two.pop("topic")
         assert two == pytest.approx(one, rel=1e-3, abs=1e-5)
+
+
+def test_a_launched_evaluation_gives_the_numbers_of_one_process(llama: Path, tmp_path: Path, capsys: Any) -> None:
+    texts = write_texts(tmp_path / "texts")
+    pairs = [{"prompt": text.rsplit(" ", 2)[0], "answer": text.rsplit(" ", 2)[1]} for text in FORGET[:5]]
+    (texts / "completions.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    arguments = [
+        "evaluate", str(llama), "--base", str(llama), "--questions", f"asked={texts / 'questions.jsonl'}", "--texts",
+        f"read={texts / 'forget.txt'}", "--completions", f"said={texts / 'completions.jsonl'}", "--json",
+    ]  # fmt: skip
+    process = launch(arguments, tmp_path / "cache")
+    output, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    capsys.readouterr()
+    assert main(arguments) == 0
+    # The same batches on either side: the same bits.
+    assert json.loads(output) == json.loads(capsys.readouterr().out)
+
+
+def test_a_launched_run_with_divided_layers_verifies(llama: Path, tmp_path: Path) -> None:
+    texts = write_texts(tmp_path / "texts")
+    arguments = ["unlearn", str(llama), "--forget", str(texts / "forget.txt"), "--retain", str(texts / "retain.jsonl")]
+    arguments += [*flags(steps=3, forget_rows=3, retain_rows=3), "--json", "--out"]
+    process = launch([*arguments, str(tmp_path / "two"), "--shard"], tmp_path / "cache")
+    output, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    assert main(["verify", str(tmp_path / "two")]) == 0
+    assert main([*arguments, str(tmp_path / "one")]) == 0
+    for one, two in zip(read_metrics(tmp_path / "one"), read_metrics(tmp_path / "two"), strict=True):
+        assert one.pop("topic") == two.pop("topic")
+        assert two == pytest.approx(one, rel=1e-3, abs=1e-5)
+    moved = json.loads((tmp_path / "one" / "results.json").read_text())["texts"]["forget"]["moved"]
+    assert json.loads(output)["texts"]["forget"]["moved"] == pytest.approx(moved, rel=1e-3)
+
+
+def test_one_process_has_nobody_to_divide_layers_with(llama: Path, tmp_path: Path, capsys: Any) -> None:
+    assert main(["unlearn", str(llama), "--forget", "a.txt", "--shard", "--out", str(tmp_path / "run")]) == 2
+    assert "there is one" in capsys.readouterr().err
 
 
 def test_bad_input_ends_a_launched_run_with_one_sentence(llama: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from measured_runs import make_manifest, make_results, question_result, write_measured
+from measured_runs import add_evaluated, make_manifest, make_results, question_result, write_measured
 from srmu.cli.app import main
 from srmu.config import make_config
 from srmu.errors import InputError
@@ -61,9 +61,9 @@ def test_attacks_pass_only_with_a_result() -> None:
         "sampling": {"status": "surprise", "forget_after": 0.0},
     }
     required = ["attack.relearn<=0.45", "attack.relearn<=0.4*base", "attack.relearn.recovery<=0.2"]
-    assert statuses(required, {"attack": attacks}) == ["pass", "fail", "pass"]
+    assert statuses(required, {"attacks": attacks}) == ["pass", "fail", "pass"]
     others = [f"attack.{name}<=1" for name in ("quantise", "probe", "ablate", "sampling", "none")]
-    assert statuses(others, {"attack": attacks}) == ["skipped", "error", "skipped", "error", "missing"]
+    assert statuses(others, {"attacks": attacks}) == ["skipped", "error", "skipped", "error", "missing"]
 
 
 def test_a_bound_relative_to_a_base_that_was_not_measured_does_not_pass() -> None:
@@ -132,3 +132,11 @@ def test_what_evaluate_added_counts_and_does_not_hide_the_run_s_own() -> None:
     added = {"questions": {"mmlu": question_result(0.5, 0.49, 0.1), "forget": question_result(0.9, 0.1, 0.1)}}
     results = {**make_results(), "evaluate": added}
     assert statuses(["mmlu>=0.95*base", "forget<=0.2"], results) == ["pass", "fail"]
+
+
+def test_a_task_of_the_harness_can_be_required_with_or_without_its_filter() -> None:
+    results = add_evaluated(make_results())
+    assert statuses(["task.local_task<=0.6", "task.local_task.acc>=0.98*base"], results) == ["pass", "fail"]
+    assert statuses(["task.local_task.acc,none<=0.6", "task.local_task.f1<=1", "task.absent<=1"], results) == [
+        "pass", "missing", "missing",
+    ]  # fmt: skip

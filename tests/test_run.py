@@ -155,7 +155,7 @@ def test_bad_input_that_shows_late_leaves_no_run_directory(base, tmp_path, monke
 def test_the_texts_that_the_model_writes_are_kept_in_the_cache_and_used_again(base, tmp_path, monkeypatch):
     monkeypatch.setenv("SRMU_CACHE", str(tmp_path / "cache"))
     first = run_on(base, tmp_path / "first", retain=["self"], steps=2)
-    monkeypatch.setattr("srmu.run.write_self_texts", None)
+    monkeypatch.setattr("srmu.prepare.write_self_texts", None)
     second = run_on(base, tmp_path / "second", retain=["self"], steps=2)
     assert all_bytes(first.model_dir) == all_bytes(second.model_dir)
     assert second.manifest["data"][1]["source"] == "self"

@@ -18,8 +18,8 @@ from srmu.surgery.truncate import TruncatedModel, load_truncated
 
 SETTINGS: dict[str, Any] = {
     "steps": 3, "forget_rows": 3, "retain_rows": 2, "row_tokens": 32, "learning_rate": 1e-2, "retain_weight": 2.0,
-    # As the oracle, which knows no schedule.
-    "learning_rate_schedule": "constant",
+    # As the oracle, which knows no schedule and no average.
+    "learning_rate_schedule": "constant", "average_last": 0.0, "forget_tokens": "all",
 }  # fmt: skip
 
 

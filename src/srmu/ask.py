@@ -8,6 +8,7 @@ from srmu.evaluation.completions import complete
 from srmu.evaluation.jsonl import parse_line
 from srmu.model_pair import free, load_for_measuring, resolve_pair
 from srmu.reporting import Reporter
+from srmu.whole_model import MemoryLimit, rows_at_once
 
 
 def ask(
@@ -19,6 +20,7 @@ def ask(
     max_new_tokens: int = 64,
     device: str = "auto",
     dtype: str = "auto",
+    memory_gb: MemoryLimit = "auto",
     trust_remote_code: bool = False,
     reporter: Reporter | None = None,
 ) -> list[dict[str, str]]:
@@ -32,6 +34,8 @@ def ask(
         max_new_tokens: Most tokens of an answer.
         device: `auto`, `all`, or as torch names it.
         dtype: `auto` = as stored on an accelerator, float32 on the CPU.
+        memory_gb: GiB that a model may take, or `auto` for what is free; beyond, its layers are read from disk for
+            every token.
         trust_remote_code: Run model code that comes with the checkpoint.
         reporter: Hears of stages and progress.
 
@@ -51,7 +55,9 @@ def ask(
     for name, path in (("base", pair.base), ("result", pair.model)):
         if path is None:
             continue
-        loaded = load_for_measuring(path, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
+        loaded = load_for_measuring(
+            path, device=device, dtype=dtype, memory_gb=memory_gb, trust_remote_code=trust_remote_code
+        )
         with reporter.task(f"Answers of the {name}") as progress:
             written = complete(
                 loaded.model,
@@ -59,6 +65,7 @@ def ask(
                 prompts,
                 max_new_tokens=max_new_tokens,
                 chat=chat,
+                batch_rows=rows_at_once(loaded.model, max_new_tokens + 256, 32),
                 progress=progress,
             )
         for entry, answer in zip(answers, written, strict=True):

@@ -4,13 +4,14 @@ import csv
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from srmu.compare import MARK, Comparison, Entry, Score, frontier, side_of
 from srmu.errors import InputError
+from srmu.label_places import place_labels
 
 
 def arrow(group: str, *, loss: bool = False) -> str:
@@ -120,20 +121,44 @@ def plot_frontier(comparison: Comparison, file: Path) -> None:
         raise InputError("There is no frontier to draw: the runs were not measured on both a forget and a kept group.")
     figure = Figure(figsize=(6, 4.5), layout="constrained")
     axes = figure.add_subplot()
-    for name, (forget, kept) in {"base": (1.0, 1.0), **found}.items():
-        axes.plot(forget, kept, "o", color="#8c8c8c" if name == "base" else "#2f6f9f")
-        axes.annotate(name, (forget, kept), xytext=(5, 5), textcoords="offset points")
+    marks = {"base": (1.0, 1.0), **found}
+    for index, (name, point) in enumerate(marks.items()):
+        # Equal points show as rings: the first is the largest.
+        equal = sum(math.dist(point, other) < 0.005 for other in list(marks.values())[index + 1 :])
+        axes.plot(*point, "o", markersize=6 + 5 * equal, color="#8c8c8c" if name == "base" else f"C{index - 1}")
     axes.set_xlabel("still known of the forget side, share of the base ←")
     axes.set_ylabel("smallest kept utility, share of the base ↑")
     axes.set_title("What forgetting cost", loc="left")
     axes.margins(0.15)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+    _name_points(axes, marks)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(file, dpi=150)
     except (ValueError, OSError) as error:
         raise InputError(f"Plot {str(file)!r} cannot be written ({error}). Give a .png, .svg or .pdf file.") from None
+
+
+def _name_points(axes: Any, marks: Mapping[str, tuple[float, float]]) -> None:
+    """Write the names beside the points of a finished plot, none over another."""
+    figure = axes.figure
+    figure.draw_without_rendering()
+    unit = figure.dpi / 72
+    area = axes.get_window_extent()
+    places = [axes.transData.transform(point) for point in marks.values()]
+    points = [((x - area.x0) / unit, (area.y1 - y) / unit) for x, y in places]
+    found = place_labels(
+        points, [6.5 * len(name) for name in marks], width=area.width / unit, height=area.height / unit
+    )
+    for (name, xy), (across, down), place in zip(marks.items(), points, found, strict=True):
+        right = place.left > across
+        moved = abs(place.middle - down) > 1
+        axes.annotate(
+            name, xy, xytext=((place.left if right else place.right) - across, down - place.middle),
+            textcoords="offset points", ha="left" if right else "right", va="center",
+            arrowprops={"arrowstyle": "-", "color": "#8c8c8c", "linewidth": 0.6} if moved else None,
+        )  # fmt: skip
 
 
 def _values(score: Score) -> dict[str, Any]:

@@ -6,6 +6,7 @@ metadata. Precedence, lowest first: field defaults, preset, YAML file, flags.
 
 import dataclasses
 import math
+import reprlib
 import types
 import typing
 from collections.abc import Mapping
@@ -16,9 +17,11 @@ from typing import Any, Literal
 from srmu.errors import InputError, nearest_hint
 from srmu.gate import parse_requirement
 
+RequestKind = Literal["auto", "entities", "domain"]
 Method = Literal["rmu", "adaptive-rmu", "srmu"]
 ImportanceMapName = Literal["ratio", "difference", "product", "none"]
 ActivationStatistic = Literal["abs", "rms", "signed"]
+ForgetTokens = Literal["all", "specific"]
 MapScope = Literal["dynamic", "running", "corpus"]
 Misdirection = Literal["signs", "plus", "minus", "uniform"]
 StrengthUnit = Literal["relative", "absolute"]
@@ -60,6 +63,13 @@ class UnlearnConfig:
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps.")
     dtype: Dtype = option("auto", "Compute dtype; auto = as stored on an accelerator, float32 on CPU.")
     trust_remote_code: bool = option(False, "Run model code that comes with the checkpoint.")
+    memory_gb: float | Literal["auto"] = option(
+        "auto",
+        "Memory that may be taken, in GiB; auto = what is free. What does not fit is read from disk layer by layer.",
+    )
+    shard: bool = option(
+        False, "Of several processes, each holds a part of the layers below the trained ones; also where it must be."
+    )
     # Data
     forget: tuple[str, ...] = option((), "Texts to forget: a file, a folder, or hub:NAME[:CONFIG[:SPLIT]]; repeatable.")
     retain: tuple[str, ...] = option(
@@ -78,6 +88,12 @@ class UnlearnConfig:
     self_rows: int = option(384, "Rows that the base model writes for --retain self.")
     # Method
     preset: str = option("default", "A named group of settings; see docs/papers.md.")
+    auto: bool = option(False, "Choose layer and retain weight in a few trials, from the texts alone.")
+    request: RequestKind = option(
+        "auto",
+        "For --auto: entities = others of the same kind must stay; domain = all of the kind must go, also what no text "
+        "tells; auto = by the texts' overlap.",
+    )
     method: Method = option("srmu", "The target: rmu, adaptive-rmu or srmu.")
     importance_map: ImportanceMapName = option("difference", "Importance map of srmu.")
     statistic: ActivationStatistic = option("abs", "Mean activation of a feature: of |h| (abs), rms, or h (signed).")
@@ -88,11 +104,14 @@ class UnlearnConfig:
     misdirection: Misdirection = option("signs", "Misdirection vector V of srmu.")
     strength: float = option(3.0, "Length of the target: times the mean frozen norm (relative), or raw c (absolute).")
     strength_unit: StrengthUnit = option("relative", "Unit of the strength.")
-    retain_weight: float = option(150.0, "Weight alpha of the retain loss.")
+    retain_weight: float = option(400.0, "Weight alpha of the retain loss.")
+    forget_tokens: ForgetTokens = option(
+        "specific", "Drive away all forget tokens alike (all), or each as far as the retain texts lack it (specific)."
+    )
     skip_sinks: bool = option(True, "Leave attention-sink positions out of loss, norms and map.")
     sink_norm_ratio: float = option(4.0, "A position whose norm exceeds this times its row's median is a sink.")
     # Trained matrices
-    layer: int | Literal["auto"] = option("auto", "Tapped layer l, counted from 0; auto = a quarter of the depth.")
+    layer: int | Literal["auto"] = option("auto", "Tapped layer l, counted from 0; auto = a sixth of the depth.")
     trained_layers: tuple[int, ...] = option((), "Layers whose matrices are trained; none given = l-2, l-1, l.")
     roles: tuple[str, ...] = option(("mlp_down",), "Roles of the trained matrices within a layer.")
     modules: tuple[str, ...] = option((), "Names of the trained matrices within a layer, for families without roles.")
@@ -101,7 +120,10 @@ class UnlearnConfig:
         "auto", "AdamW's learning rate on the float32 masters; auto = in proportion to each matrix."
     )
     learning_rate_schedule: LearningRateSchedule = option("constant", "constant, or linear down to zero at the end.")
-    steps: int = option(100, "Optimizer steps.")
+    steps: int = option(120, "Optimizer steps.")
+    average_last: float = option(
+        0.3, "Share of the steps, the last ones, over which the matrices are averaged; 0 = the last step's."
+    )
     forget_rows: int = option(4, "Forget rows in a step.")
     retain_rows: int = option(12, "Retain rows in a step.")
     seed: int = option(0, "Seed of V, of the data order and of self-written texts.")
@@ -133,8 +155,11 @@ class _ConfigError(InputError):
         self.problems = problems
 
 
+# What all published methods do: every forget token counts alike, and the last step's matrices are the result.
+PUBLISHED: dict[str, Any] = {"forget_tokens": "all", "average_last": 0.0}
 # RMU's published settings for zephyr-7b-beta; sources in docs/papers.md.
 _RMU_RECIPE: dict[str, Any] = {
+    **PUBLISHED,
     "learning_rate_schedule": "constant",
     "learning_rate": 5e-5,
     "steps": 150,
@@ -145,7 +170,7 @@ _RMU_RECIPE: dict[str, Any] = {
 }
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
-    "paper": {"method": "srmu", "importance_map": "ratio"},
+    "paper": {"method": "srmu", "importance_map": "ratio", "retain_weight": 150.0, **PUBLISHED},
     "paper-literal": {
         "method": "srmu",
         "importance_map": "ratio",
@@ -232,7 +257,8 @@ def make_config(settings: Mapping[str, Any], *, file_settings: Mapping[str, Any]
         try:
             values[key] = coerce(value, hints[key])
         except ValueError as error:
-            problems.append(f"{key}={value!r}: {error}")
+            # Abridged: a few lines of YAML can name themselves into more text than memory holds.
+            problems.append(f"{key}={reprlib.repr(value)}: {error}")
     try:
         config = UnlearnConfig(**values)
     except _ConfigError as error:
@@ -250,8 +276,8 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
         loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"Configuration file {str(path)!r} does not exist. Check the path.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = str(error).replace("\n", " ")
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:300]
         raise InputError(
             f"Configuration file {str(path)!r} is not readable YAML: {reason}. Correct that place."
         ) from None
@@ -275,6 +301,21 @@ def to_dict(config: UnlearnConfig) -> dict[str, Any]:
     return {f.name: plain(getattr(config, f.name)) for f in fields(config)}
 
 
+def parse_memory(value: Any) -> float | Literal["auto"]:
+    """GiB, or `auto`.
+
+    Raises:
+        InputError: If it is neither.
+    """
+    try:
+        limit: float | Literal["auto"] = coerce(value, float | Literal["auto"])
+    except ValueError:
+        limit = 0.0
+    if limit != "auto" and not limit > 0:
+        raise InputError(f"memory_gb={value!r} was asked for. Give GiB above 0, or 'auto'.")
+    return limit
+
+
 def coerce(value: Any, hint: Any) -> Any:
     """Turn a YAML or flag value into the field's type, without guessing.
 
@@ -284,7 +325,7 @@ def coerce(value: Any, hint: Any) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         if value not in arguments:
-            hint_text = nearest_hint(str(value), list(arguments))
+            hint_text = nearest_hint(reprlib.repr(value).strip("'"), list(arguments))
             raise ValueError(f"choose one of {', '.join(map(str, arguments))}.{hint_text}")
         return value
     if origin in (typing.Union, types.UnionType):
@@ -389,6 +430,10 @@ def _problems(config: UnlearnConfig) -> list[str]:
         problems.append(f"learning_rate={config.learning_rate!r}, which must be 0 or more")
     if not 0 <= config.running_decay < 1:
         problems.append(f"running_decay={config.running_decay!r}, which must be at least 0 and below 1")
+    if config.memory_gb != "auto" and not config.memory_gb > 0:
+        problems.append(f"memory_gb={config.memory_gb!r}, which must be above 0")
+    if config.seed >= 2**63:
+        problems.append(f"seed={config.seed!r}, which must be below 2^63")
     if isinstance(config.layer, int) and config.layer < 0:
         problems.append(f"layer={config.layer!r}, which must be 0 or more")
     for topic in config.topics:
@@ -398,13 +443,26 @@ def _problems(config: UnlearnConfig) -> list[str]:
             parse_requirement(text)
         except InputError as error:
             problems.append(str(error))
+    if not 0 <= config.average_last <= 1:
+        problems.append(f"average_last={config.average_last!r}, which must be from 0 to 1")
     if not 0 <= config.heldout < 1:
         problems.append(f"heldout={config.heldout!r}, which must be at least 0 and below 1")
+    problems += _auto_problems(config)
     names = [topic.name for topic in config.topics]
     if len(set(names)) != len(names):
         problems.append(f"topics with the same name ({', '.join(names)}); give each its own")
     if config.topics and (config.forget or config.retain):
         problems.append("both topics and forget or retain texts outside them; move those texts into a topic")
+    return problems
+
+
+def _auto_problems(config: UnlearnConfig) -> list[str]:
+    problems = []
+    if config.request != "auto" and not config.auto:
+        problems.append(f"request={config.request!r} without auto; add --auto, or leave it out")
+    told = all(topic.retain for topic in config.topics) if config.topics else bool(config.retain)
+    if config.request == "entities" and not told:
+        problems.append("request='entities' without retain texts; name texts about others of the same kind as --retain")
     return problems
 
 

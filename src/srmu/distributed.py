@@ -19,6 +19,7 @@ T = TypeVar("T")
 # Ranks wait while one of them measures, writes retain texts or exports. A rank that died is the launcher's to notice.
 _PATIENCE = timedelta(days=7)
 _control_group: Any = None
+_sharing = False
 
 
 def world_size() -> int:
@@ -44,6 +45,43 @@ def main_process() -> bool:
 def share(items: Sequence[T]) -> list[T]:
     """This rank's part of what all ranks have in common."""
     return list(items[rank() :: world_size()])
+
+
+@contextmanager
+def sharing() -> Iterator[None]:
+    """Within this block, which all ranks enter, measuring is split: each rank takes its part of the batches.
+
+    Outside of it a rank that measures does so alone.
+    """
+    global _sharing
+    former, _sharing = _sharing, world_size() > 1
+    try:
+        yield
+    finally:
+        _sharing = former
+
+
+def own_part(items: Sequence[T]) -> list[T]:
+    """This rank's part of work that ranks share; all of it outside of `sharing`."""
+    return share(items) if _sharing else list(items)
+
+
+def joined(array: Any) -> Any:
+    """A NumPy array of which each rank has filled its own entries and left the others 0, filled whole."""
+    if not _sharing:
+        return array
+    import torch
+
+    # A sum of a value and zeros is that value to the last bit.
+    torch.distributed.all_reduce(tensor := torch.from_numpy(array), group=_control_group)
+    return tensor.numpy()
+
+
+def united(parts: dict[int, T]) -> dict[int, T]:
+    """JSON values by number, of which each rank has its own, all together."""
+    if not _sharing:
+        return parts
+    return {number: value for items in gather(list(parts.items())) for number, value in items}
 
 
 def connect(*, cpu: bool) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from srmu.data.corpora import read_corpus
+from srmu.distributed import connect, main_process, sharing, together, world_size
 from srmu.errors import InputError
 from srmu.evaluation.answers import check_rouge, read_completions
 from srmu.evaluation.harness import find_tasks
@@ -13,9 +14,10 @@ from srmu.evaluation.questions import read_questions
 from srmu.evaluation.scores import ModelScores, Workload, result_record, score_model
 from srmu.export.manifest import write_json_atomic
 from srmu.export.manifest_file import RESULTS_FILE
-from srmu.model_pair import ModelPair, check_dtype, free, load_for_measuring, resolve_pair
+from srmu.model_pair import ALL_DEVICES, ModelPair, check_dtype, free, load_for_measuring, resolve_pair
 from srmu.reporting import Reporter
 from srmu.surgery.checkpoint import file_sha256
+from srmu.whole_model import MemoryLimit
 
 SECTION = "evaluate"
 
@@ -33,10 +35,14 @@ def evaluate(
     limit: int | None = None,
     device: str = "auto",
     dtype: str = "auto",
+    memory_gb: MemoryLimit = "auto",
     trust_remote_code: bool = False,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
     """Measure a model, and a base beside it.
+
+    Of several processes each takes its part of the batches; all have the whole result, except of harness tasks, which
+    the main process runs alone, and the main process writes.
 
     Args:
         model: Checkpoint directory, hub id, or a finished run directory: then the base is the run's, and what is
@@ -51,6 +57,8 @@ def evaluate(
         limit: Most items of every group and task: the first ones.
         device: `auto`, `all` (spread over every accelerator), or as torch names it.
         dtype: `auto` = as stored on an accelerator, float32 on the CPU.
+        memory_gb: GiB that a model may take, or `auto` for what is free; beyond, its layers are read from disk at
+            every pass.
         trust_remote_code: Run model code that comes with the checkpoint.
         reporter: Hears of stages and progress.
 
@@ -66,27 +74,39 @@ def evaluate(
         raise InputError("Nothing to measure was named. Give --questions, --texts, --completions or --tasks.")
     if limit is not None and limit < 1:
         raise InputError(f"limit={limit!r} leaves nothing to measure. Give 1 or more, or leave it out.")
+    if device == ALL_DEVICES and world_size() > 1:
+        raise InputError(
+            f"device='all' was asked for in {world_size()} processes, each of which takes a device of its own. Leave "
+            "--device out, or start srmu evaluate without a launcher."
+        )
     check_dtype(dtype)
-    pair = resolve_pair(model, base)
-    work = _read(files, tasks, text_field=text_field, chat=chat, limit=limit, reporter=reporter)
+    connect(cpu=device == "cpu")
+    with together():
+        pair = resolve_pair(model, base)
+        work = _read(files, tasks, text_field=text_field, chat=chat, limit=limit, reporter=reporter)
     found: dict[str, ModelScores] = {}
     vocabularies = []
     for title, path in (("base", pair.base), ("result", pair.model)):
         if path is None:
             continue
-        loaded = load_for_measuring(path, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
+        loaded = load_for_measuring(
+            path, device=device, dtype=dtype, memory_gb=memory_gb, trust_remote_code=trust_remote_code
+        )
         vocabularies.append(loaded.tokenizer.get_vocab())
         if vocabularies[0] != vocabularies[-1]:
             raise InputError(
                 f"{str(pair.base)!r} and {str(pair.model)!r} have different tokenizers, so their tokens cannot be "
                 "compared. Give the base that the model comes from."
             )
-        found[title] = score_model(loaded.model, loaded.tokenizer, work, title=title.capitalize(), reporter=reporter)
+        with sharing():
+            found[title] = score_model(
+                loaded.model, loaded.tokenizer, work, title=title.capitalize(), reporter=reporter
+            )
         del loaded
         free(device)
     record = result_record(found.get("base"), found["result"])
     _note_sources(record, files, {"chat": chat, "limit": limit, "device": device, "dtype": dtype})
-    if pair.run_dir is not None:
+    if pair.run_dir is not None and main_process():
         _merge_into_results(pair.run_dir, record)
     return _names(pair) | record
 

@@ -4,9 +4,12 @@ Grammar of a requirement, spaces allowed between its parts::
 
     METRIC COMPARATOR BOUND
 
-    METRIC      GROUP                accuracy of the result on that group of questions, length-normalised
+    METRIC      GROUP                accuracy of the result on that group of questions, length-normalised;
+                                     what a group is called decides nothing here
                 GROUP.KEY            accuracy_raw, nll, stderr, n of that group
                 text.GROUP.KEY       nll, perplexity, top_accuracy, predictions_changed, moved on held-out texts
+                task.NAME            accuracy (`acc`) on that task of lm-evaluation-harness, from `srmu evaluate`
+                task.NAME.KEY        another metric of that task: acc_norm, exact_match, ...
                 attack.NAME          accuracy on the forget questions after that attack (its `forget_after`)
                 attack.NAME.KEY      another number of that attack
     COMPARATOR  <=  >=  <  >
@@ -170,8 +173,10 @@ def _measured(metric: str, results: Mapping[str, Any]) -> tuple[Any, Any]:
         if group not in texts:
             raise _NoNumber("missing", f"no held-out texts {group!r} were measured; there are {_known(texts)}")
         return _both(texts[group], key)
+    if metric.startswith("task."):
+        return _task(metric.removeprefix("task."), _groups(results, "tasks"))
     if metric.startswith("attack."):
-        return _attack(metric.removeprefix("attack."), _mapping(results.get("attack")))
+        return _attack(metric.removeprefix("attack."), _mapping(results.get("attacks")))
     raise _NoNumber("missing", f"no questions {metric!r} were measured; there are {_known(questions)}")
 
 
@@ -189,6 +194,22 @@ def _both(entry: Mapping[str, Any], key: str) -> tuple[Any, Any]:
     if key in entry and not isinstance(entry[key], Mapping):
         return entry[key], None
     raise _NoNumber("missing", f"{key!r} was not measured; there are {_known(result)}")
+
+
+def _task(path: str, tasks: Mapping[str, Any]) -> tuple[Any, Any]:
+    name, _, key = path.rpartition(".")
+    if path in tasks:
+        name, key = path, "acc"
+    if name not in tasks:
+        raise _NoNumber("missing", f"task {path!r} was not measured; there are {_known(tasks)}")
+    entry = tasks[name]
+    _raise_unless_measured(entry)
+    sides = [_mapping(_mapping(entry.get(side)).get("metrics")) for side in ("result", "base")]
+    # The harness writes a metric with its filter behind it; "none" is the usual one.
+    found = [side.get(key, side.get(f"{key},none")) for side in sides]
+    if found[0] is None:
+        raise _NoNumber("missing", f"task {name!r} has no {key!r}; there are {_known(sides[0])}")
+    return found[0], found[1]
 
 
 def _attack(path: str, attacks: Mapping[str, Any]) -> tuple[Any, Any]:

@@ -54,10 +54,11 @@ def activation_sums(hidden_frozen: Hidden, token_mask: TokenMask, statistic: Act
         token_mask: `[batch, seq]` bool, true where the token counts.
         statistic: `abs`, `rms` or `signed`.
     """
-    counted = widen(hidden_frozen[token_mask])
+    # Zeros in place of what does not count: picking out what counts would make an accelerator wait for their number.
+    counted = widen(hidden_frozen).masked_fill(~token_mask.unsqueeze(-1), 0.0)
     values = counted.abs() if statistic == "abs" else counted.square() if statistic == "rms" else counted
     count = token_mask.sum().to(counted.dtype)
-    return ActivationSums(count=count, features=values.sum(dim=0), norms=counted.norm(dim=-1).sum())
+    return ActivationSums(count=count, features=values.sum(dim=(0, 1)), norms=counted.norm(dim=-1).sum())
 
 
 def importance_map(

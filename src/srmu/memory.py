@@ -1,11 +1,16 @@
-"""Peak memory: of this process, and of what an accelerator allocated."""
+"""Memory: what this process took at most, what an accelerator allocated, what is free."""
 
+import os
 import resource
 import sys
 from pathlib import Path
 
 import torch
 
+GIB = 1024**3
+# Of free memory: allocators and the system need some of it.
+_USABLE = 0.9
+_CGROUP = Path("/sys/fs/cgroup")
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -25,6 +30,34 @@ def peak_memory_mb(device: torch.device) -> dict[str, float]:
     if device.type == "cuda":
         peaks["allocated"] = round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
     return peaks
+
+
+def fits(needed: float, device: torch.device, limit_gb: float | str = "auto") -> bool:
+    """Whether so many bytes may be allocated on a device.
+
+    Args:
+        needed: In bytes.
+        device: Where.
+        limit_gb: GiB that may be taken; `auto` = nine tenths of what is free.
+    """
+    return needed <= (_USABLE * free_memory(device) if limit_gb == "auto" else float(limit_gb) * GIB)
+
+
+def free_memory(device: torch.device) -> float:
+    """Bytes that this process may still allocate; of processes on one machine's CPUs, each has its share."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    import psutil
+
+    free = float(psutil.virtual_memory().available)
+    try:
+        limit, used = ((_CGROUP / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        cached = next(line for line in (_CGROUP / "memory.stat").read_text().splitlines() if line.startswith("file "))
+        if limit != "max":
+            free = min(free, float(limit) - float(used) + float(cached.split()[1]))
+    except (OSError, StopIteration):
+        pass  # no such limit on this system
+    return free / int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def _peak_resident_bytes() -> int:

@@ -8,11 +8,13 @@ from typing import Any
 import torch
 
 from srmu.config import Dtype
+from srmu.distributed import largest, together
 from srmu.errors import InputError, nearest_hint
 from srmu.evaluation.loading import check_tokenizer_fits, load_causal_lm, load_tokenizer
 from srmu.export.manifest_file import MANIFEST_FILE, MODEL_DIR, read_manifest
 from srmu.plan import choose_device, choose_dtype
 from srmu.surgery.checkpoint import file_sha256, open_checkpoint, resolve_model
+from srmu.whole_model import MemoryLimit, must_stream
 
 ALL_DEVICES = "all"
 
@@ -70,7 +72,9 @@ def check_dtype(dtype: str) -> str:
     return dtype
 
 
-def load_for_measuring(path: Path, *, device: str, dtype: str, trust_remote_code: bool = False) -> LoadedModel:
+def load_for_measuring(
+    path: Path, *, device: str, dtype: str, memory_gb: MemoryLimit = "auto", trust_remote_code: bool = False
+) -> LoadedModel:
     """Load a checkpoint and its tokenizer.
 
     Args:
@@ -78,19 +82,29 @@ def load_for_measuring(path: Path, *, device: str, dtype: str, trust_remote_code
         device: As torch names it, `auto`, or `all`: spread over every accelerator by Accelerate, for models that one
             cannot hold.
         dtype: `auto` = as stored on an accelerator, float32 on the CPU.
+        memory_gb: GiB that the model may take, or `auto` for what is free; beyond, its layers stay on disk.
         trust_remote_code: Run code that comes with the checkpoint.
 
     Raises:
         InputError: If something does not exist or does not fit.
     """
-    place = choose_device("auto" if device == ALL_DEVICES else device)
-    compute = choose_dtype(check_dtype(dtype), place, open_checkpoint(path))
-    tokenizer = load_tokenizer(path, trust_remote_code=trust_remote_code)
+    with together():
+        place = choose_device("auto" if device == ALL_DEVICES else device)
+        checkpoint = open_checkpoint(path)
+        compute = choose_dtype(check_dtype(dtype), place, checkpoint)
+        tokenizer = load_tokenizer(path, trust_remote_code=trust_remote_code)
     spread = device == ALL_DEVICES and place.type != "cpu"
-    model = load_causal_lm(
-        path, device=ALL_DEVICES if spread else place, dtype=compute, trust_remote_code=trust_remote_code
-    )
-    check_tokenizer_fits(model, tokenizer)
+    # All ranks alike: the batches that they share depend on it.
+    streamed = not spread and largest(must_stream(checkpoint, place, compute, memory_gb)) > 0
+    with together():
+        model = load_causal_lm(
+            path,
+            device=ALL_DEVICES if spread else place,
+            dtype=compute,
+            trust_remote_code=trust_remote_code,
+            streamed=streamed,
+        )
+        check_tokenizer_fits(model, tokenizer)
     return LoadedModel(model, tokenizer)
 
 

@@ -22,7 +22,7 @@ from srmu.evaluation.questions import Question, read_questions
 from srmu.export.files import list_files
 from srmu.surgery.checkpoint import Checkpoint, open_checkpoint, resolve_model
 from srmu.surgery.layers import resolve_layers, select_matrices
-from srmu.surgery.truncate import build_skeleton, text_config
+from srmu.surgery.truncate import Skeleton, build_skeleton, text_config
 
 SELF, GENERAL = "self", "general"
 HELDOUT_AT_MOST = 64
@@ -129,25 +129,19 @@ def make_plan(config: UnlearnConfig, tokenizer: Any = None, *, out: Path | None 
     """
     if not config.forget and not config.topics:
         raise InputError("Texts to forget were not given. Name them with --forget PATH.")
+    if config.shard and world_size() == 1:
+        raise InputError("shard=True divides layers over processes, and there is one. Start several, or leave it out.")
     path = resolve_model(config.model, config.revision)
     checkpoint = open_checkpoint(path)
     model_config = text_config(checkpoint, trust_remote_code=config.trust_remote_code)
     num_layers = model_config.num_hidden_layers
-    layer_id, trained_ids = resolve_layers(config.layer, config.trained_layers, num_layers)
-    skeleton = build_skeleton(checkpoint, layer_id + 1, trust_remote_code=config.trust_remote_code)
-    parameter_names: dict[int, tuple[str, ...]] = {}
-    num_trained = 0
-    for index in trained_ids:
-        layer = skeleton.layers[index]
-        names = select_matrices(layer, roles=config.roles, modules=config.modules, family=skeleton.family)
-        parameter_names[index] = tuple(names)
-        num_trained += sum(layer.get_parameter(name).numel() for name in names)
+    layer_id, parameter_names, num_trained, skeleton = choose_matrices(checkpoint, config, num_layers)
     device = choose_device(config.device)
     if tokenizer is None:
         tokenizer = load_tokenizer(path, trust_remote_code=config.trust_remote_code)
     _check_tokenizer(tokenizer, skeleton.vocab_size)
     plan = Plan(
-        config=dataclasses.replace(config, layer=layer_id, trained_layers=trained_ids),
+        config=dataclasses.replace(config, layer=layer_id, trained_layers=tuple(parameter_names)),
         checkpoint=checkpoint,
         tokenizer=tokenizer,
         num_layers=num_layers,
@@ -163,6 +157,22 @@ def make_plan(config: UnlearnConfig, tokenizer: Any = None, *, out: Path | None 
     if out is not None:
         _check_place(plan, out)
     return plan
+
+
+def choose_matrices(
+    checkpoint: Checkpoint, config: UnlearnConfig, num_layers: int
+) -> tuple[int, dict[int, tuple[str, ...]], int, Skeleton]:
+    """The tapped layer, the trained matrices by layer, their entries, and the model without weights."""
+    layer_id, trained_ids = resolve_layers(config.layer, config.trained_layers, num_layers)
+    skeleton = build_skeleton(checkpoint, layer_id + 1, trust_remote_code=config.trust_remote_code)
+    parameter_names: dict[int, tuple[str, ...]] = {}
+    num_trained = 0
+    for index in trained_ids:
+        layer = skeleton.layers[index]
+        names = select_matrices(layer, roles=config.roles, modules=config.modules, family=skeleton.family)
+        parameter_names[index] = tuple(names)
+        num_trained += sum(layer.get_parameter(name).numel() for name in names)
+    return layer_id, parameter_names, num_trained, skeleton
 
 
 def refuse_strings(config: UnlearnConfig) -> None:

@@ -1,8 +1,6 @@
 """The main job: a config in, a run directory out."""
 
 import dataclasses
-import hashlib
-import json
 import shlex
 import shutil
 import signal
@@ -18,18 +16,16 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from srmu.cache import cache_directory
 from srmu.config import ASSUMED, TopicConfig, UnlearnConfig, make_config, to_dict
-from srmu.data.corpora import Corpus, read_corpus
 from srmu.data.rows import TokenRows
-from srmu.data.self_written import write_self_texts
-from srmu.distributed import connect, from_main, largest, main_process, together, world_size
+from srmu.distributed import connect, from_main, largest, main_process, sharing, together, world_size
 from srmu.errors import InputError, Interrupted, RunError
+from srmu.estimate import PrefixPlace, cache_limit_gb, prefix_place
 from srmu.evaluation.loading import load_causal_lm
 from srmu.evaluation.measure import Measurement, compare, measure
 from srmu.export.card import card_results, model_card, read_card
 from srmu.export.delta import DELTA_FILE, write_delta
-from srmu.export.files import new_directory, write_atomic
+from srmu.export.files import new_directory, readable_errors, write_atomic
 from srmu.export.manifest import (
     MANIFEST_FILE,
     MODEL_DIR,
@@ -46,17 +42,21 @@ from srmu.export.patch import CARD, CheckReport, check_only_changed, export_chec
 from srmu.importance import describe_map
 from srmu.interruption import StopRequest, stop_requests
 from srmu.memory import peak_memory_mb
-from srmu.plan import SELF, Plan, SplitRows, given_strings, make_plan
+from srmu.plan import Plan, given_strings, make_plan
+from srmu.prepare import Prepared, prepare_rows
 from srmu.reporting import Reporter
 from srmu.run_directory import METRICS_FILE, RunDirectory, check_output
 from srmu.solver.gradient import GradientSolver, TopicRows
 from srmu.surgery.checkpoint import StoredTensors, file_sha256, open_checkpoint
 from srmu.surgery.names import check_names, stored_results
+from srmu.surgery.sharding import shard_below
 from srmu.surgery.truncate import TruncatedModel, load_truncated
 from srmu.trackers import Tracker, check_tracker, open_tracker
+from srmu.tuning.auto import choose_settings
+from srmu.tuning.bench import Trained
+from srmu.whole_model import must_stream
 
 IMPORTANCE_FILE = "importance.safetensors"
-SELF_TOKENS = 60
 NUM_ANSWERS = 3
 PROMPT_TOKENS = 8
 
@@ -126,10 +126,15 @@ def unlearn(
         with together():
             out = check_output(config)
             check_tracker(config.track)
+            if config.auto and world_size() > 1:
+                raise InputError(
+                    "--auto tries settings in one process. Start it without a launcher once; what it chose stands in "
+                    "the manifest."
+                )
             plan = make_plan(config, tokenizer, out=out)
         # A resumed run reads its texts, its model and its tokenizer anew.
         resumable = config.save_every > 0 or (tokenizer is None and not given_strings(config))
-        return _Run(plan, lambda: RunDirectory.create(config), reporter, resumable=resumable).execute()
+        return _Run(plan, RunDirectory.create, reporter, resumable=resumable).execute()
 
 
 def resume(run_dir: str | Path, *, reporter: Reporter | None = None) -> RunResult:
@@ -142,21 +147,33 @@ def resume(run_dir: str | Path, *, reporter: Reporter | None = None) -> RunResul
     connect(cpu=config.device == "cpu")
     with together():
         plan = make_plan(config, out=directory.path)
-    return _Run(plan, lambda: directory, reporter or Reporter(), resumable=True).execute()
+    chosen = directory.load_choice()
+    return _Run(plan, lambda _: directory, reporter or Reporter(), resumable=True, chosen=chosen).execute()
 
 
 class _Run:
     """One run from its plan to its manifest; stages in the order of `execute`.
 
     The run directory is opened as late as can be: when training begins, all that a user can get wrong is past.
-    Of several ranks all train; the main process alone measures, writes and exports, while the others wait.
+    Of several ranks all train and measure; the main process alone writes and exports, while the others wait.
     """
 
     directory: RunDirectory
 
-    def __init__(self, plan: Plan, open_directory: Callable[[], RunDirectory], reporter: Reporter, *, resumable: bool):
+    def __init__(
+        self,
+        plan: Plan,
+        open_directory: Callable[[UnlearnConfig], RunDirectory],
+        reporter: Reporter,
+        *,
+        resumable: bool,
+        chosen: dict[str, Any] | None = None,
+    ):
         self.plan = plan
         self.resumable = resumable
+        # What `--auto` recorded, and the trial that it made the run.
+        self.chosen = chosen
+        self.trained: Trained | None = None
         self.config = plan.config
         self.open_directory = open_directory
         self.reporter = reporter
@@ -167,38 +184,68 @@ class _Run:
 
     def execute(self) -> RunResult:
         """All stages."""
-        topics = self._prepare_rows()
-        heldout = _heldout_groups(topics)
+        prepared = prepare_rows(self.plan, self.reporter)
+        self.records = list(prepared.records)
+        if prepared.seconds:
+            self.seconds["self_written"] = prepared.seconds
+        heldout = prepared.heldout_groups()
+        if self.config.auto and self.chosen is None:
+            self._choose(prepared)
         prompts = self._prompts(heldout) if self.config.eval else []
         before = None
-        with together():
-            if self.config.eval and main_process():
-                before = self._measure(self.plan.checkpoint.path, heldout, prompts, "Base model")
-        with together():
-            truncated, solver = self._load(topics)
+        if self.config.eval:
+            before = self._measure(self.plan.checkpoint.path, heldout, prompts, "Base model")
+        truncated, solver = self._make_solver([topic.rows for topic in prepared.topics])
         self._open()
         with stop_requests() as stop:
             try:
-                exported = self._forget(truncated, solver, heldout, stop)
+                with readable_errors(self.directory.path):
+                    exported = self._forget(truncated, solver, heldout, stop)
+                after = None
+                if before is not None:
+                    after = self._measure(self.model_dir, heldout, prompts, "Result")
                 told = None
-                with together():
+                with together(), readable_errors(self.directory.path):
                     if exported is not None:
-                        told = self._conclude(solver, *exported, before, heldout, prompts)
+                        told = self._conclude(solver, *exported, before, after, prompts)
                 told = from_main(told)
             except KeyboardInterrupt:
                 # Inside a step nothing can be kept: the last saved state stands.
                 if not stop.at_once:
                     raise
-                raise self._stopped(solver, stop.signal or signal.SIGINT) from None
+                with readable_errors(self.directory.path):
+                    raise self._stopped(solver, stop.signal or signal.SIGINT) from None
         assert told is not None
         answers = [(prompt, before, after) for prompt, before, after in told["answers"]]
         return RunResult(self.directory.path, self.model_dir, told["manifest"], told["results"], answers)
+
+    def _choose(self, prepared: Prepared) -> None:
+        """Let `--auto` find the settings; its best trial is this run's training."""
+        with self._timed("choosing"):
+            choice = choose_settings(self.plan, prepared, self.reporter)
+        self.trained, self.chosen = choice.trained, choice.record
+        self.plan = choice.trained.plan
+        self.config = self.plan.config
+
+    def _make_solver(self, topics: Sequence[TopicRows]) -> tuple[TruncatedModel, GradientSolver]:
+        if self.trained is not None:
+            self._check_names(self.trained.truncated)
+            return self.trained.truncated, self.trained.solver
+        place = prefix_place(self.plan)
+        with together():
+            truncated = self._load(place)
+        if place == "ranks":
+            shard_below(truncated, min(self.plan.parameter_names))
+        config = dataclasses.replace(self.config, cache_gb=cache_limit_gb(self.plan, place))
+        return truncated, GradientSolver(truncated, self.plan.parameter_names, topics, config)
 
     def _open(self) -> None:
         """Open the run directory, in which one process writes."""
         with together():
             if main_process():
-                self.directory = self.open_directory()
+                self.directory = self.open_directory(self.config)
+                if self.chosen is not None:
+                    self.directory.save_choice(self.chosen)
         path = from_main(str(self.directory.path) if main_process() else "")
         if not main_process():
             self.directory = RunDirectory(Path(path), writes=False)
@@ -228,9 +275,11 @@ class _Run:
         try:
             self._train(solver, stop)
             stop.at_once = True
+            # Where ranks share layers, all must run them.
+            moved = solver.moved_by_group(heldout) if solver.replayer.sharded else {}
             with together():
                 if main_process():
-                    moved = {name: solver.moved(rows) for name, rows in heldout.items() if len(rows)}
+                    moved = moved or solver.moved_by_group(heldout)
                     exported = moved, self._export(truncated, solver)
         except RunError:
             # Once more it would end the same: only the metrics are of use.
@@ -244,11 +293,10 @@ class _Run:
         moved: Mapping[str, float],
         report: CheckReport,
         before: Measurement | None,
-        heldout: Mapping[str, TokenRows],
+        after: Measurement | None,
         prompts: Sequence[str],
     ) -> dict[str, Any]:
-        """Measure the result and write card, results and manifest."""
-        after = self._measure(self.model_dir, heldout, prompts, "Result") if before is not None else None
+        """Write card, results and manifest."""
         results = {} if before is None or after is None else compare(before, after)
         for name, distance in moved.items():
             if results:
@@ -271,75 +319,16 @@ class _Run:
         yield
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
 
-    def _prepare_rows(self) -> list[tuple[TopicRows, dict[str, TokenRows]]]:
-        """Token rows of each topic, and its held-out rows by side."""
-        prepared = []
-        for topic in self.plan.topics:
-            forget = self._rows(topic.name, "forget", topic.forget)
-            corpora = [*topic.retain, *([self._self_written(topic.forget)] if topic.writes_self else [])]
-            retain = [self._rows(topic.name, "retain", corpus) for corpus in corpora]
-            rows = TopicRows(
-                name=topic.name,
-                forget=forget.train,
-                retain=tuple(part.train for part in retain),
-                strength=topic.strength,
-                retain_weight=topic.retain_weight,
-            )
-            heldout = {"forget": forget.heldout, "retain": _join([part.heldout for part in retain])}
-            prepared.append((rows, heldout))
-        return prepared
+    def _must_stream(self) -> bool:
+        return must_stream(self.plan.checkpoint, self.plan.device, self.plan.dtype, self.config.memory_gb)
 
-    def _rows(self, topic: str, role: str, corpus: Corpus) -> SplitRows:
-        split = self.plan.rows(corpus)
-        parts = (split.train, split.heldout)
-        self.records.append(
-            DataRecord(
-                topic=topic,
-                role=role,
-                source=_public_name(corpus.source),
-                sha256=corpus.sha256,
-                documents=len(corpus.documents),
-                rows=sum(len(part) for part in parts),
-                tokens=sum(sum(part.lengths) for part in parts),
-                dropped=corpus.num_dropped + split.train.num_dropped,
-            )
-        )
-        return split
-
-    def _self_written(self, forget: Corpus) -> Corpus:
-        """Texts that the base model writes; kept in the cache, since they cost more than the training."""
-        config, checkpoint = self.config, self.plan.checkpoint
-        identity = json.dumps(
-            [
-                {shard: file_sha256(checkpoint.path / shard) for shard in checkpoint.shards},
-                forget.sha256, config.self_rows, SELF_TOKENS, config.seed,
-            ]
-        )  # fmt: skip
-        file = cache_directory() / "self" / (hashlib.sha256(identity.encode()).hexdigest()[:24] + ".jsonl")
-        with together():
-            if main_process() and not file.exists():
-                self._write_self_texts(forget, file)
-        with together():
-            corpus = read_corpus([str(file)], role="retain")
-        return dataclasses.replace(corpus, source=SELF)
-
-    def _write_self_texts(self, forget: Corpus, file: Path) -> None:
-        with self._timed("self_written"), self.reporter.task("Base model writes texts") as progress:
-            texts = write_self_texts(
-                self._load_whole(self.plan.checkpoint.path),
-                self.plan.tokenizer,
-                rows=self.config.self_rows,
-                tokens=SELF_TOKENS,
-                seed=self.config.seed,
-                forget_texts=[document.as_text() for document in forget.documents],
-                progress=progress,
-            )
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(file, "".join(json.dumps({"text": text}) + "\n" for text in texts).encode())
-
-    def _load_whole(self, path: Path) -> Any:
+    def _load_whole(self, path: Path, *, streamed: bool) -> Any:
         return load_causal_lm(
-            path, device=self.plan.device, dtype=self.plan.dtype, trust_remote_code=self.config.trust_remote_code
+            path,
+            device=self.plan.device,
+            dtype=self.plan.dtype,
+            trust_remote_code=self.config.trust_remote_code,
+            streamed=streamed,
         )
 
     def _prompts(self, heldout: Mapping[str, TokenRows]) -> list[str]:
@@ -356,20 +345,26 @@ class _Run:
 
     def _measure(self, path: Path, heldout: Mapping[str, TokenRows], prompts: Sequence[str], title: str) -> Measurement:
         with self._timed("evaluation"):
-            model = self._load_whole(path)
-            return measure(
-                model,
-                self.plan.tokenizer,
-                texts=heldout,
-                questions=self.plan.questions,
-                prompts=prompts,
-                chat=self.config.chat,
-                reporter=self.reporter,
-                title=f"Measuring: {title}",
-            )
+            # All ranks alike: the batches that they share depend on it.
+            streamed = largest(self._must_stream()) > 0
+            with together():
+                model = self._load_whole(path, streamed=streamed)
+            with sharing():
+                return measure(
+                    model,
+                    self.plan.tokenizer,
+                    texts=heldout,
+                    questions=self.plan.questions,
+                    prompts=prompts,
+                    chat=self.config.chat,
+                    reporter=self.reporter,
+                    title=f"Measuring: {title}",
+                )
 
-    def _load(self, topics: Sequence[tuple[TopicRows, Any]]) -> tuple[TruncatedModel, GradientSolver]:
+    def _load(self, place: PrefixPlace) -> TruncatedModel:
         plan = self.plan
+        if place == "disk":
+            self.reporter.note("The layers below the trained ones do not fit into memory: passes read them from disk.")
         with self._timed("load"):
             truncated = load_truncated(
                 plan.checkpoint,
@@ -377,21 +372,26 @@ class _Run:
                 dtype=plan.dtype,
                 device=plan.device,
                 trust_remote_code=self.config.trust_remote_code,
+                on_disk_below=min(plan.parameter_names) if place == "disk" else 0,
             )
-            names = [
-                f"{truncated.layers_name}.{layer_id}.{name}"
-                for layer_id, layer_names in plan.parameter_names.items()
-                for name in layer_names
-            ]
-            check_names(truncated, plan.checkpoint, names)
-        return truncated, GradientSolver(truncated, plan.parameter_names, [rows for rows, _ in topics], self.config)
+            self._check_names(truncated)
+        return truncated
+
+    def _check_names(self, truncated: TruncatedModel) -> None:
+        names = [
+            f"{truncated.layers_name}.{layer_id}.{name}"
+            for layer_id, layer_names in self.plan.parameter_names.items()
+            for name in layer_names
+        ]
+        check_names(truncated, self.plan.checkpoint, names)
 
     def _train(self, solver: GradientSolver, stop: StopRequest) -> None:
         state = self.directory.load_state()
         if state is not None:
             solver.load_state(state)
-        with self._timed("frozen"), self.reporter.task("Frozen activations") as progress:
-            solver.prepare(progress)
+        if solver.next_step < self.config.steps:
+            with self._timed("frozen"), self.reporter.task("Frozen activations") as progress:
+                solver.prepare(progress)
         with self._timed("training"), self.reporter.task("Unlearning") as progress:
             progress(solver.next_step, self.config.steps)
 
@@ -409,6 +409,8 @@ class _Run:
                 settings = without_texts(to_dict(self.config))
                 self.tracker = open_tracker(self.config.track, self.directory.path, settings)
             try:
+                if self.trained is not None:
+                    self._on_metrics(self.trained.metrics)
                 solver.run(self._on_metrics, after_step)
             finally:
                 self.tracker.finish()
@@ -522,6 +524,7 @@ class _Run:
             run_files={name: file_sha256(path / name) for name in run_files},
             changes=report.changes,
             importance=summary,
+            auto=self.chosen,
             seconds={stage: round(value, 3) for stage, value in self.seconds.items()},
             peak_memory_mb=peak_memory_mb(self.plan.device),
         )
@@ -540,25 +543,6 @@ def importance_record(solver: GradientSolver) -> tuple[dict[str, Tensor], dict[s
             tensors[f"{topic.name}.importance_map"] = importance.contiguous()
             summary[topic.name] = describe_map(importance)
     return tensors, summary
-
-
-def _heldout_groups(topics: Sequence[tuple[TopicRows, dict[str, TokenRows]]]) -> dict[str, TokenRows]:
-    """Held-out rows by side; of several topics each by its name."""
-    if len(topics) == 1:
-        return topics[0][1]
-    return {f"{topic.name}.{side}": rows for topic, heldout in topics for side, rows in heldout.items()}
-
-
-def _join(parts: Sequence[TokenRows]) -> TokenRows:
-    return TokenRows(
-        tuple(row for part in parts for row in part.token_ids),
-        tuple(document for part in parts for document in part.document_ids),
-    )
-
-
-def _public_name(source: str) -> str:
-    """A source without the folders of the machine it lay on."""
-    return ", ".join(part if part.startswith("hub:") else Path(part.strip()).name for part in source.split(","))
 
 
 def _config_from(settings: Mapping[str, Any], tokenizer: Any, stack: ExitStack) -> UnlearnConfig:

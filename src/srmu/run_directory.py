@@ -11,16 +11,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from srmu.config import UnlearnConfig, make_config, to_dict
 from srmu.errors import InputError
+from srmu.export.files import is_leftover, readable_errors, remove_leftovers
 from srmu.export.manifest import MANIFEST_FILE, write_json_atomic
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
 STATE_FILE = "state.safetensors"
+CHOICE_FILE = "auto.json"
 
 
 class RunDirectory:
@@ -51,9 +54,11 @@ class RunDirectory:
             raise InputError(
                 f"Output directory {str(path)!r} cannot be made: {error.strerror}. Choose another --out."
             ) from None
+        remove_leftovers(path)
         directory = cls(path)
         if config.save_every:
-            directory.save_config(config)
+            with readable_errors(path):
+                directory.save_config(config)
         return directory
 
     @classmethod
@@ -65,13 +70,24 @@ class RunDirectory:
         """
         file = path / CONFIG_FILE
         if (path / MANIFEST_FILE).exists():
+            # Killed right after its manifest, a run still holds its config, and in it perhaps texts.
+            cls(path).drop_state()
             raise InputError(f"The run in {str(path)!r} is finished: there is nothing to resume. Name another run.")
         if not file.is_file():
             raise InputError(
                 f"{str(path)!r} holds no run to resume: it has no {CONFIG_FILE}. Only a run that was interrupted, and "
                 "did not fail, can be resumed; one that was killed, only if it had --save-every."
             )
-        return cls(path), make_config(json.loads(file.read_text(encoding="utf-8")))
+        remove_leftovers(path)
+        try:
+            settings = json.loads(file.read_text(encoding="utf-8"))
+            if not isinstance(settings, dict):
+                raise ValueError(f"it holds {type(settings).__name__}")
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(
+                f"{str(file)!r} cannot be read ({str(error)[:100]}), so the run cannot be resumed. Begin it anew."
+            ) from None
+        return cls(path), make_config(settings)
 
     def save_config(self, config: UnlearnConfig) -> None:
         """Write what a resumed run reads.
@@ -80,6 +96,16 @@ class RunDirectory:
         """
         if self.writes:
             write_json_atomic(self.path / CONFIG_FILE, to_dict(config))
+
+    def save_choice(self, record: Mapping[str, Any]) -> None:
+        """Write what `--auto` tried, so that a resumed run does not try again; it holds no text."""
+        if self.writes:
+            write_json_atomic(self.path / CHOICE_FILE, dict(record))
+
+    def load_choice(self) -> dict[str, Any] | None:
+        """What `--auto` tried, if it did."""
+        file = self.path / CHOICE_FILE
+        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
 
     def write_metrics(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Append one line a step."""
@@ -95,16 +121,30 @@ class RunDirectory:
         if not self.writes:
             return
         partial = self.path / (STATE_FILE + ".partial")
-        save_file(dict(state), partial)
+        try:
+            save_file(dict(state), partial)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
         os.replace(partial, self.path / STATE_FILE)
 
     def load_state(self) -> dict[str, Tensor] | None:
-        """The last state, if there is one; metrics of later steps are cut off, they will be written again."""
+        """The last state, if there is one; metrics of later steps are cut off, they will be written again.
+
+        Raises:
+            InputError: If it is damaged.
+        """
         file = self.path / STATE_FILE
-        state = load_file(file) if file.exists() else None
+        try:
+            state = load_file(file) if file.exists() else None
+        except (OSError, ValueError, SafetensorError) as error:
+            raise InputError(
+                f"The state {str(file)!r} cannot be read ({str(error)[:100]}), so the run cannot be resumed. "
+                "Begin it anew."
+            ) from None
         if self.writes and state is None:
             (self.path / METRICS_FILE).unlink(missing_ok=True)
-        elif self.writes and state is not None:
+        elif self.writes and state is not None and "next_step" in state:
             self._keep_metrics(int(state["next_step"]))
         return state
 
@@ -112,8 +152,8 @@ class RunDirectory:
         """Remove what only an interrupted run needs, and with it every text."""
         if not self.writes:
             return
-        (self.path / STATE_FILE).unlink(missing_ok=True)
-        (self.path / CONFIG_FILE).unlink(missing_ok=True)
+        for name in (STATE_FILE, CONFIG_FILE, CHOICE_FILE):
+            (self.path / name).unlink(missing_ok=True)
 
     def _keep_metrics(self, steps: int) -> None:
         file = self.path / METRICS_FILE
@@ -137,7 +177,7 @@ def check_output(config: UnlearnConfig) -> Path:
         raise InputError(f"Output {str(path)!r} cannot be made: {str(existing)!r} is a file. Choose another --out.")
     if not os.access(existing, os.W_OK):
         raise InputError(f"Output {str(path)!r} cannot be made: {str(existing)!r} is read-only. Choose another --out.")
-    occupied = path.is_dir() and any(path.iterdir())
+    occupied = path.is_dir() and not all(is_leftover(entry) for entry in path.iterdir())
     if occupied and not config.overwrite:
         raise InputError(
             f"Output directory {str(path)!r} is not empty. Choose another --out, continue it with --resume, or replace "

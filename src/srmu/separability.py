@@ -18,7 +18,7 @@ from srmu.data.rows import TokenRows, pad_batch, split_rows
 from srmu.errors import InputError
 from srmu.importance import ActivationSums, activation_sums, describe_map, importance_map
 from srmu.objective.masked import sink_free_mask, widen
-from srmu.surgery.replay import hidden_of
+from srmu.surgery.taps import hidden_of
 from srmu.surgery.truncate import TruncatedModel
 
 MAPS: tuple[ImportanceMapName, ...] = ("ratio", "difference", "product")

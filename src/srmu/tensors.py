@@ -8,6 +8,7 @@ from torch import Tensor
 Hidden = Float[Tensor, "batch seq hidden"]
 TokenIds = Int[Tensor, "batch seq"]
 TokenMask = Bool[Tensor, "batch seq"]
+TokenWeights = Float[Tensor, "batch seq"]
 Feature = Float[Tensor, "hidden"]
 Scalar = Float[Tensor, ""]
 

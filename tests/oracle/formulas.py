@@ -74,7 +74,7 @@ def importance_map(
         scale = forget_mean.mean() * retain_mean.mean() + epsilon
         return np.maximum(forget_mean * retain_mean / scale, 0.0)
     quotient = forget_mean / (retain_mean + epsilon)
-    return np.log(1.0 + np.maximum(quotient, 0.0))
+    return np.log1p(np.maximum(quotient, 0.0))
 
 
 def normalised_importance(importance: Array) -> Array:

@@ -61,11 +61,13 @@ class PlainBatch:
         token_ids: `[batch, seq]` int64.
         attention_mask: `[batch, seq]` bool, true where a token is real.
         token_mask: `[batch, seq]` bool, true where a token counts; none given = made by `sink_mask`.
+        token_weights: `[batch, seq]`, what each counted token weighs in the mean; none given = 1 each.
     """
 
     token_ids: Tensor
     attention_mask: Tensor
     token_mask: Tensor | None = None
+    token_weights: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ def plain_losses(
     forget_updated = hidden_after(updated, forget, layer_id)
     retain_updated = hidden_after(updated, retain, layer_id)
     return (
-        ((forget_updated - target)[forget_mask] ** 2).mean(),
+        _weighted_mean(((forget_updated - target) ** 2).mean(dim=-1), forget_mask, forget.token_weights),
         ((retain_updated - retain_frozen)[retain_mask] ** 2).mean(),
     )
 
@@ -240,6 +242,11 @@ def _counted(batch: PlainBatch, hidden_frozen: Tensor, objective: PlainObjective
         return batch.token_mask
     mask = formulas.sink_mask(_numpy(hidden_frozen), batch.attention_mask.bool().numpy(), objective.sink_norm_ratio)
     return torch.from_numpy(mask)
+
+
+def _weighted_mean(values: Tensor, mask: Tensor, weights: Tensor | None) -> Tensor:
+    counted = torch.ones_like(values) if weights is None else weights.to(values.dtype)
+    return (values * counted)[mask].sum() / counted[mask].sum()
 
 
 def _target(

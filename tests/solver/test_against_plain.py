@@ -57,11 +57,29 @@ def padded(rows: TokenRows, row_ids: Sequence[int]) -> PlainBatch:
 def plain_batches(solver: GradientSolver, topics: Sequence[TopicRows]) -> tuple[list[PlainBatch], list[PlainBatch]]:
     """The rows of each step, in batches for the oracle."""
     forget = [padded(topics[step.topic].forget, step.forget) for step in solver.schedule]
+    if solver.config.forget_tokens == "specific":
+        forget = [
+            replace(batch, token_weights=specific_weights(batch.token_ids, topics[step.topic]))
+            for batch, step in zip(forget, solver.schedule, strict=True)
+        ]
     retain = []
     for step in solver.schedule:
         chosen = [topics[step.topic].retain[source].token_ids[position] for source, position in step.retain]
         retain.append(padded(TokenRows(tuple(chosen), tuple(range(len(chosen)))), range(len(chosen))))
     return forget, retain
+
+
+def specific_weights(token_ids: torch.Tensor, topic: TopicRows) -> torch.Tensor:
+    """The weight of each token, counted out; padding gets one too, and is not counted."""
+    forget = [token for row in topic.forget.token_ids for token in row.tolist()]
+    retain = [token for rows in topic.retain for row in rows.token_ids for token in row.tolist()]
+    weights = []
+    for token in token_ids.flatten().tolist():
+        forget_share = forget.count(token) / len(forget)
+        retain_share = (retain.count(token) + 0.5) / len(retain)
+        specificity = (forget_share - retain_share) / (forget_share + retain_share)
+        weights.append(max(specificity, 0.05**2) ** 0.5)
+    return torch.tensor(weights, dtype=torch.float64).reshape(token_ids.shape)
 
 
 def plain_objective(solver: GradientSolver, topic_id: int = 0) -> PlainObjective:
@@ -124,6 +142,19 @@ def test_engine_equals_two_whole_models(name: str, target: dict[str, Any], saved
     with float64_exact():
         solver = make_solver(saved_family(name), topics, dtype=torch.float64, **target)
     check(name, saved_family(name), solver, topics, plain_objective(solver))
+
+
+@pytest.mark.parametrize("method", ["rmu", "adaptive-rmu", "srmu"])
+def test_weighted_forget_tokens_equal_two_whole_models(method: str, saved_family: SavedFamily) -> None:
+    topics = [make_topic(make_rows((21, 5, 14, 9), seed=1), make_rows((60, 12, 6), seed=2), make_rows((30,), seed=3))]
+    with float64_exact():
+        solver = make_solver(
+            saved_family("llama"), topics, dtype=torch.float64, method=method, forget_tokens="specific", row_tokens=64
+        )
+    weights = solver.topics[0].token_weights
+    assert weights is not None
+    assert len(set(weights[torch.cat(topics[0].forget.token_ids).long()].tolist())) > 3
+    check("llama", saved_family("llama"), solver, topics, plain_objective(solver))
 
 
 @pytest.mark.parametrize("role", ["mlp_up", "mlp_gate", "attn_out", "attn_value"])

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from oracle.plain import float64_exact
 from srmu.data.rows import TokenRows
 from srmu.errors import InputError, RunError
+from srmu.solver.batches import Part
 from srmu.solver.frozen import FrozenRows
 from srmu.solver.gradient import GradientSolver
 from srmu.surgery.checkpoint import open_checkpoint
@@ -52,6 +53,30 @@ def test_zero_learning_rate_leaves_the_masters_bit_identical(llama: Path) -> Non
     control = make_solver(llama)
     finish(control)
     assert not any(torch.equal(before[name], after) for name, after in masters_of(control).items())
+
+
+def test_the_result_is_the_mean_of_the_last_matrices_and_the_steps_are_the_same(llama: Path) -> None:
+    plain, averaged = make_solver(llama, steps=5), make_solver(llama, steps=5, average_last=0.6)
+    each = []
+    while plain.next_step < 5:
+        plain.step()
+        averaged.step()
+        each.append(masters_of(plain))
+    assert all(
+        torch.equal(one, other) for one, other in zip(plain.masters.values(), averaged.masters.values(), strict=True)
+    )
+    for name, result in averaged.trained_parameters().items():
+        torch.testing.assert_close(result, sum(matrices[name] for matrices in each[2:]) / 3)
+        assert not torch.equal(result, each[-1][name])
+    assert averaged.moved(FORGET) != plain.moved(FORGET)
+
+
+def test_averaging_of_matrices_that_stand_still_keeps_their_bits(llama: Path) -> None:
+    solver = make_solver(llama, learning_rate=0.0, average_last=1.0)
+    before = masters_of(make_solver(llama))
+    finish(solver)
+    assert solver.averages
+    assert all_equal(before, masters_of(solver))
 
 
 def test_a_linear_schedule_falls_from_the_full_rate_towards_zero(llama: Path) -> None:
@@ -126,14 +151,14 @@ def test_a_batch_split_at_a_fixed_target_adds_up(llama: Path) -> None:
     with float64_exact():
         solver = make_solver(llama, dtype=torch.float64)
         groups = solver.store.get([0, 2])  # one group of 24 tokens, one of 16
-        targets, _ = solver._targets(solver.topics[0], groups, solver.store.get([4]))
+        targets, _ = solver.target_maker.targets(solver.topics[0], groups, solver.store.get([4]))
 
         def gradients(parts: list[list[FrozenRows]], factors: list[float]) -> tuple[list[float], list[torch.Tensor]]:
             weights = solver._compute_weights()
             total = 0.0
             for part, factor in zip(parts, factors, strict=True):
-                tokens = solver._num_tokens(part)
-                total += factor * float(solver._accumulate(part, targets[: len(part)], tokens, factor, 1.0, weights))
+                step = [Part(0, rows, targets[0]) for rows in part]
+                total += factor * float(solver._accumulate(step, solver._totals(step), (factor, 0.0), 1.0, weights)[0])
             return [total], [weight.grad for weight in weights.values() if weight.grad is not None]
 
         counts = [float(group.token_mask.sum()) for group in groups]
@@ -145,8 +170,8 @@ def plant(solver: GradientSolver, position: int) -> None:
     """Make the frozen output at a position huge, in every row, as at an attention sink."""
     original = solver.replayer.frozen_pass
 
-    def frozen_pass(token_ids: torch.Tensor) -> FrozenPass:
-        frozen = original(token_ids)
+    def frozen_pass(token_ids: torch.Tensor, *, late: bool) -> FrozenPass:
+        frozen = original(token_ids, late=late)
         output = frozen.output.clone()
         output[:, position] = 1e4 * torch.arange(output.shape[-1])
         return replace(frozen, output=output)
@@ -178,7 +203,7 @@ def test_sinks_enter_neither_loss_nor_norm_nor_map_unless_they_are_counted(
 def test_without_a_map_the_target_is_v_at_the_length_that_was_asked_for(unit: str, llama: Path) -> None:
     solver = make_solver(llama, importance_map="none", strength_unit=unit)
     forget, retain = (solver.store.get(row_ids) for row_ids in solver._row_ids(solver.schedule[0]))
-    targets, norm = solver._targets(solver.topics[0], forget, retain)
+    targets, norm = solver.target_maker.targets(solver.topics[0], forget, retain)
     signs = solver.topics[0].direction
     assert torch.allclose(targets[0] / targets[0].abs(), signs)
     norms = torch.cat([group.output[group.token_mask].norm(dim=-1) for group in forget])
@@ -202,7 +227,7 @@ def test_float16_follows_float32_even_with_a_large_retain_weight(llama: Path) ->
     topics = [make_topic(retain_weight=1200.0)]
     half, single = (make_solver(llama, topics, dtype=dtype, steps=5) for dtype in (torch.float16, torch.float32))
     records = [finish(half), finish(single)]
-    assert half._loss_scale(half._num_tokens(half.store.get([0]))) == 2.0
+    assert half._loss_scale(half.store.get([0])[0].token_mask.sum()) == 2.0
     assert all(master.dtype == torch.float32 for master in half.masters.values())
     for one, other in zip(*records, strict=True):
         assert one["forget_loss"] == pytest.approx(other["forget_loss"], rel=0.02)
@@ -240,8 +265,11 @@ def test_a_corpus_without_rows_is_refused(llama: Path) -> None:
         make_solver(llama, [replace(make_topic(), retain=())])
 
 
-@pytest.mark.parametrize("settings", [{}, {"map_scope": "running"}, {"map_scope": "corpus"}, {"cache_gb": 0.0}])
-@pytest.mark.parametrize("stop", [0, 3])
+@pytest.mark.parametrize(
+    "settings",
+    [{"average_last": 0.5}, {"map_scope": "running"}, {"map_scope": "corpus"}, {"cache_gb": 0.0, "average_last": 0.2}],
+)
+@pytest.mark.parametrize("stop", [0, 4])
 def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
     stop: int, settings: dict[str, Any], llama: Path, tmp_path: Path
 ) -> None:

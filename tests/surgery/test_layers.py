@@ -75,12 +75,12 @@ def test_decoder_layers_are_the_only_list_of_that_length() -> None:
         find_decoder_layers(model, 5)
 
 
-def test_the_automatic_layer_ends_the_first_quarter() -> None:
-    assert [auto_layer(depth) for depth in (1, 2, 3, 5, 16, 30, 32, 60)] == [0, 1, 2, 2, 3, 7, 7, 14]
+def test_the_automatic_layer_lies_at_a_sixth_of_the_depth() -> None:
+    assert [auto_layer(depth) for depth in (1, 2, 3, 5, 16, 30, 32, 60)] == [0, 1, 2, 2, 3, 5, 5, 10]
 
 
 def test_layers_are_resolved_against_the_depth() -> None:
-    assert resolve_layers("auto", (), 32) == (7, (5, 6, 7))
+    assert resolve_layers("auto", (), 32) == (5, (3, 4, 5))
     assert resolve_layers(1, (), 32) == (1, (0, 1))
     assert resolve_layers(9, (9, 2, 9), 32) == (9, (2, 9))
     with pytest.raises(

@@ -10,11 +10,14 @@ import torch
 
 from families import FAMILIES, VARIANTS
 from srmu.errors import InputError
+from srmu.surgery.layers import select_matrices
 from srmu.surgery.replay import Replayer
 from srmu.surgery.truncate import TruncatedModel
 from tiny_runs import load_tiny
 
 SavedFamily = Callable[..., Path]
+# Norms behind the down-projection, attention beside it, or experts.
+REPLAYED_WHOLE = {"gemma2", "gemma3", "gemma3_nested", "olmo2", "gpt_neox", "mixtral", "qwen3_moe"}
 TOKEN_IDS = torch.randint(6, 90, (3, 21), generator=torch.Generator().manual_seed(1))
 
 
@@ -23,16 +26,22 @@ def num_hooks(truncated: TruncatedModel) -> int:
     return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in modules)
 
 
+def down_projection(truncated: TruncatedModel, layer_id: int) -> list[str]:
+    return select_matrices(truncated.layers[layer_id], roles=("mlp_down",), modules=(), family=truncated.family)
+
+
 @pytest.mark.parametrize("first_layer", [0, 2])
 @pytest.mark.parametrize("name", [*FAMILIES, *VARIANTS])
 def test_replay_with_the_frozen_weights_gives_the_frozen_bits(
     name: str, first_layer: int, saved_family: SavedFamily
 ) -> None:
     truncated = load_tiny(saved_family(name))
-    replayer = Replayer(truncated, first_layer)
-    frozen = replayer.frozen_pass(TOKEN_IDS)
-    replayed = replayer.replay(frozen.entry, {})
-    assert torch.equal(replayed, frozen.output)
+    replayer = Replayer(truncated, first_layer, down_projection(truncated, first_layer))
+    assert (replayer.late_start is None) == (name in REPLAYED_WHOLE)
+    for late in (True, False):
+        frozen = replayer.frozen_pass(TOKEN_IDS, late=late)
+        assert (frozen.entry.inner is not None) == (late and name not in REPLAYED_WHOLE)
+        assert torch.equal(replayer.replay(frozen.entry, {}), frozen.output)
     with torch.no_grad():
         assert torch.equal(frozen.output, truncated.inner(TOKEN_IDS, use_cache=False).last_hidden_state)
     assert num_hooks(truncated) == 0
@@ -115,3 +124,29 @@ def test_dropout_is_off(saved_family: SavedFamily) -> None:
     assert torch.equal(frozen[0].output, frozen[1].output)
     assert torch.equal(*(replayer.replay(frozen[0].entry, {}) for _ in range(2)))
     assert torch.equal(frozen[0].output, Replayer(load_tiny(saved_family("gpt2")), 1).frozen_pass(TOKEN_IDS).output)
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_a_late_start_has_the_gradient_of_the_whole_layer(name: str, saved_family: SavedFamily) -> None:
+    truncated = load_tiny(saved_family(name))
+    (matrix,) = down_projection(truncated, 1)
+    replayer = Replayer(truncated, 1, [matrix])
+    results = []
+    for late in (True, False):
+        weight = (1.5 * truncated.layers[1].get_parameter(matrix)).requires_grad_(True)
+        output = replayer.replay(replayer.frozen_pass(TOKEN_IDS, late=late).entry, {1: {matrix: weight}})
+        output.square().sum().backward()
+        results.append((output.detach(), weight.grad))
+    assert torch.equal(results[0][0], results[1][0])
+    assert torch.equal(results[0][1], results[1][1])
+
+
+def test_another_trained_matrix_in_the_first_layer_leaves_no_late_start(saved_family: SavedFamily) -> None:
+    truncated = load_tiny(saved_family("llama"))
+    assert Replayer(truncated, 1, ["mlp.down_proj.weight"]).late_start is not None
+    for trained in (
+        ["mlp.up_proj.weight"],
+        ["mlp.up_proj.weight", "mlp.down_proj.weight"],
+        ["self_attn.o_proj.weight"],
+    ):
+        assert Replayer(truncated, 1, trained).late_start is None

@@ -1,5 +1,6 @@
 """`srmu`: routes to the commands and turns errors into one sentence and an exit code."""
 
+import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ import typer
 
 from srmu.cli import apply as apply_command
 from srmu.cli import ask as ask_command
+from srmu.cli import attack as attack_command
 from srmu.cli import compare as compare_command
 from srmu.cli import demo as demo_command
 from srmu.cli import doctor as doctor_command
@@ -15,6 +17,7 @@ from srmu.cli import evaluate as evaluate_command
 from srmu.cli import gate as gate_command
 from srmu.cli import overlap as overlap_command
 from srmu.cli import report as report_command
+from srmu.cli import tune as tune_command
 from srmu.cli import unlearn as unlearn_command
 from srmu.cli import verify as verify_command
 from srmu.distributed import main_process, world_size
@@ -30,9 +33,11 @@ app = typer.Typer(
 )
 demo_command.register(app)
 unlearn_command.register(app)
+tune_command.register(app)
 overlap_command.register(app)
 evaluate_command.register(app)
 ask_command.register(app)
+attack_command.register(app)
 compare_command.register(app)
 report_command.register(app)
 gate_command.register(app)
@@ -42,6 +47,8 @@ doctor_command.register(app)
 
 
 INTERRUPTED = 130
+SHARED = ("unlearn", "evaluate")
+"""Commands whose work several processes share."""
 # A launcher ends all processes when the first one ends badly: that is to be the one that says why.
 SECONDS_TO_SPEAK = 2.0
 
@@ -64,11 +71,14 @@ def root(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 a check failed, 2 bad input, 3 the run failed."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    # Where torchao is installed, Transformers imports it, and both warn of what concerns nobody here.
+    for name in ("torchao", "torch.utils._pytree"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        if world_size() > 1 and arguments[:1] != ["unlearn"]:
+        if world_size() > 1 and (arguments or [""])[0] not in SHARED:
             raise InputError(
-                f"srmu {' '.join(arguments[:1])} was launched as {world_size()} processes, and only srmu unlearn shares"
-                " its work between processes. Start it without a launcher."
+                f"srmu {' '.join(arguments[:1])} was launched as {world_size()} processes, and only srmu "
+                f"{' and '.join(SHARED)} share their work between processes. Start it without a launcher."
             )
         result = app(args=arguments, standalone_mode=False)
         if result == INTERRUPTED:

@@ -20,17 +20,21 @@ def register(app: typer.Typer) -> None:
         max_new_tokens: int = typer.Option(64, "--max-new-tokens", help="Most tokens of an answer."),
         device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, ..., all (spread over accelerators)."),
         dtype: str = typer.Option("auto", "--dtype", help="auto, float32, bfloat16, float16."),
+        memory_gb: str = typer.Option(
+            "auto", "--memory-gb", help="GiB that a model may take; auto = what is free. Beyond, layers stay on disk."
+        ),
         trust_remote_code: bool = typer.Option(False, "--trust-remote-code", help="Run code of the checkpoint."),
         json_output: bool = typer.Option(False, "--json", help="Print as JSON."),
     ) -> int:
         """Answer prompts with the base and the result, side by side. Nothing is stored."""
         from srmu.ask import ask, read_prompts
         from srmu.cli.console import TerminalReporter, print_json
+        from srmu.config import parse_memory
 
         asked = [*prompt, *(line for file in prompts for line in read_prompts(file))]
         answers = ask(
             model, asked, base=base, chat=chat, max_new_tokens=max_new_tokens, device=device, dtype=dtype,
-            trust_remote_code=trust_remote_code, reporter=TerminalReporter(),
+            memory_gb=parse_memory(memory_gb), trust_remote_code=trust_remote_code, reporter=TerminalReporter(),
         )  # fmt: skip
         if json_output:
             print_json(answers)

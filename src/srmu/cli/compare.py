@@ -5,7 +5,11 @@ from typing import Any
 
 import typer
 
-EPILOG = "Example: srmu compare runs/rmu runs/srmu --format markdown --plot frontier.svg"
+EPILOG = (
+    "A group whose name begins with 'forget' (or its last part, as in bio.forget) is to be forgotten, one that begins "
+    "with 'neighbour' is only reported, every other one is to be kept: name groups so. "
+    "Example: srmu compare runs/rmu runs/srmu --format markdown --plot frontier.svg"
+)
 FORMATS = ("table", "markdown", "csv", "json")
 
 

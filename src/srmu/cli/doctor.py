@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 EPILOG = "Example: srmu doctor ./my-model --forget secrets.txt"
-EXTRAS = {"hub": "datasets", "eval": "lm_eval", "tune": "optuna", "attack": "torchao", "demo": "gguf"}
+EXTRAS = {"hub": "datasets", "eval": "lm_eval", "tune": "optuna", "attack": "peft", "demo": "gguf"}
 
 
 def register(app: typer.Typer) -> None:

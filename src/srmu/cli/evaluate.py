@@ -29,6 +29,9 @@ def register(app: typer.Typer) -> None:
         limit: int | None = typer.Option(None, "--limit", help="Most items of every group and task."),
         device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, ..., all (spread over accelerators)."),
         dtype: str = typer.Option("auto", "--dtype", help="auto, float32, bfloat16, float16."),
+        memory_gb: str = typer.Option(
+            "auto", "--memory-gb", help="GiB that a model may take; auto = what is free. Beyond, layers stay on disk."
+        ),
         trust_remote_code: bool = typer.Option(False, "--trust-remote-code", help="Run code of the checkpoint."),
         json_output: bool = typer.Option(False, "--json", help="Print as JSON."),
     ) -> int:
@@ -38,15 +41,23 @@ def register(app: typer.Typer) -> None:
         """
         from srmu.cli.console import TerminalReporter, print_json
         from srmu.cli.unlearn import parse_pairs
+        from srmu.config import parse_memory
+        from srmu.distributed import main_process
         from srmu.evaluate import evaluate
+        from srmu.reporting import Reporter
 
         record = evaluate(
             model, base=base, questions=parse_pairs(questions, "--questions"), texts=parse_pairs(texts, "--texts"),
             completions=parse_pairs(completions, "--completions"),
             tasks=[part.strip() for item in tasks for part in item.split(",") if part.strip()],
             text_field=text_field, chat=chat, limit=limit, device=device, dtype=dtype,
-            trust_remote_code=trust_remote_code, reporter=TerminalReporter(),
+            memory_gb=parse_memory(memory_gb),
+            trust_remote_code=trust_remote_code,
+            # Of several processes one speaks.
+            reporter=TerminalReporter() if main_process() else Reporter(),
         )  # fmt: skip
+        if not main_process():
+            return 0
         if json_output:
             print_json(record)
         else:

@@ -7,8 +7,9 @@ from typing import Any
 import typer
 
 EPILOG = (
-    "METRIC is a group of questions (its accuracy), GROUP.nll, text.GROUP.nll or attack.NAME; COMPARATOR is <=, >=, < "
-    "or >; the bound is a number, or FACTOR*base. Example: srmu gate runs/first --require 'forget<=0.30' "
+    "METRIC is a group of questions (its accuracy), GROUP.nll, text.GROUP.nll, task.NAME (of lm-evaluation-harness) or "
+    "attack.NAME; COMPARATOR is <=, >=, < or >; BOUND is a number, or FACTOR*base. Only what is required is judged: "
+    "the name of a group decides nothing. Example: srmu gate runs/first --require 'forget<=0.30' "
     "--require 'entangled>=0.98*base' --junit gate.xml"
 )
 

@@ -2,7 +2,7 @@
 
 import inspect
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -41,38 +41,50 @@ def _command() -> Any:
     def unlearn_command(model: str, *, dry_run: bool, resume: str | None, json_output: bool, **flags: Any) -> int:
         from srmu.cli.unlearn_output import run_and_show
 
-        settings = parse_flags(flags)
-        file_settings: dict[str, Any] = {}
-        if model.endswith((".yaml", ".yml")):
-            file_settings = load_yaml(model)
-            if not file_settings.get("model"):
-                raise InputError(f"{model!r} names no model. Add a line 'model: PATH' to it.")
-        elif model:
-            settings["model"] = model
         if resume:
-            if model or settings or dry_run:
+            if model or parse_flags(flags) or dry_run:
                 raise InputError(
                     "--resume takes no other settings: the interrupted run's own are used. Leave them out."
                 )
             return run_and_show(None, dry_run=False, json_output=json_output, resume=Path(resume))
-        if not settings.get("model") and not file_settings:
-            raise InputError("A model was not given. Name a checkpoint directory, a hub id, or a .yaml file.")
-        config = make_config(settings, file_settings=file_settings)
-        return run_and_show(config, dry_run=dry_run, json_output=json_output)
+        return run_and_show(read_config(model, flags), dry_run=dry_run, json_output=json_output)
 
     parameters = [
-        _parameter("model", str, typer.Argument("", metavar="MODEL|RUN.yaml", help="Directory, hub id, or YAML file.")),
-        *(_flag(field.name) for field in fields(UnlearnConfig) if field.name not in FILE_ONLY),
-        _parameter("dry_run", bool, typer.Option(False, "--dry-run", help="Say what would be done, and its cost.")),
-        _parameter("resume", str | None, typer.Option(None, "--resume", help="Continue an interrupted run directory.")),
-        _parameter("json_output", bool, typer.Option(False, "--json", help="Print the results as JSON.")),
+        parameter("model", str, typer.Argument("", metavar="MODEL|RUN.yaml", help="Directory, hub id, or YAML file.")),
+        *config_flags(),
+        parameter("dry_run", bool, typer.Option(False, "--dry-run", help="Say what would be done, and its cost.")),
+        parameter("resume", str | None, typer.Option(None, "--resume", help="Continue an interrupted run directory.")),
+        parameter("json_output", bool, typer.Option(False, "--json", help="Print the results as JSON.")),
     ]  # fmt: skip
     unlearn_command.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
     unlearn_command.__annotations__ = {p.name: p.annotation for p in parameters}
     return unlearn_command
 
 
-def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+def read_config(model: str, flags: Mapping[str, Any]) -> UnlearnConfig:
+    """The config of a model, or of a YAML file, with flags over it.
+
+    Raises:
+        InputError: If no model is named, or something is wrong with the settings.
+    """
+    settings = parse_flags(flags)
+    if model.endswith((".yaml", ".yml")):
+        file_settings = load_yaml(model)
+        if not file_settings.get("model"):
+            raise InputError(f"{model!r} names no model. Add a line 'model: PATH' to it.")
+        return make_config(settings, file_settings=file_settings)
+    if not model:
+        raise InputError("A model was not given. Name a checkpoint directory, a hub id, or a .yaml file.")
+    return make_config({**settings, "model": model})
+
+
+def config_flags(leave_out: Collection[str] = ()) -> list[inspect.Parameter]:
+    """One flag for each field of the config, apart from those of the YAML file alone."""
+    return [_flag(field.name) for field in fields(UnlearnConfig) if field.name not in (*FILE_ONLY, *leave_out)]
+
+
+def parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    """A keyword parameter of a command's function."""
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
 
 
@@ -87,10 +99,10 @@ def _flag(name: str) -> inspect.Parameter:
     panel = _panel(name)
     if hint is bool:
         option = typer.Option(None, f"{flag}/--no-{flag[2:]}", help=text, rich_help_panel=panel, show_default=False)
-        return _parameter(name, bool | None, option)
+        return parameter(name, bool | None, option)
     repeatable = typing.get_origin(hint) in (tuple, dict)
     option = typer.Option(None, flag, help=text, rich_help_panel=panel, metavar=_metavar(hint), show_default=False)
-    return _parameter(name, list[str] | None if repeatable else str | None, option)
+    return parameter(name, list[str] | None if repeatable else str | None, option)
 
 
 def _panel(name: str) -> str:

@@ -91,9 +91,12 @@ def show_plan(config: UnlearnConfig, *, json_output: bool) -> int:
     for topic in plan.topics:
         retain = " + ".join([str(len(corpus.documents)) for corpus in topic.retain] + ["self"] * topic.writes_self)
         rows.append((f"texts of {topic.name!r}", f"{len(topic.forget.documents)} to forget, {retain} to retain"))
+    if config.auto:
+        rows.append(("--auto", "chooses layer and retain weight in a few trials, each as long as the training"))
     rows += [
         ("training", f"about {cost['training_seconds']:.0f} s for {config.steps} steps"),
         ("memory while training", f"about {cost['training_mb']:,.0f} MB"),
+        ("memory while measuring", f"about {cost['measuring_mb']:,.0f} MB" if config.eval else "nothing is measured"),
         ("disk", f"{cost['disk_mb']:,.0f} MB"),
     ]
     output.print(facts("Dry run: nothing is written", rows))
@@ -102,6 +105,8 @@ def show_plan(config: UnlearnConfig, *, json_output: bool) -> int:
 
 def show_result(result: Any) -> None:
     """The tables at the end of a run."""
+    if "auto" in result.manifest:
+        output.print(auto_table(result.manifest["auto"]))
     for line in result_tables(result):
         output.print(line)
     for prompt, before, after in result.answers:
@@ -114,6 +119,20 @@ def show_result(result: Any) -> None:
     output.print(f"time: {parts}; peak memory: " + ", ".join(f"{name} {value:,.0f} MB" for name, value in peak.items()))
     output.print(f"checkpoint: {result.model_dir}", soft_wrap=True)
     notes.print(f"Check it with: srmu verify {result.run_dir}", soft_wrap=True)
+
+
+def auto_table(record: dict[str, Any]) -> Any:
+    """What `--auto` tried."""
+    rows = []
+    for number, trial in enumerate(record["trials"]):
+        mark = "chosen" if number == record["chosen"] else ""
+        settings = " ".join(f"{name}={value:g}" for name, value in trial["settings"].items())
+        measured = ["diverged", "", ""]
+        if "error" not in trial:
+            measured = [f"{100 * trial[name]:.1f} %" for name in ("remaining", "kept")] + [f"{trial['lost']:+.3f}"]
+        rows.append([settings, mark, *measured, f"{trial['seconds']:.0f}"])
+    columns = ["", "", "remains", "kept", "lost nats", "s"]
+    return table(f"Request taken for {record['request']!r}: settings tried", columns, rows, num_texts=2)
 
 
 def result_tables(result: Any) -> list[Any]:

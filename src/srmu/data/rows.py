@@ -111,14 +111,14 @@ def tokenize_rows(
 def bucket_length(length: int, row_tokens: int) -> int:
     """The padded length of a row of `length` tokens: few shapes occur, and little padding is computed.
 
-    Multiples of 8 up to 64, of 16 up to 128, of 32 up to 256, then of 64; never more than `row_tokens`.
+    Multiples of 4 up to 128, of 8 up to 256, of 16 up to 512, then of 64; never more than `row_tokens`.
 
     Raises:
         ValueError: If `length` is not in 1 to `row_tokens`.
     """
     if not 1 <= length <= row_tokens:
         raise ValueError(f"length={length!r} is out of range. Choose 1 to {row_tokens}.")
-    multiple = 8 if length <= 64 else 16 if length <= 128 else 32 if length <= 256 else 64
+    multiple = 4 if length <= 128 else 8 if length <= 256 else 16 if length <= 512 else 64
     return min(-(-length // multiple) * multiple, row_tokens)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from srmu.config import make_config
+from srmu.config import PRESETS, PUBLISHED, make_config
 from srmu.data.overlap import overlap
 from srmu.demo.model import demo_model
 from srmu.demo.requests import NUM_CHOICES, REQUESTS, Request
@@ -23,10 +23,12 @@ from srmu.plan import choose_device
 from srmu.reporting import Reporter
 from srmu.run import unlearn
 
+# The published methods, with what their sources leave open as in `--preset paper`.
+_PUBLISHED = {**PUBLISHED, "retain_weight": PRESETS["paper"]["retain_weight"]}
 # Name on the command line -> settings over the defaults. The default itself is always the last run.
 METHODS: dict[str, dict[str, Any]] = {
-    "rmu": {"method": "rmu"},
-    "adaptive-rmu": {"method": "adaptive-rmu"},
+    "rmu": {"method": "rmu", **_PUBLISHED},
+    "adaptive-rmu": {"method": "adaptive-rmu", **_PUBLISHED},
     "paper": {"preset": "paper"},
     "default": {},
 }
@@ -103,6 +105,8 @@ def run_demo(
                 "device": device,
                 "forget": [texts["forget"]],
                 "retain": [texts["entangled"], texts["ordinary"]],
+                # Measured here, not by the run; named for what comes after it, such as srmu attack.
+                "questions": {name: str(out / "texts" / f"questions-{name}.jsonl") for name in GROUPS},
                 "seed": seed,
                 "eval": False,
                 "heldout": 0.0,

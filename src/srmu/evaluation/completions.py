@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from srmu.data.generation import continue_rows, stop_token_ids
+from srmu.distributed import own_part, united
 from srmu.errors import InputError
 from srmu.evaluation.encoding import encode, start_token_id, wrap_in_chat
 from srmu.evaluation.logits import max_positions
@@ -49,14 +50,15 @@ def complete(
         token_ids = encode(tokenizer, wrap_in_chat(tokenizer, prompt) if chat else prompt)
         rows.append(token_ids[-room:] or [start_token_id(tokenizer) or 0])
     by_length = sorted(range(len(rows)), key=lambda number: len(rows[number]))
-    answers = [""] * len(rows)
-    for start in range(0, len(rows), batch_rows):
-        numbers = by_length[start : start + batch_rows]
+    batches = own_part([by_length[start : start + batch_rows] for start in range(0, len(rows), batch_rows)])
+    answers: dict[int, str] = {}
+    for numbers in batches:
         written = continue_rows(
             model, [rows[number] for number in numbers], max_new_tokens=max_new_tokens, stop_ids=stops
         )
         for number, token_ids in zip(numbers, written, strict=True):
             answers[number] = str(tokenizer.decode(token_ids, skip_special_tokens=True))
         if progress:
-            progress(start + len(numbers), len(rows))
-    return answers
+            progress(len(answers), sum(map(len, batches)))
+    answers = united(answers)
+    return [answers[number] for number in range(len(rows))]

@@ -16,6 +16,8 @@ def parse_line(line: str, place: str) -> Any:
         return json.loads(line)
     except json.JSONDecodeError as error:
         raise InputError(f"{place}: malformed JSON ({error.msg} at column {error.colno}). Correct that line.") from None
+    except (ValueError, RecursionError):
+        raise InputError(f"{place}: malformed JSON (too deep, or a number too long). Correct that line.") from None
 
 
 def parse_object(line: str, place: str) -> dict[str, Any]:

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from srmu.errors import InputError
+from srmu.surgery.streaming import streaming_options, tie_folder
 
 
 def load_causal_lm(
@@ -18,6 +20,7 @@ def load_causal_lm(
     dtype: str | torch.dtype = "auto",
     trust_remote_code: bool = False,
     revision: str | None = None,
+    streamed: bool = False,
 ) -> PreTrainedModel:
     """Load a whole model, in eval mode, without progress bars.
 
@@ -27,9 +30,10 @@ def load_causal_lm(
         dtype: `auto` = as stored; otherwise `float32`, `bfloat16`, ...
         trust_remote_code: Run model code that comes with the checkpoint.
         revision: Hub revision.
+        streamed: Leave the decoder layers on disk; every pass reads each in its turn.
 
     Raises:
-        InputError: If it is not a causal language model that Transformers can load.
+        InputError: If it is not a causal language model that Transformers can load, or its files lack weights.
     """
     options = {
         "dtype": dtype,
@@ -39,9 +43,32 @@ def load_causal_lm(
     }
     if device == "all":
         options["device_map"] = "auto"
+    if streamed:
+        options |= _stay_on_disk(path, torch.device(device), trust_remote_code)
     with _quiet_loading():
-        model = _load(AutoModelForCausalLM, path, "model", options)
-    return model.eval() if device == "all" else model.to(device).eval()
+        model, found = _load(AutoModelForCausalLM, path, "model", {**options, "output_loading_info": True})
+    if streamed:
+        tie_folder(model, options)
+    if missing := sorted(found["missing_keys"]):
+        raise InputError(
+            f"The model of {str(path)!r} is not complete: its files lack {missing[0]!r} ({len(missing)} in all). "
+            "Copy or download the checkpoint again."
+        )
+    return model.eval() if device == "all" or streamed else model.to(device).eval()
+
+
+def _stay_on_disk(path: str | Path, device: torch.device, trust_remote_code: bool) -> dict[str, Any]:
+    """Options that leave the decoder layers of this checkpoint in its files."""
+    config = _load(AutoConfig, path, "model", {"trust_remote_code": trust_remote_code})
+    with torch.device("meta"):
+        skeleton = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+    depth = config.get_text_config(decoder=True).num_hidden_layers
+    name = next(
+        name
+        for name, module in skeleton.named_modules()
+        if isinstance(module, nn.ModuleList) and len(module) == depth and "vision" not in name
+    )
+    return streaming_options(skeleton, name, range(depth), device)
 
 
 def load_tokenizer(
@@ -73,7 +100,7 @@ def check_tokenizer_fits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerB
 def _load(auto_class: Any, path: str | Path, what: str, options: dict[str, Any]) -> Any:
     try:
         return auto_class.from_pretrained(str(path), **options)
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, TypeError) as error:
+    except Exception as error:  # a damaged file meets errors of every kind in the libraries
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise InputError(
             f"The {what} of {str(path)!r} cannot be loaded: {reason}. Give a complete checkpoint directory or a hub id."
@@ -82,13 +109,15 @@ def _load(auto_class: Any, path: str | Path, what: str, options: dict[str, Any])
 
 @contextmanager
 def _quiet_loading() -> Iterator[None]:
-    """Without Transformers' own bars; a caller shows its own progress."""
+    """Without Transformers' own bars and reports; a caller shows its own progress, and says what is missing."""
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    verbosity, shown = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         yield
     finally:
+        logging.set_verbosity(verbosity)
         if shown:
             logging.enable_progress_bar()

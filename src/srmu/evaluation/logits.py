@@ -9,6 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from srmu.surgery.streaming import is_streamed
+
 # Float32 logits that may exist at once: 256 MiB beside a CPU's weights, 1 GiB on an accelerator.
 _CPU_LOGITS, _ACCELERATOR_LOGITS = 2**26, 2**28
 
@@ -37,9 +39,11 @@ def logits_at(
 
 
 def batch_token_limit(model: PreTrainedModel, batch_tokens: int) -> int:
-    """`batch_tokens`, or fewer if the logits of so many positions would take too much memory."""
+    """`batch_tokens`, or fewer where their logits would take too much memory; of a streamed model, as many as fit."""
     budget = _CPU_LOGITS if model.device.type == "cpu" else _ACCELERATOR_LOGITS
-    return max(1, min(batch_tokens, budget // model.config.get_text_config().vocab_size))
+    most = max(1, budget // model.config.get_text_config().vocab_size)
+    # Where every pass reads all layers from disk, passes are few and large.
+    return most if is_streamed(model) else min(batch_tokens, most)
 
 
 def max_positions(model: PreTrainedModel) -> int:

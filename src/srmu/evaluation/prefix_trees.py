@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from srmu.distributed import joined, own_part
 from srmu.evaluation.logits import batch_token_limit, logits_at, max_positions
 
 Progress = Callable[[int, int], None]
@@ -97,14 +98,15 @@ def continuation_log_likelihoods(
         share = _can_share(model, max(map(len, inputs), default=0))
     trees = _grow_trees(inputs, [continuation for _, continuation in pairs], share)
     scores = np.zeros(len(pairs))
-    done = 0
-    for batch in _batches(trees, batch_token_limit(model, batch_tokens)):
+    batches = own_part(_batches(trees, batch_token_limit(model, batch_tokens)))
+    done, in_all = 0, sum(len(tree.readings) for batch in batches for tree in batch)
+    for batch in batches:
         for pair, score in _score_batch(model, batch, share):
             scores[pair] = score
             done += 1
         if progress:
-            progress(done, len(pairs))
-    return scores
+            progress(done, in_all)
+    return np.asarray(joined(scores), dtype=np.float64)
 
 
 def _can_share(model: PreTrainedModel, longest: int) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from srmu.distributed import main_process
 from srmu.evaluation.answers import AnswerScores, Completion, score_answers
 from srmu.evaluation.completions import complete
 from srmu.evaluation.harness import HarnessTasks, TaskScores, run_tasks
@@ -83,7 +84,8 @@ def score_model(model: Any, tokenizer: Any, work: Workload, *, title: str, repor
             remembered = memorization_of_answers(model, tokenizer, pairs, chat=work.chat)
             answers[name] = (score_answers([pair.answer for pair in pairs], given), remembered)
     tasks = {}
-    if work.tasks is not None:
+    # The harness knows nothing of ranks that share a model's work: one runs it whole.
+    if work.tasks is not None and main_process():
         with reporter.task(f"{title}: harness tasks") as progress:
             tasks = run_tasks(model, tokenizer, work.tasks, limit=work.limit, chat=work.chat)
             progress(1, 1)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from srmu.distributed import joined, own_part
 from srmu.errors import InputError
 from srmu.evaluation.encoding import encode
 from srmu.evaluation.logits import batch_token_limit, logits_at, max_positions
@@ -96,17 +97,18 @@ def text_scores(
     lengths = [len(piece) - 1 for _, piece in pieces]
     ends = np.cumsum(lengths)
     token_nll, top_ids = np.zeros(ends[-1], dtype=np.float32), np.zeros(ends[-1], dtype=np.int32)
-    done = 0
-    for batch in _batches(lengths, batch_token_limit(model, batch_tokens)):
+    batches = own_part(_batches(lengths, batch_token_limit(model, batch_tokens)))
+    done, in_all = 0, sum(lengths[number] for batch in batches for number in batch)
+    for batch in batches:
         nll, top = _score_batch(model, [pieces[number][1] for number in batch])
         places = np.concatenate([np.arange(ends[number] - lengths[number], ends[number]) for number in batch])
         token_nll[places], top_ids[places] = nll, top
         done += len(places)
         if progress:
-            progress(done, int(ends[-1]))
+            progress(done, in_all)
     return TextScores(
-        token_nll=token_nll,
-        top_ids=top_ids,
+        token_nll=joined(token_nll),
+        top_ids=joined(top_ids),
         target_ids=np.concatenate([piece[1:] for _, piece in pieces]).astype(np.int32),
         document_tokens=np.bincount([d for d, _ in pieces], weights=lengths, minlength=len(rows)).astype(np.int64),
     )

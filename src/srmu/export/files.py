@@ -3,10 +3,13 @@
 import contextlib
 import errno
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 from srmu.errors import InputError, RunError
 from srmu.surgery.checkpoint import CHUNK_BYTES, file_sha256
@@ -37,7 +40,7 @@ def new_directory(out_dir: Path) -> Iterator[Path]:
     partial = out_dir.with_name(f".{out_dir.name}.partial-{os.getpid()}")
     try:
         out_dir.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(out_dir)
+        remove_leftovers(out_dir.parent, out_dir.name)
         partial.mkdir()
         yield partial
         os.rename(partial, out_dir)
@@ -65,6 +68,21 @@ def write_atomic(path: Path, content: bytes) -> None:
         partial.unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+def is_leftover(path: Path, name: str | None = None) -> bool:
+    """Whether this is what a process that is gone had begun to write, under the name or under any."""
+    begun, mark, process = path.name.rpartition(".partial-")
+    if not (mark and begun.startswith(".") and process.isdecimal()) or name not in (None, begun[1:]):
+        return False
+    return not _is_another_alive(int(process))
+
+
+def remove_leftovers(directory: Path, name: str | None = None) -> None:
+    """Remove what a killed process left half written in a directory."""
+    for path in directory.iterdir():
+        if is_leftover(path, name):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def list_files(directory: Path) -> tuple[list[str], list[str]]:
@@ -177,14 +195,6 @@ def _kernel_copy(reader: int, writer: int, size: int) -> int:
     return copied
 
 
-def _remove_leftovers(out_dir: Path) -> None:
-    prefix = f".{out_dir.name}.partial-"
-    for leftover in out_dir.parent.iterdir():
-        process = leftover.name.removeprefix(prefix)
-        if leftover.name.startswith(prefix) and process.isdecimal() and not _is_another_alive(int(process)):
-            shutil.rmtree(leftover, ignore_errors=True)
-
-
 def _is_another_alive(process: int) -> bool:
     if process == os.getpid():
         return False
@@ -197,12 +207,33 @@ def _is_another_alive(process: int) -> bool:
     return True
 
 
-def _readable(error: OSError, out_dir: Path) -> Exception:
+@contextlib.contextmanager
+def readable_errors(directory: Path) -> Iterator[None]:
+    """Turn a write that failed below a directory into one sentence; what is whole there stays.
+
+    Raises:
+        InputError: Its disk is full, or it cannot be written.
+        RunError: A write failed for another reason.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise _readable(error, directory, "what was whole in it stays") from error
+    except SafetensorError as error:
+        # The library tells the system's error in words only.
+        found = re.search(r"os error (\d+)", str(error))
+        if found is None:
+            raise
+        number = int(found.group(1))
+        raise _readable(OSError(number, os.strerror(number)), directory, "what was whole in it stays") from error
+
+
+def _readable(error: OSError, out_dir: Path, fate: str = "what had been written was removed") -> Exception:
     if error.errno in _FULL:
         return InputError(
-            f"The disk became full while {str(out_dir)!r} was written; what had been written was removed. "
+            f"The disk became full while {str(out_dir)!r} was written; {fate}. "
             "Free some space or choose another output directory."
         )
     if error.errno in _REFUSED:
         return InputError(f"Output {str(out_dir)!r} cannot be written ({error.strerror}). Choose another place.")
-    return RunError(f"Writing {str(out_dir)!r} failed ({error.strerror or error}); what had been written was removed.")
+    return RunError(f"Writing {str(out_dir)!r} failed ({error.strerror or error}); {fate}.")

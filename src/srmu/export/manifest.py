@@ -63,6 +63,7 @@ def build_manifest(
     importance: Mapping[str, Any],
     seconds: Mapping[str, float],
     peak_memory_mb: Mapping[str, float],
+    auto: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Put a manifest together from what the parts of a run know.
 
@@ -82,6 +83,7 @@ def build_manifest(
         importance: Summary of the map: numbers only.
         seconds: Wall time by stage.
         peak_memory_mb: Peak memory in MB, by device or stage.
+        auto: What `--auto` tried and chose, if it did.
     """
     return {
         "format": MANIFEST_FORMAT,
@@ -99,6 +101,7 @@ def build_manifest(
         "importance": dict(importance),
         "seconds": dict(seconds),
         "peak_memory_mb": dict(peak_memory_mb),
+        **({} if auto is None else {"auto": dict(auto)}),
     }
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from srmu.tensors import Hidden, Scalar, TokenMask
+from srmu.tensors import Hidden, Scalar, TokenMask, TokenWeights
 
 
 def widen(tensor: Tensor) -> Tensor:
@@ -11,7 +11,9 @@ def widen(tensor: Tensor) -> Tensor:
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
-def squared_distance_sum(hidden_updated: Hidden, target: Tensor, token_mask: TokenMask) -> Scalar:
+def squared_distance_sum(
+    hidden_updated: Hidden, target: Tensor, token_mask: TokenMask, token_weights: TokenWeights | None = None
+) -> Scalar:
     """Sum, over counted tokens and features, of the squared distance of hidden states to their target.
 
     Sums (not means) let a batch be split: the caller divides by the number of counted tokens times features.
@@ -20,15 +22,16 @@ def squared_distance_sum(hidden_updated: Hidden, target: Tensor, token_mask: Tok
         hidden_updated: Residual stream after the tapped layer, `[batch, seq, hidden]`, any float dtype.
         target: `[hidden]`, `[batch, seq, 1]` x `[hidden]`, or `[batch, seq, hidden]`; no gradient.
         token_mask: `[batch, seq]` bool, true where the token counts. Padding must be false.
+        token_weights: `[batch, seq]`, how much each token counts; none = all alike, 1.
 
     Returns:
         Scalar, float32 (float64 for float64 input).
     """
-    counted = widen(hidden_updated[token_mask])
-    wide_target = widen(target)
-    if wide_target.dim() == 3:
-        wide_target = wide_target.expand(hidden_updated.shape)[token_mask]
-    return (counted - wide_target).square().sum()
+    # Zeros in place of what does not count: picking out what counts would make an accelerator wait for their number.
+    distance = (widen(hidden_updated) - widen(target)).masked_fill(~token_mask.unsqueeze(-1), 0.0)
+    if token_weights is None:
+        return distance.square().sum()
+    return (distance.square().sum(dim=-1) * token_weights).sum()
 
 
 def sink_free_mask(hidden_frozen: Hidden, real_mask: TokenMask, norm_ratio: float) -> TokenMask:

@@ -6,10 +6,16 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from srmu.label_places import place_labels
+
 WIDTH, HEIGHT = 380, 230
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 12, 36
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 14, 36
 _MOST_POINTS = 300
-_LABEL_GAP = 13
+_LABEL_LINE = 13
+# Width of a letter of a name, generously.
+_LETTER = 7.0
+_DOT = 5
+_DOT_LINE = 9
 _NUM_COLOURS = 6
 
 
@@ -88,28 +94,31 @@ def histogram(values: Sequence[float], *, x_label: str, title: str, description:
 
 
 def scatter(series: Sequence[Series], *, x_label: str, y_label: str, title: str, description: str) -> Markup:
-    """Points with their names beside them, moved apart where they would cover each other."""
+    """One point a series with its name; points in one place show as rings, and a line leads to a name further away."""
     axes = _Axes([x for one in series for x in one.x], [y for one in series for y in one.y])
-    body = [axes.frame(x_label, y_label)]
-    taken: list[float] = []
-    for index, one in enumerate(series):
-        for x, y in zip(one.x, one.y, strict=True):
-            across, down = axes.at(x, y)
-            body.append(
-                Markup('<circle class="dot c{}" cx="{}" cy="{}" r="5"/>').format(index % _NUM_COLOURS, across, down)
-            )
-            height = down - 6
-            while any(abs(height - other) < _LABEL_GAP for other in taken):
-                height += _LABEL_GAP
-            taken.append(height)
-            left = across < WIDTH / 2
-            body.append(_text(across + (8 if left else -8), height, one.name, "name " + ("start" if left else "end")))
-    return _svg(body, title, description)
+    points = [axes.at(one.x[0], one.y[0]) for one in series]
+    places = place_labels(
+        points, [_LETTER * len(one.name) for one in series], width=WIDTH, height=HEIGHT - _BOTTOM, line=_LABEL_LINE
+    )
+    leaders, circles, names = [], [], []
+    for index, (one, (across, down), place) in enumerate(zip(series, points, places, strict=True)):
+        colour = f"c{index % _NUM_COLOURS}"
+        # Later points are drawn above: an earlier one in the same place must be larger to be seen.
+        above = sum(math.dist(other, (across, down)) < _DOT for other in points[index + 1 :])
+        radius = _DOT + 3 * above
+        circles.append(Markup('<circle class="dot {}" cx="{}" cy="{}" r="{}"/>').format(colour, across, down, radius))
+        right = place.left > across
+        end = place.left if right else place.right
+        if abs(place.middle - down) > 1:
+            leaders.append(_line(across, down, end, place.middle, f"leader {colour}"))
+        names.append(_text(end, place.middle + 4, one.name, f"name {colour} {'start' if right else 'end'}"))
+    return _svg([axes.frame(x_label, y_label), *leaders, *circles, *names], title, description)
 
 
 def dots(groups: Sequence[str], series: Sequence[Series], *, x_label: str, title: str, description: str) -> Markup:
-    """A row for each group with one dot for each series; `y` holds group positions, `x` values between 0 and 1."""
-    row, height = 34, 34 * len(groups) + 44
+    """A block for each group with one line for each series; `y` holds group positions, `x` values between 0 and 1."""
+    block = 24 + _DOT_LINE * len(series)
+    height = block * len(groups) + 44
     span = WIDTH - 2 * _RIGHT - 8
 
     def across(value: float) -> float:
@@ -121,14 +130,16 @@ def dots(groups: Sequence[str], series: Sequence[Series], *, x_label: str, title
         body.append(_line(x, 8, x, height - 34, "grid") + _text(x, height - 20, f"{tick:g}", "tick middle"))
     body.append(_text(WIDTH / 2, height - 5, x_label, "label middle"))
     for position, group in enumerate(groups):
-        body.append(_text(_RIGHT, 16 + position * row, group, "name start"))
+        body.append(_text(_RIGHT + 8, 18 + position * block, group, "name start"))
     for index, one in enumerate(series):
         colour = f"c{index % _NUM_COLOURS}"
         for value, group_position, error in zip(one.x, one.y, one.errors, strict=True):
-            y = 26 + group_position * row
+            y = 28 + group_position * block + _DOT_LINE * index
             if error is not None:
                 body.append(_line(across(value - error), y, across(value + error), y, f"whisker {colour}"))
-            body.append(Markup('<circle class="dot {}" cx="{}" cy="{}" r="5"/>').format(colour, across(value), y))
+            body.append(
+                Markup('<circle class="dot {}" cx="{}" cy="{}" r="{}"/>').format(colour, across(value), y, _DOT - 1)
+            )
     return _svg(body, title, description, height)
 
 

@@ -11,6 +11,7 @@ from srmu.compare import evaluated_scores, side_of
 from srmu.export.manifest_file import read_manifest, read_results
 from srmu.gate import check_requirements
 from srmu.report import plots
+from srmu.report.attack_figures import attack_figures
 from srmu.report.numbers import number, with_error
 
 METRICS_FILE = "metrics.jsonl"
@@ -18,7 +19,7 @@ IMPORTANCE_FILE = "importance.safetensors"
 _MAP_SUFFIX = ".importance_map"
 # Of the machine that made the run, or shown elsewhere on the page.
 _NOT_SETTINGS = ("model", "out", "overwrite", "forget", "retain", "topics", "questions", "require")
-_ATTACK_COLUMNS = ("forget_before", "forget_after", "base_after", "utility")
+_ATTACK_COLUMNS = ("forget_before", "forget_after", "base_after", "recovery", "utility", "utility_after")
 _Z = 1.96
 
 Row = list[Any]
@@ -50,7 +51,8 @@ def run_details(path: Path, name: str) -> dict[str, Any]:
         "environment": _environment(manifest.get("environment", {})),
         "chain": _chain(manifest, results, name),
         "verdicts": _verdicts(config, results),
-        "attacks": _attacks(results.get("attack", {})),
+        "attacks": _attacks(results.get("attacks", {})),
+        "attack_figures": attack_figures(results.get("attacks", {})),
         "answered": bool(results.get("questions") or results.get("evaluate", {}).get("questions")),
     }
 
@@ -253,8 +255,9 @@ def _data_row(entry: Mapping[str, Any]) -> Row:
 
 
 def _settings(config: Mapping[str, Any], assumed: Mapping[str, str]) -> list[Row]:
-    shown = {key: value for key, value in config.items() if key not in _NOT_SETTINGS}
-    return [[key, _setting(value), assumed.get(key, "")] for key, value in shown.items() if value not in (None, [], {})]
+    """Name and value, and what was assumed where anything was."""
+    shown = {key: value for key, value in config.items() if key not in _NOT_SETTINGS and value not in (None, [], {})}
+    return [[key, _setting(value), *([assumed.get(key, "")] if assumed else [])] for key, value in shown.items()]
 
 
 def _setting(value: Any) -> Any:

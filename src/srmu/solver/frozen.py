@@ -4,20 +4,40 @@ The last bits of a matrix product depend on the shape of the batch. Rows to be k
 that depend on the schedule alone, so that an interrupted run finds the same bits.
 """
 
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from srmu.data.batching import batch_lengths
 from srmu.data.rows import TokenRows, bucket_length, pad_batch
 from srmu.objective.masked import sink_free_mask
-from srmu.surgery.replay import Replayer
+from srmu.surgery.replay import Entry, Replayer
 from srmu.tensors import Hidden, TokenMask
 
-TOKENS_A_BATCH = 4096
 GIB = 1024**3
+KeptRow = tuple[Tensor, ...]
+"""Output `[seq, hidden]` and token mask `[seq]` of a row, then its entry: `[seq, hidden]` and, of a late start,
+`[seq, inner]`; without padding."""
+_WHOLE, _LATE = 3, 4
+KeptRows = dict[int, KeptRow]
+
+
+def tokens_a_batch(device: torch.device) -> int:
+    """Tokens, padding included, that go through layers at once, where a row is not longer.
+
+    An accelerator wants large matrices; a processor wants what a layer makes of a batch to stay in its cache
+    (docs/performance.md).
+    """
+    return 1024 if device.type == "cpu" else 4096
+
+
+def batch_cost(device: torch.device) -> int:
+    """What a batch costs besides its tokens, in tokens: weights read and their gradients added up, or launches."""
+    return 40 if device.type == "cpu" else 512
 
 
 @dataclass(frozen=True)
@@ -25,14 +45,21 @@ class FrozenRows:
     """Rows of one padded length.
 
     Attributes:
-        entry: Residual stream before the first trained layer, `[batch, seq, hidden]`.
-        output: Residual stream after the tapped layer, likewise.
+        entry: Where their replay begins.
+        output: Residual stream after the tapped layer, `[batch, seq, hidden]`.
         token_mask: `[batch, seq]` bool, true where the token counts.
+        row_ids: Place of each row among those of the store.
     """
 
-    entry: Hidden
+    entry: Entry
     output: Hidden
     token_mask: TokenMask
+    row_ids: tuple[int, ...]
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens, padding included."""
+        return self.token_mask.numel()
 
 
 class FrozenStore:
@@ -44,6 +71,8 @@ class FrozenStore:
         row_tokens: Longest row.
         sink_norm_ratio: See `sink_free_mask`; none = every real token counts.
         device: Where the activations live.
+        batch_tokens: Tokens that go through layers at once; none given = what suits the device.
+        kept: What an earlier run of the same rows and layers kept; this one reads it and adds to it. None = nothing.
     """
 
     def __init__(
@@ -54,29 +83,53 @@ class FrozenStore:
         row_tokens: int,
         sink_norm_ratio: float | None,
         device: torch.device,
+        batch_tokens: int | None = None,
+        kept: KeptRows | None = None,
     ):
         self.rows = rows
         self.replayer = replayer
         self.row_tokens = row_tokens
         self.sink_norm_ratio = sink_norm_ratio
         self.device = device
-        self._kept: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+        self.batch_tokens = batch_tokens or tokens_a_batch(device)
+        self._shared = kept is not None
+        self._kept: KeptRows = {} if kept is None else kept
+        self._inner_size = 0 if replayer.late_start is None else replayer.late_start.inner_size
 
-    def get(self, row_ids: Sequence[int]) -> list[FrozenRows]:
-        """Frozen activations of the rows, one group a padded length, in ascending length."""
+    def lengths(self, row_ids: Sequence[int]) -> list[int]:
+        """The padded lengths at which these rows cost least, if they go through layers together."""
+        return batch_lengths(
+            (self._bucket(row_id) for row_id in row_ids),
+            batch_tokens=self.batch_tokens,
+            batch_cost=batch_cost(self.device),
+        )
+
+    def get(self, row_ids: Sequence[int], lengths: Sequence[int] | None = None) -> list[FrozenRows]:
+        """Frozen activations of the rows, each group of one padded length, in ascending length.
+
+        Args:
+            row_ids: The rows.
+            lengths: Padded lengths to choose from, see `lengths`; none given = those that suit these rows.
+        """
         groups = []
-        for length, ids in self._by_length(row_ids).items():
-            if all(row_id in self._kept for row_id in ids):
-                entry, output, mask = (
-                    torch.stack(parts) for parts in zip(*(self._kept[row_id] for row_id in ids), strict=True)
-                )
-                groups.append(FrozenRows(entry, output, mask))
+        batches = list(self._batches(row_ids, lengths))
+        extra = self.replayer.extra_passes(sum(not self._are_kept(ids) for _, ids in batches))
+        for length, ids in batches:
+            if self._are_kept(ids):
+                kept = [self._kept[row_id] for row_id in ids]
+                output, token_mask, *entry = (_pad(parts, length) for parts in zip(*kept, strict=True))
+                groups.append(FrozenRows(Entry(*entry), output, token_mask, tuple(ids)))
             else:
                 groups.append(self._compute(ids, length))
+        for _ in range(extra):
+            self.replayer.idle_pass()
         return groups
 
+    def _are_kept(self, row_ids: Sequence[int]) -> bool:
+        return {len(self._kept.get(row_id, ())) for row_id in row_ids} in ({_WHOLE}, {_LATE})
+
     def keep(self, row_ids: Sequence[int], limit_gb: float, progress: Callable[[int, int], None] | None = None) -> bool:
-        """Compute and keep these rows if they are read more than once on average and fit the limit.
+        """Compute and keep these rows if they fit the limit and are read more than once on average, or by several runs.
 
         Args:
             row_ids: Every read of the run, repetitions included.
@@ -87,44 +140,68 @@ class FrozenStore:
             Whether they are kept.
         """
         distinct = sorted(set(row_ids))
-        if len(distinct) == len(row_ids) or self.num_bytes(distinct) > limit_gb * GIB:
-            return False
-        done = 0
-        for length, ids in self._by_length(distinct).items():
-            size = max(1, TOKENS_A_BATCH // length)
-            for start in range(0, len(ids), size):
-                chunk = ids[start : start + size]
-                frozen = self._compute(chunk, length)
-                for index, row_id in enumerate(chunk):
-                    # Clones, so that a row does not hold on to its whole batch.
-                    self._kept[row_id] = (
-                        frozen.entry[index].clone(),
-                        frozen.output[index].clone(),
-                        frozen.token_mask[index].clone(),
-                    )
-                done += len(chunk)
-                if progress is not None:
-                    progress(done, len(distinct))
-        return True
+        worth = self._shared or len(distinct) < len(row_ids)
+        worth = worth and self.num_bytes(distinct, late=False) <= limit_gb * GIB
+        late = self._inner_size > 0 and self.num_bytes(distinct) <= limit_gb * GIB
+        size = _LATE if late else _WHOLE
+        missing = [row_id for row_id in distinct if worth and len(self._kept.get(row_id, ())) != size]
+        batches, done = list(self._batches(missing)), 0
+        extra = self.replayer.extra_passes(len(batches))
+        for length, ids in batches:
+            frozen = self._compute(ids, length, late=late)
+            parts = [frozen.output, frozen.token_mask, frozen.entry.hidden]
+            if frozen.entry.inner is not None:
+                parts.append(frozen.entry.inner)
+            for index, row_id in enumerate(ids):
+                # Clones, so that a row does not hold on to its whole batch.
+                real = len(self.rows.token_ids[row_id])
+                self._kept[row_id] = tuple(part[index, :real].clone() for part in parts)
+            done += len(ids)
+            if progress is not None:
+                progress(done, len(missing))
+        for _ in range(extra):
+            self.replayer.idle_pass()
+        return worth
 
-    def num_bytes(self, row_ids: Sequence[int]) -> int:
-        """Bytes that the activations of these rows take."""
+    def record_calls(self) -> None:
+        """Have the replay ready for every row length, which must not be left to the moment where ranks part ways."""
+        self.replayer.record_calls(bucket_length(length, self.row_tokens) for length in self.rows.lengths)
+
+    def num_bytes(self, row_ids: Sequence[int], *, late: bool = True) -> int:
+        """Bytes that the activations of these rows take; less without a late start of the replay."""
         weight = next(self.replayer.truncated.inner.parameters())
-        per_token = 2 * self.replayer.truncated.hidden_size * weight.element_size()
-        return sum(length * len(ids) for length, ids in self._by_length(row_ids).items()) * per_token
+        features = 2 * self.replayer.truncated.hidden_size + (self._inner_size if late else 0)
+        tokens = sum(len(self.rows.token_ids[row_id]) for row_id in row_ids)
+        return tokens * features * weight.element_size()
 
-    def _by_length(self, row_ids: Sequence[int]) -> dict[int, list[int]]:
+    def _bucket(self, row_id: int) -> int:
+        return bucket_length(len(self.rows.token_ids[row_id]), self.row_tokens)
+
+    def _batches(self, row_ids: Sequence[int], lengths: Sequence[int] | None = None) -> Iterator[tuple[int, list[int]]]:
+        """Rows of one padded length at a time, in ascending length, as many as a batch should have."""
+        lengths = self.lengths(row_ids) if lengths is None else lengths
         groups: dict[int, list[int]] = defaultdict(list)
         for row_id in row_ids:
-            groups[bucket_length(len(self.rows.token_ids[row_id]), self.row_tokens)].append(row_id)
-        return dict(sorted(groups.items()))
+            groups[lengths[bisect_left(lengths, self._bucket(row_id))]].append(row_id)
+        for length, ids in sorted(groups.items()):
+            size = max(1, self.batch_tokens // length)
+            for start in range(0, len(ids), size):
+                yield length, ids[start : start + size]
 
-    def _compute(self, row_ids: Sequence[int], length: int) -> FrozenRows:
+    def _compute(self, row_ids: Sequence[int], length: int, *, late: bool = True) -> FrozenRows:
         batch = pad_batch(self.rows, row_ids, length)
         real_mask = batch.real_mask.to(self.device)
-        frozen = self.replayer.frozen_pass(batch.token_ids.to(self.device))
+        frozen = self.replayer.frozen_pass(batch.token_ids.to(self.device), late=late)
         if self.sink_norm_ratio is None:
             token_mask = real_mask
         else:
             token_mask = sink_free_mask(frozen.output, real_mask, self.sink_norm_ratio)
-        return FrozenRows(entry=frozen.entry, output=frozen.output, token_mask=token_mask)
+        return FrozenRows(frozen.entry, frozen.output, token_mask, tuple(row_ids))
+
+
+def _pad(rows: Sequence[Tensor], length: int) -> Tensor:
+    """Rows `[seq, ...]` side by side, `[batch, length, ...]`, filled up with zeros, which no real token sees."""
+    padded = rows[0].new_zeros((len(rows), length, *rows[0].shape[1:]))
+    for place, row in enumerate(rows):
+        padded[place, : len(row)] = row
+    return padded

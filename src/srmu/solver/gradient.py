@@ -3,27 +3,27 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial, reduce
+from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from srmu.config import UnlearnConfig
-from srmu.data.rows import TokenRows
+from srmu.data.rows import TokenRows, pad_batch
 from srmu.data.schedule import Step, build_schedule
+from srmu.data.specificity import token_weights
 from srmu.direction import draw_direction
 from srmu.distributed import share, sum_over_ranks, world_size
 from srmu.errors import InputError, RunError
-from srmu.importance import ActivationSums, ImportanceFitter, activation_sums, importance_map
-from srmu.objective.adaptive_rmu import adaptive_rmu_target
+from srmu.importance import ActivationSums, ImportanceFitter
 from srmu.objective.masked import squared_distance_sum, widen
-from srmu.objective.rmu import rmu_target
-from srmu.objective.srmu import srmu_target
-from srmu.solver.frozen import FrozenRows, FrozenStore
+from srmu.solver.batches import FORGET, RETAIN, Part, join_entries, replay_batches
+from srmu.solver.frozen import FrozenRows, FrozenStore, KeptRows
 from srmu.solver.learning_rate import auto_learning_rate
 from srmu.solver.state import pack_state, unpack_state
+from srmu.solver.targets import TargetMaker, Topic
 from srmu.surgery.layers import ROLES
 from srmu.surgery.replay import Replayer
 from srmu.surgery.truncate import TruncatedModel
@@ -32,6 +32,8 @@ from srmu.surgery.truncate import TruncatedModel
 # number of entries, times 2^-8 to leave room above for sums over tokens and a large alpha; a power of two changes no
 # digit.
 HALF_LOSS_SHIFT = 8.0
+# Tokens that go through layers at once where memory is limited: activations take little, and devices are still busy.
+SMALL_BATCH = 1024
 # Metrics are read from the device this many steps at a time, so that the loop does not wait for it.
 METRICS_EVERY = 10
 
@@ -55,20 +57,6 @@ class TopicRows:
     retain_weight: float
 
 
-@dataclass
-class Topic:
-    """A topic while it is solved: its vector, its map statistics, and where its rows stand in the store."""
-
-    name: str
-    direction: Tensor
-    strength: float
-    retain_weight: float
-    fitter: ImportanceFitter
-    forget_offset: int
-    retain_offsets: tuple[int, ...]
-    importance: Tensor | None = field(default=None)
-
-
 class GradientSolver:
     """Trains the chosen matrices towards the target.
 
@@ -80,6 +68,7 @@ class GradientSolver:
         parameter_names: Layer id -> names, within the layer, of the matrices to train.
         topics: Token rows of each topic.
         config: The run's settings.
+        kept: Frozen activations that earlier solvers of the same topics' rows and layers kept, shared between them.
     """
 
     def __init__(
@@ -88,6 +77,7 @@ class GradientSolver:
         parameter_names: Mapping[int, Sequence[str]],
         topics: Sequence[TopicRows],
         config: UnlearnConfig,
+        kept: KeptRows | None = None,
     ):
         self.config = config
         self.truncated = truncated
@@ -113,10 +103,12 @@ class GradientSolver:
             {"params": [master], "lr": rate, "initial_lr": rate}
             for master, rate in zip(self.masters.values(), self.learning_rates.values(), strict=True)
         ]
-        self.optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
-        self.replayer = Replayer(truncated, min(parameter_names))
+        self.optimizer = torch.optim.AdamW(groups, weight_decay=0.0, fused=True)
+        first_layer = min(parameter_names)
+        self.replayer = Replayer(truncated, first_layer, parameter_names[first_layer])
+        self.target_maker = TargetMaker(config, truncated.hidden_size, self.master_dtype, self.device)
         self.topics, all_rows = self._place(topics)
-        self.store = self._store(all_rows)
+        self.store = self._store(all_rows, kept)
         self.schedule = build_schedule(
             [len(topic.forget.token_ids) for topic in topics],
             [[len(rows.token_ids) for rows in topic.retain] for topic in topics],
@@ -125,11 +117,15 @@ class GradientSolver:
             retain_rows=config.retain_rows,
             seed=config.seed,
         )
+        # Of the masters after each of the last steps; empty until the first of them.
+        self.averages: dict[tuple[int, str], Tensor] = {}
         self.next_step = 0
         self._pending: list[dict[str, Any]] = []
 
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> bool:
         """Compute what is frozen for the whole run, where it is worth it; returns whether rows are kept."""
+        if self.replayer.sharded:
+            self.store.record_calls()
         reads = [row_id for step in self.schedule for side in self._row_ids(step) for row_id in share(side)]
         kept = self.store.keep(reads, self.config.cache_gb, progress)
         if self.config.map_scope == "corpus":
@@ -161,22 +157,27 @@ class GradientSolver:
         started = time.perf_counter()
         step = self.schedule[self.next_step]
         topic = self.topics[step.topic]
-        forget, retain = (self.store.get(share(row_ids)) for row_ids in self._row_ids(step))
-        tokens = sum_over_ranks(torch.stack([self._num_tokens(groups) for groups in (forget, retain)]))
-        targets, target_norm = self._targets(topic, forget, retain)
-        scale = self._loss_scale(tokens[0])
+        sides = [share(row_ids) for row_ids in self._row_ids(step)]
+        lengths = self.store.lengths(sum(sides, []))
+        forget, retain = (self.store.get(row_ids, lengths) for row_ids in sides)
+        targets, target_norm = self.target_maker.targets(topic, forget, retain)
+        parts = [
+            Part(FORGET, rows, target, self._token_weights(topic, rows))
+            for rows, target in zip(forget, targets, strict=True)
+        ]
+        parts += [Part(RETAIN, rows, rows.output) for rows in retain]
+        totals = sum_over_ranks(self._totals(parts))
+        scale = self._loss_scale(totals[FORGET])
         weights = self._compute_weights()
         self.optimizer.zero_grad(set_to_none=True)
-        own_losses = (
-            self._accumulate(forget, targets, tokens[0], 1.0, scale, weights),
-            self._accumulate(retain, [r.output for r in retain], tokens[1], topic.retain_weight, scale, weights),
-        )
-        forget_loss, retain_loss = sum_over_ranks(torch.stack(own_losses))
+        own_losses = self._accumulate(parts, totals, (1.0, topic.retain_weight), scale, weights)
+        forget_loss, retain_loss = sum_over_ranks(own_losses)
         gradient_norm = self._hand_down(weights, scale)
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * self._share_of_rate()
         self.optimizer.step()
         self.next_step += 1
+        self._average()
         self._pending.append(
             {
                 "step": self.next_step,
@@ -186,8 +187,8 @@ class GradientSolver:
                 "loss": forget_loss + topic.retain_weight * retain_loss,
                 "gradient_norm": gradient_norm,
                 "target_norm": target_norm,
-                "forget_tokens": tokens[0],
-                "retain_tokens": tokens[1],
+                "forget_tokens": totals[FORGET],
+                "retain_tokens": totals[RETAIN],
                 "seconds": time.perf_counter() - started,
             }
         )
@@ -222,7 +223,7 @@ class GradientSolver:
     def moved(self, rows: TokenRows) -> float:
         """How far counted tokens of other rows moved in the residual stream, relative to their frozen norm."""
         frozen_store = self._store(rows)
-        weights = self._by_layer(self._compute_weights())
+        weights = self._by_layer(self._compute_weights(self.result))
         distance = norm = 0.0
         for start in range(0, len(rows), 16):
             for group in frozen_store.get(range(start, min(start + 16, len(rows)))):
@@ -232,18 +233,32 @@ class GradientSolver:
                 norm += float(counted.norm(dim=-1).sum())
         return distance / norm if norm else 0.0
 
+    def moved_by_group(self, groups: Mapping[str, TokenRows]) -> dict[str, float]:
+        """`moved` of each group that has rows."""
+        return {name: self.moved(rows) for name, rows in groups.items() if len(rows)}
+
+    @property
+    def result(self) -> Mapping[tuple[int, str], Tensor]:
+        """The trained matrices as they are to be used: averaged where that was asked for, else the masters."""
+        return self.averages or self.masters
+
     def trained_parameters(self) -> dict[str, Tensor]:
-        """Masters under their names in the truncated model, in their own precision."""
+        """The result under the matrices' names in the truncated model, in the masters' precision."""
         prefix = self.truncated.layers_name
-        return {f"{prefix}.{layer_id}.{name}": master.detach() for (layer_id, name), master in self.masters.items()}
+        return {f"{prefix}.{layer_id}.{name}": matrix.detach() for (layer_id, name), matrix in self.result.items()}
 
     def state(self) -> dict[str, Tensor]:
         """Everything that changes from step to step, as tensors, for a resumable state."""
-        return pack_state(self.next_step, self.masters, self.optimizer, self._fitters())
+        return pack_state(self.next_step, self.masters, self.averages, self.optimizer, self._fitters())
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Continue from what `state` gave."""
-        self.next_step = unpack_state(tensors, self.masters, self.optimizer, self._fitters(), self.device)
+        self.next_step = unpack_state(
+            tensors, self.masters, self.averages, self.optimizer, self._fitters(), self.device
+        )
+        # A topic whose last step is past takes no other, and its map is part of what the run leaves.
+        for topic in self.topics:
+            self.target_maker.make_map(topic)
 
     def _fitters(self) -> dict[str, ImportanceFitter]:
         return {topic.name: topic.fitter for topic in self.topics}
@@ -259,6 +274,7 @@ class GradientSolver:
             for rows in (topic.forget, *topic.retain):
                 offsets.append(len(token_ids))
                 token_ids.extend(rows.token_ids)
+            weights = token_weights(topic.forget, topic.retain) if self.config.forget_tokens == "specific" else None
             direction = draw_direction(
                 self.config.method,
                 self.config.misdirection,
@@ -275,17 +291,20 @@ class GradientSolver:
                     fitter=ImportanceFitter(self.config.map_scope, self.config.running_decay),
                     forget_offset=offsets[0],
                     retain_offsets=tuple(offsets[1:]),
+                    token_weights=weights,
                 )
             )
         return placed, TokenRows(tuple(token_ids), tuple(range(len(token_ids))))
 
-    def _store(self, rows: TokenRows) -> FrozenStore:
+    def _store(self, rows: TokenRows, kept: KeptRows | None = None) -> FrozenStore:
         return FrozenStore(
             rows,
             self.replayer,
             row_tokens=self.config.row_tokens,
             sink_norm_ratio=self.config.sink_norm_ratio if self.config.skip_sinks else None,
             device=self.device,
+            batch_tokens=None if self.config.memory_gb == "auto" else SMALL_BATCH,
+            kept=kept,
         )
 
     def _share_of_rate(self) -> float:
@@ -300,62 +319,37 @@ class GradientSolver:
         retain = [topic.retain_offsets[source] + position for source, position in step.retain]
         return forget, retain
 
-    def _sums(self, groups: Sequence[FrozenRows]) -> ActivationSums:
-        """Activation sums of the groups; of none, zeros."""
-        parts = [activation_sums(rows.output, rows.token_mask, self.config.statistic) for rows in groups]
-        if not parts:
-            zeros = partial(torch.zeros, dtype=self.master_dtype, device=self.device)
-            return ActivationSums(count=zeros(()), features=zeros(self.truncated.hidden_size), norms=zeros(()))
-        return reduce(ActivationSums.__add__, parts)
-
     def _corpus_sums(self, row_ids: Sequence[int]) -> ActivationSums:
         size, own = 64, share(row_ids)
-        parts = [self._sums(self.store.get(own[start : start + size])) for start in range(0, len(own), size)]
-        return self._over_ranks(reduce(ActivationSums.__add__, parts or [self._sums([])]))
+        # As many as the rank with most rows has: ranks that share layers ask for rows together.
+        starts = range(0, max(1, len(row_ids[:: world_size()])), size)
+        parts = [self.target_maker.own_sums(self.store.get(own[start : start + size])) for start in starts]
+        return self.target_maker.over_ranks(reduce(ActivationSums.__add__, parts))
 
-    @staticmethod
-    def _over_ranks(sums: ActivationSums) -> ActivationSums:
-        """The sums of all ranks' rows, taken before any map or mean is made of them."""
-        if world_size() == 1:
-            return sums
-        packed = sum_over_ranks(torch.cat([torch.stack([sums.count, sums.norms]), sums.features]))
-        return ActivationSums(count=packed[0], features=packed[2:], norms=packed[1])
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Take the masters into the average of the last steps, where it is their turn."""
+        first = len(self.schedule) - round(self.config.average_last * len(self.schedule))
+        taken = self.next_step - first
+        if taken == 1:
+            self.averages.update({key: master.detach().clone() for key, master in self.masters.items()})
+        elif taken > 1:
+            for key, average in self.averages.items():
+                average.lerp_(self.masters[key], 1 / taken)
 
-    def _targets(
-        self, topic: Topic, forget: Sequence[FrozenRows], retain: Sequence[FrozenRows]
-    ) -> tuple[list[Tensor], Tensor]:
-        """The target of each forget group, and its mean length."""
-        config = self.config
-        forget_sums, retain_sums = (self._over_ranks(self._sums(groups)) for groups in (forget, retain))
-        if config.map_scope != "corpus":
-            topic.fitter.update(forget_sums, retain_sums)
-        assert topic.fitter.forget is not None
-        assert topic.fitter.retain is not None
-        if config.method == "adaptive-rmu":
-            targets = [adaptive_rmu_target(topic.direction, topic.strength, rows.output) for rows in forget]
-            return targets, topic.strength * forget_sums.mean_norm
-        target_of: Callable[[float | Tensor], Tensor] = partial(rmu_target, topic.direction)
-        if config.method == "srmu":
-            topic.importance = importance_map(
-                topic.fitter.forget.mean(config.statistic),
-                topic.fitter.retain.mean(config.statistic),
-                config.importance_map,
-                epsilon=config.map_epsilon,
-                difference_lambda=config.difference_lambda,
-            )
-            target_of = partial(srmu_target, topic.direction, topic.importance)
-        coefficient: float | Tensor = topic.strength
-        if config.strength_unit == "relative":
-            # Where the map is zero everywhere, so is the target; `flush` stops the run.
-            coefficient = topic.strength * topic.fitter.forget.mean_norm / target_of(1.0).norm().clamp(min=1e-12)
-        target = target_of(coefficient)
-        return [target] * len(forget), target.norm()
+    def _token_weights(self, topic: Topic, rows: FrozenRows) -> Tensor | None:
+        """What each token of forget rows weighs, `[batch, seq]`."""
+        if topic.token_weights is None:
+            return None
+        ids = pad_batch(self.store.rows, rows.row_ids, rows.token_mask.shape[1]).token_ids
+        return topic.token_weights[ids].to(self.device, self.master_dtype)
 
-    def _compute_weights(self) -> dict[tuple[int, str], Tensor]:
+    def _compute_weights(
+        self, matrices: Mapping[tuple[int, str], Tensor] | None = None
+    ) -> dict[tuple[int, str], Tensor]:
         """The masters in the compute dtype, as leaves: their gradients are gathered over the groups of a step."""
-        return {
-            key: master.detach().to(self.compute_dtype).requires_grad_(True) for key, master in self.masters.items()
-        }
+        matrices = self.masters if matrices is None else matrices
+        return {key: matrix.detach().to(self.compute_dtype).requires_grad_(True) for key, matrix in matrices.items()}
 
     @staticmethod
     def _by_layer(weights: Mapping[tuple[int, str], Tensor]) -> dict[int, dict[str, Tensor]]:
@@ -366,27 +360,33 @@ class GradientSolver:
 
     def _accumulate(
         self,
-        groups: Sequence[FrozenRows],
-        targets: Sequence[Tensor],
-        num_tokens: Tensor,
-        factor: float,
+        parts: Sequence[Part],
+        totals: Tensor,
+        factors: tuple[float, float],
         scale: Tensor | float,
         weights: Mapping[tuple[int, str], Tensor],
     ) -> Tensor:
-        """This rank's part of the mean squared distance over the step's counted tokens and features.
+        """This rank's part of each side's mean squared distance over the step's counted tokens and features, `[2]`.
 
-        Adds `factor * scale` times its gradient to that of the weights.
+        A token counts as often as it weighs, and `totals` are the weights of each side. Adds `factor * scale` times
+        the gradient of each side's to that of the weights.
         """
         by_layer = self._by_layer(weights)
-        count = num_tokens * self.truncated.hidden_size
-        loss = torch.zeros((), dtype=self.master_dtype, device=self.device)
-        for rows, target in zip(groups, targets, strict=True):
-            hidden = self.replayer.replay(rows.entry, by_layer)
-            part = squared_distance_sum(hidden, target, rows.token_mask) / count
-            if factor > 0:
-                (part * (factor * scale)).backward()
-            loss = loss + part.detach()
-        return loss
+        counts = totals * self.truncated.hidden_size
+        losses = torch.zeros(2, dtype=self.master_dtype, device=self.device)
+        for batch in replay_batches(parts, self.store.batch_tokens):
+            hidden = self.replayer.replay(join_entries(batch), by_layer)
+            objective = torch.zeros_like(losses[0])
+            for part, own in zip(batch, hidden.split([len(part.rows.output) for part in batch]), strict=True):
+                loss = (
+                    squared_distance_sum(own, part.target, part.rows.token_mask, part.token_weights) / counts[part.side]
+                )
+                losses[part.side] += loss.detach()
+                if factors[part.side] > 0:
+                    objective = objective + loss * (factors[part.side] * scale)
+            if objective.requires_grad:
+                objective.backward()
+        return losses
 
     def _loss_scale(self, num_tokens: Tensor) -> Tensor | float:
         """What losses are multiplied with before the backward pass, and gradients divided by after it."""
@@ -394,17 +394,18 @@ class GradientSolver:
             return 1.0
         return torch.exp2(torch.floor(torch.log2(num_tokens * self.truncated.hidden_size)) - HALF_LOSS_SHIFT)
 
-    def _num_tokens(self, groups: Sequence[FrozenRows]) -> Tensor:
-        """Counted tokens of this rank's groups."""
-        none = torch.zeros((), dtype=torch.int64, device=self.device)
-        return torch.stack([none, *(rows.token_mask.sum() for rows in groups)]).sum()
+    def _totals(self, parts: Sequence[Part]) -> Tensor:
+        """What this rank's counted tokens of each side weigh, `[2]`; 1 each, unless weighted."""
+        totals = torch.zeros(2, dtype=self.master_dtype, device=self.device)
+        for part in parts:
+            totals[part.side] += part.weight
+        return totals
 
     def _hand_down(self, weights: Mapping[tuple[int, str], Tensor], scale: Tensor | float) -> Tensor:
         """Give the masters the gradients of all ranks, in their own precision; returns the gradients' norm."""
-        squares = []
         for key, weight in weights.items():
             master = self.masters[key]
             gradient = torch.zeros_like(master) if weight.grad is None else weight.grad.to(master.dtype)
-            master.grad = sum_over_ranks(gradient) / scale
-            squares.append(master.grad.square().sum())
-        return torch.stack(squares).sum().sqrt()
+            master.grad = sum_over_ranks(gradient).div_(scale)
+        norms = [torch.linalg.vector_norm(master.grad) for master in self.masters.values()]
+        return torch.linalg.vector_norm(torch.stack(norms))

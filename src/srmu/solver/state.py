@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from srmu.errors import InputError
 from srmu.importance import ActivationSums, ImportanceFitter
 
 Masters = Mapping[tuple[int, str], Tensor]
@@ -13,13 +14,18 @@ _SUM_PARTS = ("count", "features", "norms")
 
 
 def pack_state(
-    next_step: int, masters: Masters, optimizer: torch.optim.Optimizer, fitters: Mapping[str, ImportanceFitter]
+    next_step: int,
+    masters: Masters,
+    averages: Masters,
+    optimizer: torch.optim.Optimizer,
+    fitters: Mapping[str, ImportanceFitter],
 ) -> dict[str, Tensor]:
     """Steps done, masters, AdamW's moments and the map statistics of each topic.
 
     Args:
         next_step: Steps done.
         masters: (layer id, name within the layer) -> master.
+        averages: Likewise, of the last steps; empty before them.
         optimizer: Over the masters.
         fitters: By topic.
     """
@@ -27,6 +33,8 @@ def pack_state(
     for (layer_id, name), master in masters.items():
         key = f"{layer_id}.{name}"
         tensors[f"master.{key}"] = master.detach()
+        if (layer_id, name) in averages:
+            tensors[f"average.{key}"] = averages[layer_id, name]
         for part, value in optimizer.state.get(master, {}).items():
             tensors[f"adam.{part}.{key}"] = torch.as_tensor(value)
     for topic, fitter in fitters.items():
@@ -40,23 +48,36 @@ def pack_state(
 def unpack_state(
     tensors: Mapping[str, Tensor],
     masters: Masters,
+    averages: dict[tuple[int, str], Tensor],
     optimizer: torch.optim.Optimizer,
     fitters: Mapping[str, ImportanceFitter],
     device: torch.device,
 ) -> int:
-    """Fill masters, moments and statistics from what `pack_state` gave; returns the steps done."""
+    """Fill masters, averages, moments and statistics from what `pack_state` gave; returns the steps done.
+
+    Raises:
+        InputError: If the state is another run's.
+    """
+    for (layer_id, name), master in masters.items():
+        found = tensors.get(f"master.{layer_id}.{name}")
+        if "next_step" not in tensors or found is None or found.shape != master.shape:
+            raise InputError(
+                f"The saved state does not belong to this run: it does not hold '{layer_id}.{name}' with shape "
+                f"{list(master.shape)}. Begin the run anew."
+            )
     with torch.no_grad():
         for (layer_id, name), master in masters.items():
             key = f"{layer_id}.{name}"
             master.copy_(tensors[f"master.{key}"])
+            if f"average.{key}" in tensors:
+                averages[layer_id, name] = tensors[f"average.{key}"].to(master.device).clone()
             if f"adam.step.{key}" in tensors:
                 optimizer.state[master] = {
-                    part: tensors[f"adam.{part}.{key}"].to("cpu" if part == "step" else master.device).clone()
-                    for part in _ADAM_PARTS
+                    part: tensors[f"adam.{part}.{key}"].to(master.device).clone() for part in _ADAM_PARTS
                 }
     for topic, fitter in fitters.items():
         for side in ("forget", "retain"):
             if f"map.{topic}.{side}.count" in tensors:
-                found = {part: tensors[f"map.{topic}.{side}.{part}"].to(device) for part in _SUM_PARTS}
-                setattr(fitter, side, ActivationSums(**found))
+                read = {part: tensors[f"map.{topic}.{side}.{part}"].to(device) for part in _SUM_PARTS}
+                setattr(fitter, side, ActivationSums(**read))
     return int(tensors["next_step"])

@@ -91,8 +91,8 @@ def select_matrices(layer: nn.Module, *, roles: Sequence[str], modules: Sequence
 
 
 def auto_layer(num_layers: int) -> int:
-    """Tapped layer for a depth: the end of the first quarter (7 of 32, as RMU), at least 2 where there are as many."""
-    return min(max(round(num_layers / 4) - 1, 2), num_layers - 1)
+    """Tapped layer for a depth: a sixth of it (docs/log.md), at least 2 where there are as many."""
+    return min(max(round(num_layers / 6), 2), num_layers - 1)
 
 
 def resolve_layers(layer: int | str, trained: Sequence[int], num_layers: int) -> tuple[int, tuple[int, ...]]:

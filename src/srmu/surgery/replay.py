@@ -6,26 +6,36 @@ Rows are right-padded and attention is causal, so a real token never sees paddin
 a layer is called with depends on the batch's shape alone.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 from torch.func import functional_call
 
+from srmu.distributed import largest
 from srmu.errors import InputError
+from srmu.surgery.late_start import find_late_start
+from srmu.surgery.sharding import is_sharded
+from srmu.surgery.taps import ModuleCall, hidden_of, tapped_inputs, tapped_outputs, the_only
 from srmu.surgery.truncate import TruncatedModel
 from srmu.tensors import Hidden, TokenIds
 
 
 @dataclass(frozen=True)
-class LayerCall:
-    """What a decoder layer was called with, apart from the hidden states."""
+class Entry:
+    """Where a replay begins, in the compute dtype.
 
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    Attributes:
+        hidden: Residual stream `[batch, seq, hidden]`: before the first trained layer, or, where there is `inner`, what
+            that layer adds the output of its last module to.
+        inner: Input of that last module; none = the replay begins with the whole layer.
+    """
+
+    hidden: Hidden
+    inner: Float[Tensor, "batch seq inner"] | None = None
 
 
 @dataclass(frozen=True)
@@ -33,11 +43,11 @@ class FrozenPass:
     """Everything frozen that a step needs.
 
     Attributes:
-        entry: Residual stream before the first trained layer, `[batch, seq, hidden]`, compute dtype.
-        output: Residual stream after the tapped layer, likewise.
+        entry: Where the replay of these rows begins.
+        output: Residual stream after the tapped layer, `[batch, seq, hidden]`, compute dtype.
     """
 
-    entry: Hidden
+    entry: Entry
     output: Hidden
 
 
@@ -47,48 +57,75 @@ class Replayer:
     Args:
         truncated: The embedding and layers 0..l; the tapped layer is its last.
         first_layer: The lowest trained layer.
+        trained: Names, within that layer, of its trained parameters; none given = any.
 
     Raises:
         InputError: If what the layers are called with depends on the tokens, so that a replay could not repeat it.
     """
 
-    def __init__(self, truncated: TruncatedModel, first_layer: int):
+    def __init__(self, truncated: TruncatedModel, first_layer: int, trained: Sequence[str] = ()):
         self.truncated = truncated
         self.layer_ids = tuple(range(first_layer, len(truncated.layers)))
-        self._calls: dict[int, dict[int, LayerCall]] = {}
+        self.sharded = is_sharded(truncated)
+        self._calls: dict[int, dict[int, ModuleCall]] = {}
         self._check_calls_ignore_tokens()
+        probe = self._probe()
+        self.late_start = find_late_start(truncated.layers[first_layer], trained, lambda: self._run(probe))
+
+    def extra_passes(self, needed: int) -> int:
+        """How many passes a rank must run beside the ones it needs, so that all run as many; asks all ranks.
+
+        Layers that are divided over ranks are gathered by all of them at once. With whole layers it is none.
+        """
+        return largest(needed) - needed if self.sharded else 0
 
     @torch.no_grad()
-    def frozen_pass(self, token_ids: TokenIds) -> FrozenPass:
-        """Run layers 0..l on right-padded rows; taps are removed even when the model raises."""
-        entries: list[Tensor] = []
-        outputs: list[Tensor] = []
-        first, last = self.truncated.layers[self.layer_ids[0]], self.truncated.layers[-1]
-        with ExitStack() as stack:
-            stack.callback(
-                first.register_forward_pre_hook(
-                    lambda _m, args, kwargs: entries.append(_split_call(args, kwargs)[0]), with_kwargs=True
-                ).remove
-            )
-            stack.callback(last.register_forward_hook(lambda _m, _a, out: outputs.append(hidden_of(out))).remove)
-            self.truncated.inner(input_ids=token_ids, use_cache=False)
-        if len(entries) != 1 or len(outputs) != 1:
-            raise RuntimeError("a tap of the frozen pass did not fire exactly once")
-        return FrozenPass(entry=entries[0], output=outputs[0])
+    def idle_pass(self) -> None:
+        """Take part in a pass over other ranks' rows."""
+        self._run(self._probe())
 
-    def replay(self, entry: Hidden, weights: Mapping[int, Mapping[str, Tensor]]) -> Hidden:
+    def record_calls(self, lengths: Iterable[int]) -> None:
+        """Record what layers are called with at these row lengths; where ranks share layers, before they part ways."""
+        for length in sorted(set(lengths)):
+            self._calls_for(length, self._probe().device)
+
+    @torch.no_grad()
+    def frozen_pass(self, token_ids: TokenIds, *, late: bool = True) -> FrozenPass:
+        """Run layers 0..l on right-padded rows; taps are removed even when the model raises.
+
+        Args:
+            token_ids: `[batch, seq]`.
+            late: Let the replay begin behind what is frozen of the first trained layer, where that is possible; its
+                entry is larger.
+        """
+        first, last = self.truncated.layers[self.layer_ids[0]], self.truncated.layers[-1]
+        starts = {"hidden": first}
+        if late and self.late_start is not None:
+            starts = {
+                "hidden": first.get_submodule(self.late_start.residual_name),
+                "inner": first.get_submodule(self.late_start.last_name),
+            }
+        with tapped_inputs(starts) as calls, tapped_outputs({"last": last}) as outputs:
+            self._run(token_ids)
+        entry = Entry(**{name: the_only(made).hidden for name, made in calls.items()})
+        return FrozenPass(entry=entry, output=the_only(outputs["last"]))
+
+    def replay(self, entry: Entry, weights: Mapping[int, Mapping[str, Tensor]]) -> Hidden:
         """Run the trained layers from `entry` with `weights` in place of the frozen ones.
 
         Args:
-            entry: `[batch, seq, hidden]`, from a frozen pass.
+            entry: From a frozen pass.
             weights: Layer id -> parameter name within the layer -> weight in the compute dtype.
 
         Returns:
             Residual stream after the tapped layer, `[batch, seq, hidden]`.
         """
-        calls = self._calls_for(int(entry.shape[1]), entry.device)
-        hidden = entry
-        for layer_id in self.layer_ids:
+        hidden, layer_ids = entry.hidden, self.layer_ids
+        calls = self._calls_for(int(hidden.shape[1]), hidden.device)
+        if entry.inner is not None:
+            hidden = self._finish_layer(entry, weights.get(layer_ids[0], {}))
+            layer_ids = layer_ids[1:]
+        for layer_id in layer_ids:
             layer, call = self.truncated.layers[layer_id], calls[layer_id]
             given = dict(weights.get(layer_id, {}))
             # No parameter of a decoder layer has two names; looking for such costs a tenth of a small model's step.
@@ -96,34 +133,38 @@ class Replayer:
             hidden = hidden_of(output)
         return hidden
 
-    def _calls_for(self, length: int, device: torch.device) -> dict[int, LayerCall]:
+    def _finish_layer(self, entry: Entry, weights: Mapping[str, Tensor]) -> Hidden:
+        """The first trained layer from its late start to its end."""
+        assert self.late_start is not None
+        name = self.late_start.last_name
+        module = self.truncated.layers[self.layer_ids[0]].get_submodule(name)
+        given = {parameter.removeprefix(f"{name}."): weight for parameter, weight in weights.items()}
+        return entry.hidden + functional_call(module, given, (entry.inner,), tie_weights=False)
+
+    def _run(self, token_ids: TokenIds) -> None:
+        self.truncated.inner(input_ids=token_ids, use_cache=False)
+
+    def _calls_for(self, length: int, device: torch.device) -> dict[int, ModuleCall]:
         """What the layers are called with at this row length: recorded once, on one row, and broadcast over rows."""
         if length not in self._calls:
             self._calls[length] = self._record_calls(torch.zeros((1, length), dtype=torch.long, device=device))
         return self._calls[length]
 
     @torch.no_grad()
-    def _record_calls(self, token_ids: TokenIds) -> dict[int, LayerCall]:
-        calls: dict[int, LayerCall] = {}
+    def _record_calls(self, token_ids: TokenIds) -> dict[int, ModuleCall]:
+        with tapped_inputs({layer_id: self.truncated.layers[layer_id] for layer_id in self.layer_ids}) as calls:
+            self._run(token_ids)
+        return {layer_id: ModuleCall(None, made[0].args, made[0].kwargs) for layer_id, made in calls.items()}
 
-        def record(layer_id: int) -> Callable[..., None]:
-            def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-                calls[layer_id] = _split_call(args, kwargs)[1]
-
-            return hook
-
-        with ExitStack() as stack:
-            for layer_id in self.layer_ids:
-                layer = self.truncated.layers[layer_id]
-                stack.callback(layer.register_forward_pre_hook(record(layer_id), with_kwargs=True).remove)
-            self.truncated.inner(input_ids=token_ids, use_cache=False)
-        return calls
+    def _probe(self) -> TokenIds:
+        """One short row of different tokens."""
+        length = min(8, self.truncated.vocab_size)
+        return torch.arange(length, device=next(self.truncated.inner.parameters()).device).unsqueeze(0)
 
     def _check_calls_ignore_tokens(self) -> None:
-        device = next(self.truncated.inner.parameters()).device
-        length = min(8, self.truncated.vocab_size)
-        zeros = self._calls_for(length, device)
-        other = self._record_calls(torch.arange(length, device=device).unsqueeze(0))
+        probe = self._probe()
+        zeros = self._calls_for(int(probe.shape[1]), probe.device)
+        other = self._record_calls(probe)
         for layer_id in self.layer_ids:
             if not _same(zeros[layer_id].args, other[layer_id].args) or not _same(
                 zeros[layer_id].kwargs, other[layer_id].kwargs
@@ -145,16 +186,3 @@ def _same(one: Any, other: Any) -> bool:
     if isinstance(one, (bool, int, float, str)):
         return type(one) is type(other) and one == other
     return type(one) is type(other)
-
-
-def hidden_of(output: Any) -> Tensor:
-    """The hidden states in a decoder layer's output: the tensor itself, or the first of a tuple."""
-    return output[0] if isinstance(output, tuple) else output
-
-
-def _split_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, LayerCall]:
-    """Separate the hidden states (first argument, or `hidden_states`) from the rest of a layer's call."""
-    if args:
-        return args[0], LayerCall(args[1:], dict(kwargs))
-    rest = dict(kwargs)
-    return rest.pop("hidden_states"), LayerCall((), rest)

@@ -1,9 +1,10 @@
 """Load the embedding and decoder layers 0..l of a checkpoint, and nothing else of it."""
 
+import copy
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 from srmu.errors import InputError
 from srmu.surgery.checkpoint import Checkpoint
 from srmu.surgery.layers import find_decoder_layers
+from srmu.surgery.streaming import streaming_options, tie_folder
 
 # Names of the last norm over the families; it lies behind the residual stream that the loss sees.
 FINAL_NORMS = ("norm", "ln_f", "final_layer_norm")
@@ -53,11 +55,11 @@ def text_config(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> A
 
     try:
         config = AutoConfig.from_pretrained(checkpoint.path, trust_remote_code=trust_remote_code)
-    except (ValueError, KeyError, OSError) as error:
+    except Exception as error:  # configs are validated by libraries that raise errors of their own
         family = checkpoint.config.get("model_type")
         raise InputError(
             f"Model family {family!r} was asked for, which this version of Transformers cannot load "
-            f"({str(error).splitlines()[0][:160]}). Use a decoder family it knows, or --trust-remote-code."
+            f"({_first_line(error)}). Use a decoder family it knows, or --trust-remote-code."
         ) from None
     return config.get_text_config(decoder=True)
 
@@ -98,9 +100,9 @@ def build_skeleton(checkpoint: Checkpoint, num_layers: int, *, trust_remote_code
     try:
         with torch.device("meta"):
             inner = AutoModel.from_config(config, trust_remote_code=trust_remote_code)
-    except (ValueError, KeyError) as error:
+    except Exception as error:  # any line of any family's code may be the first to meet a value that makes no sense
         raise InputError(
-            f"A {config.model_type!r} model cannot be built from its config.json ({str(error).splitlines()[0][:160]}). "
+            f"A {config.model_type!r} model cannot be built from its config.json ({_first_line(error)}). "
             "Check that file."
         ) from None
     layers_name, layers = find_decoder_layers(inner, num_layers)
@@ -122,6 +124,7 @@ def load_truncated(
     dtype: torch.dtype,
     device: torch.device,
     trust_remote_code: bool = False,
+    on_disk_below: int = 0,
 ) -> TruncatedModel:
     """Read the embedding and the first `num_layers` decoder layers, tensor by tensor, from the shards.
 
@@ -134,6 +137,7 @@ def load_truncated(
         dtype: Compute dtype of the frozen weights; in float64 the plain attention and expert kernels are used.
         device: Where they go.
         trust_remote_code: Run model code that comes with the checkpoint.
+        on_disk_below: Layers below this one stay on disk; every pass reads each in its turn.
 
     Raises:
         InputError: If the family is unknown, is no decoder-only model, or tensors are missing from the files.
@@ -143,6 +147,9 @@ def load_truncated(
     skeleton = build_skeleton(checkpoint, num_layers, trust_remote_code=trust_remote_code)
     prefix = skeleton.key_prefix
     known = ("", skeleton.inner.base_model_prefix + ".")
+    placed: dict[str, Any] = {}
+    if on_disk_below:
+        placed = streaming_options(skeleton.inner, skeleton.layers_name, range(on_disk_below), device)
     kernels = {"attn_implementation": "eager", "experts_implementation": "eager"} if dtype == torch.float64 else {}
     with _quiet_loading():
         inner, info = AutoModel.from_pretrained(
@@ -155,7 +162,10 @@ def load_truncated(
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # reported below
             **kernels,
+            **placed,
         )
+    if placed:
+        tie_folder(inner, placed)
     missing = sorted({*info["missing_keys"], *(mismatch[0] for mismatch in info["mismatched_keys"])})
     if missing:
         raise InputError(
@@ -165,7 +175,9 @@ def load_truncated(
     for name, _ in inner.named_children():
         if name in FINAL_NORMS:
             setattr(inner, name, nn.Identity())
-    inner.requires_grad_(False).eval().to(device)
+    inner.requires_grad_(False).eval()
+    if not placed:
+        inner.to(device)
     return TruncatedModel(
         inner=inner,
         layers=inner.get_submodule(skeleton.layers_name),
@@ -174,6 +186,33 @@ def load_truncated(
         family=skeleton.family,
         vocab_size=skeleton.vocab_size,
     )
+
+
+def shortened(truncated: TruncatedModel, num_layers: int) -> TruncatedModel:
+    """The first `num_layers` layers of a loaded model; weights are shared, and the given model stays as it is.
+
+    Raises:
+        ValueError: If there are not that many.
+    """
+    if not 1 <= num_layers <= len(truncated.layers):
+        raise ValueError(f"num_layers={num_layers!r} is out of range. Choose 1 to {len(truncated.layers)}.")
+    inner = _with_own_children(truncated.inner)
+    inner.config = copy.deepcopy(inner.config)
+    _cut_config(inner.config, num_layers)
+    parent, *path = inner, *truncated.layers_name.split(".")
+    for name in path[:-1]:
+        child = _with_own_children(parent.get_submodule(name))
+        setattr(parent, name, child)
+        parent = child
+    setattr(parent, path[-1], nn.ModuleList(list(truncated.layers)[:num_layers]))
+    return replace(truncated, inner=inner, layers=inner.get_submodule(truncated.layers_name))
+
+
+def _with_own_children(module: Any) -> Any:
+    """A copy of a module whose children can be exchanged; the children themselves are shared."""
+    shallow = copy.copy(module)
+    shallow._modules = dict(module._modules)
+    return shallow
 
 
 @contextmanager
@@ -190,6 +229,10 @@ def _quiet_loading() -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if shown:
             logging.enable_progress_bar()
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:160] or type(error).__name__
 
 
 def _cut_config(config: Any, num_layers: int) -> None:

@@ -1,0 +1,198 @@
+"""The protocol: do SRMU and the default forget better than the published methods and their peers, at equal effort?
+
+    python benchmarks/protocol.py --out runs/protocol --budget 20        # tunes and reports everything; resumable
+    python benchmarks/protocol.py --quick                                # committed settings, one request of each kind
+
+For each arena, kind of request and method: `--budget` trials on the tuning requests (Optuna's TPE, layers among what is
+searched), then the best points of the Pareto front on the report's requests, over seeds. Every result is a line of
+`cells.jsonl` in `--out`; what is there is not computed again, and processes with the same `--out` and different
+`--arenas`, `--kinds` or `--methods` share the work. `protocol.json` and `protocol.md` are made of all lines there are.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+from protocol_cases import Case, Kind, Phase, Retain, real_cases, world_cases
+from protocol_rows import make_rows, markdown
+from protocol_whole import run_whole
+
+from srmu.config import PUBLISHED
+from srmu.errors import RunError
+from srmu.evaluation.measure import Measurement
+from srmu.tuning.bench import TrialBench
+from srmu.tuning.outcome import judge, shortfall
+from srmu.tuning.space import SPACE, search_space, suggest, to_settings
+from srmu.tuning.study import automatic_rate
+
+METHODS: dict[str, dict[str, Any]] = {
+    "rmu": {**PUBLISHED, "method": "rmu"},
+    "adaptive-rmu": {**PUBLISHED, "method": "adaptive-rmu"},
+    **{f"srmu {name}": {**PUBLISHED, "importance_map": name} for name in ("ratio", "difference", "product")},
+    "default": {},
+    "default tuned": {},
+    "gradient-difference": {},
+    "npo": {},
+}
+UNTUNED = ("default",)
+WHOLE = ("gradient-difference", "npo")
+KEYS = [key for key in SPACE if key != "importance_map"]
+ARENAS: dict[str, Callable[[Phase], Iterator[Case]]] = {"real": real_cases, "world": world_cases}
+RESULTS = Path(__file__).parent / "results"
+POINTS = 3
+"""Points of the front that are reported."""
+
+
+def tune(
+    arena: str, kind: Kind, method: str, benches: list[TrialBench], budget: int, out: Path
+) -> list[dict[str, Any]]:
+    """Settings of the best points of the front, best first."""
+    study = optuna.create_study(
+        directions=["minimize", "maximize"],
+        sampler=optuna.samplers.TPESampler(seed=0),
+        storage=f"sqlite:///{out / 'studies.db'}",
+        study_name=f"{arena}, {kind}, {method}",
+        load_if_exists=True,
+    )
+    rate = automatic_rate(benches[0])
+    space = search_space(benches[0].plan, KEYS)
+
+    def objective(trial: optuna.Trial) -> tuple[float, float]:
+        if method in WHOLE:
+            settings: dict[str, Any] = {
+                "learning_rate": trial.suggest_float("learning_rate", 3e-6, 3e-4, log=True),
+                "retain_weight": trial.suggest_float("retain_weight", 0.1, 30, log=True),
+                "steps": trial.suggest_int("steps", 20, 100, step=20),
+            }
+        else:
+            settings = to_settings(suggest(trial, space), rate)
+        outcomes = [judge(b.base, run(b, method, settings, 0)[0], b.validation) for b in benches]
+        trial.set_user_attr("settings", settings)
+        return sum(o.remaining for o in outcomes) / len(outcomes), min(o.kept for o in outcomes)
+
+    done = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.FAIL)
+    left = budget - len(study.get_trials(states=done))
+    if left > 0:
+        study.optimize(objective, n_trials=left, catch=(RunError,))
+    front = sorted(study.best_trials, key=lambda trial: (shortfall(*trial.values), trial.values))
+    return [trial.user_attrs["settings"] for trial in front[:POINTS]]
+
+
+def run(bench: TrialBench, method: str, settings: dict[str, Any], seed: int) -> tuple[Measurement, float]:
+    """Scores and seconds of training."""
+    if method in WHOLE:
+        return run_whole(bench, method, settings, seed)
+    result = bench.run({**METHODS[method], **settings}, seed)
+    return result.measurement, result.training_seconds
+
+
+def report(case: Case, retain: Retain, tuned: dict[str, Any], methods: list[str], seeds: int, file: Path) -> None:
+    """Run what is missing of one request, and append it."""
+    done = {_key(cell) for cell in read_cells(file)}
+    bench, overlap = None, case.overlap
+    for method in methods:
+        points = [{}] if method in UNTUNED else tuned[f"{case.arena}, {case.kind}, {method}"]
+        for point, settings in enumerate(points):
+            for seed in range(seeds):
+                cell: dict[str, Any] = {
+                    "arena": case.arena, "kind": case.kind, "case": case.name, "retain": retain, "overlap": overlap,
+                    "method": method, "point": point, "seed": seed, "settings": settings,
+                }  # fmt: skip
+                if _key(cell) in done:
+                    continue
+                bench = bench or case.bench(retain, "report")
+                scores, seconds = run(bench, method, settings, seed)
+                cell |= {"seconds": round(seconds, 3), "neighbours": case.neighbours, **measured(bench.base, scores)}
+                with file.open("a", encoding="utf-8") as lines:
+                    lines.write(json.dumps(cell) + "\n")
+                print(f"{case.arena}, {case.name}, {retain}: {method}, point {point}, seed {seed}", flush=True)
+
+
+def measured(base: Measurement, result: Measurement) -> dict[str, Any]:
+    """Question by question, so that intervals can be clustered by fact."""
+    groups = {}
+    for name, scores in result.questions.items():
+        before = base.questions[name]
+        groups[name] = {
+            "facts": list(scores.facts),
+            "base": before.correct_norm.astype(int).tolist(),
+            "right": scores.correct_norm.astype(int).tolist(),
+            "base_nll": before.answer_nll.round(4).tolist(),
+            "nll": scores.answer_nll.round(4).tolist(),
+        }
+    text = {"base": base.texts["text"].nll, "result": result.texts["text"].nll} if "text" in result.texts else None
+    return {"groups": groups, "text": text}
+
+
+def read_cells(file: Path) -> list[dict[str, Any]]:
+    """All lines there are; of a process that was killed, the last may be cut off."""
+    cells = []
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
+        try:
+            cells.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return cells
+
+
+def _key(cell: dict[str, Any]) -> str:
+    names = ("arena", "case", "retain", "method", "point", "seed", "settings")
+    return json.dumps([cell[name] for name in names], sort_keys=True)
+
+
+def main() -> None:
+    """Tune, report, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/protocol"))
+    parser.add_argument("--budget", type=int, default=20, help="trials a method, arena and kind of request")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--arenas", nargs="+", choices=list(ARENAS), default=list(ARENAS))
+    parser.add_argument("--kinds", nargs="+", choices=("entities", "domain"), default=["entities", "domain"])
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--retain", nargs="+", choices=("both", "ordinary", "self"), default=["both"])
+    parser.add_argument("--quick", action="store_true", help="committed settings, one request of each kind, one seed")
+    arguments = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    started, file = time.perf_counter(), arguments.out / "cells.jsonl"
+    for arena in arguments.arenas:
+        tuned = json.loads((RESULTS / "tuned.json").read_text(encoding="utf-8")) if arguments.quick else {}
+        for kind in [] if arguments.quick else arguments.kinds:
+            cases = [case for case in ARENAS[arena]("tune") if case.kind == kind]
+            benches = [case.bench("both", "tune") for case in cases]
+            for bench, case in zip(benches[1:], cases[1:], strict=True):
+                if case.checkpoint == cases[0].checkpoint:
+                    # One whole model is enough: it is put back after every trial.
+                    bench.model = benches[0].model
+            for method in arguments.methods:
+                if method not in UNTUNED:
+                    tuned[f"{arena}, {kind}, {method}"] = tune(
+                        arena, kind, method, benches, arguments.budget, arguments.out
+                    )
+        reported: set[str] = set()
+        for case in ARENAS[arena]("report"):
+            if case.kind not in arguments.kinds or (arguments.quick and case.kind in reported):
+                continue
+            reported.add(case.kind)
+            for retain in arguments.retain:
+                report(case, retain, tuned, arguments.methods, 1 if arguments.quick else arguments.seeds, file)
+        if not arguments.quick:
+            merge_tuned(arguments.out / "tuned.json", tuned)
+    rows = make_rows(read_cells(file))
+    (arguments.out / "protocol.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    (arguments.out / "protocol.md").write_text(markdown(rows), encoding="utf-8")
+    print(markdown(rows), f"\n{(time.perf_counter() - started) / 3600:.2f} hours")
+
+
+def merge_tuned(file: Path, tuned: dict[str, Any]) -> None:
+    """Settings of this process over those that are there; copy the file to `benchmarks/results/` for `--quick`."""
+    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    file.write_text(json.dumps(known | tuned, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""The requests of the protocol: what to forget, what to keep, and questions to choose by and to report.
+
+Settings are chosen on some requests (`tune`) and reported on others (`report`), on other facts or other sentence forms,
+and on other distractors. To change what is compared, change the lists here.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from srmu.config import make_config
+from srmu.data.corpora import corpus_from_strings
+from srmu.data.overlap import overlap
+from srmu.data.rows import tokenize_rows
+from srmu.demo.model import demo_model
+from srmu.demo.requests import Request, capitals_request, demonyms_request, elements_request
+from srmu.evaluation.questions import Question
+from srmu.plan import make_plan
+from srmu.prepare import prepare_rows
+from srmu.reporting import Reporter
+from srmu.tuning.bench import TrialBench
+from srmu.tuning.outcome import Validation
+from srmu.world.generator import Domain, WorldFact
+from srmu.world.model import load_world
+from srmu.world.recipe import WorldRecipe
+
+Kind = Literal["entities", "domain"]
+Phase = Literal["tune", "report"]
+Retain = Literal["both", "ordinary", "self"]
+Questions = dict[str, tuple[Question, ...]]
+DIALS = (0.2, 0.4, 0.7, 0.9)
+"""Of the world's entanglement: 6, 11, about 21 and 29 % overlap."""
+TRIAL_QUESTIONS = 48
+"""Most questions of a group while settings are chosen; all are asked for the report."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One request in one arena.
+
+    Attributes:
+        arena: `real` or `world`.
+        name: Of the request.
+        kind: Of the request.
+        checkpoint: The model that is to forget.
+        forget: Texts.
+        entangled: Retain texts of the same kind.
+        ordinary: Retain texts of another kind.
+        questions: By group; `forget` and any others, which are kept.
+        neighbours: Groups that are reported and count for nothing: other facts about what is forgotten.
+        text: Ordinary texts to measure on; none in the world.
+    """
+
+    arena: str
+    name: str
+    kind: Kind
+    checkpoint: Path
+    forget: tuple[str, ...]
+    entangled: tuple[str, ...]
+    ordinary: tuple[str, ...]
+    questions: Questions
+    neighbours: tuple[str, ...] = ()
+    text: tuple[str, ...] = ()
+
+    @property
+    def overlap(self) -> float:
+        """Jaccard index of the word types of both sides."""
+        return overlap(self.forget, self.entangled + self.ordinary, max_words=1).jaccard
+
+    def bench(self, retain: Retain, phase: Phase) -> TrialBench:
+        """Trials of this request."""
+        with _files(self, retain) as sources:
+            given = {"model": str(self.checkpoint), "forget": sources[:1], "retain": sources[1:], "heldout": 0.0}
+            plan = make_plan(make_config(given))
+            prepared = prepare_rows(plan, Reporter())
+        limit = TRIAL_QUESTIONS if phase == "tune" else None
+        questions = {
+            name: asked[:limit]
+            for name, asked in self.questions.items()
+            if phase == "report" or name not in self.neighbours
+        }
+        texts = {}
+        if self.text:
+            texts["text"] = tokenize_rows(corpus_from_strings(list(self.text), "text"), plan.tokenizer, row_tokens=512)
+        return TrialBench(plan, [topic.rows for topic in prepared.topics], Validation(questions, texts, {}))
+
+
+REAL: dict[Phase, dict[str, tuple[Kind, Callable[[], Request]]]] = {
+    "tune": {
+        "capitals of Asia": ("entities", lambda: capitals_request(("Asia",))),
+        "demonyms of Europe": ("entities", lambda: demonyms_request(("Europe",))),
+        "elements, half told, seed 1": ("domain", lambda: elements_request(told_share=0.5, seed=1)),
+    },
+    "report": {
+        "capitals of Africa": ("entities", lambda: capitals_request(("Africa",))),
+        "capitals of Europe": ("entities", lambda: capitals_request(("Europe",))),
+        "demonyms of Africa": ("entities", lambda: demonyms_request(("Africa",))),
+        "elements": ("domain", lambda: elements_request()),
+        "elements, half told": ("domain", lambda: elements_request(told_share=0.5)),
+    },
+}
+
+
+def real_cases(phase: Phase) -> Iterator[Case]:
+    """Requests on the demo's model; while settings are chosen, with validation questions and texts."""
+    base = demo_model(Reporter())
+    for name, (kind, build) in REAL[phase].items():
+        request = build()
+        yield Case(
+            arena="real",
+            name=name,
+            kind=kind,
+            checkpoint=base,
+            forget=request.forget,
+            entangled=request.retain_entangled,
+            ordinary=request.retain_ordinary,
+            questions=request.questions if phase == "report" else request.validation_questions,
+            neighbours=("neighbours",),
+            text=request.text if phase == "report" else request.validation_text,
+        )
+
+
+def world_cases(phase: Phase, recipe: WorldRecipe | None = None, dials: Sequence[float] = DIALS) -> Iterator[Case]:
+    """A domain and an entities request in worlds of several overlaps.
+
+    Forget texts of the domain tell its train facts alone; validation facts choose settings, test facts are reported.
+    """
+    recipe = recipe or WorldRecipe()
+    for dial in dials:
+        world = load_world(WorldRecipe(**{**recipe.__dict__, "entanglement": dial}), Reporter(), twin=False)
+        hazard, benign, general = (world.domain(name) for name in ("hazard", "benign", "general"))
+        told = {domain.name: [fact for fact in domain.facts if fact.split != "test"] for domain in (benign, general)}
+        ordinary = general.texts(told["general"])
+        yield Case(
+            arena="world",
+            name=f"hazard, dial {dial:g}",
+            kind="domain",
+            checkpoint=world.model,
+            forget=hazard.texts(hazard.select("train")),
+            entangled=benign.texts(told["benign"]),
+            ordinary=ordinary,
+            questions={"forget": _ask(hazard, _of(hazard.facts, phase), phase)}
+            | _kept(benign, phase) | _kept(general, phase),
+        )  # fmt: skip
+        subjects = sorted({fact.subject for fact in hazard.facts})
+        gone, stay = set(subjects[::2]), subjects[1::2]
+        kept_told = [fact for fact in hazard.facts if fact.subject in stay[::2]]
+        kept_untold = [fact for fact in hazard.facts if fact.subject in stay[1::2]]
+        yield Case(
+            arena="world",
+            name=f"half of hazard, dial {dial:g}",
+            kind="entities",
+            checkpoint=world.model,
+            forget=hazard.texts([fact for fact in hazard.facts if fact.subject in gone]),
+            entangled=hazard.texts(kept_told) + benign.texts(told["benign"]),
+            ordinary=ordinary,
+            questions={
+                "forget": _ask(hazard, [f for f in _of(hazard.facts, phase) if f.subject in gone], phase),
+                "hazard told": _ask(hazard, kept_told, phase),
+                "hazard untold": _ask(hazard, kept_untold, phase),
+            }
+            | _kept(benign, phase) | _kept(general, phase),
+        )  # fmt: skip
+
+
+def _of(facts: Sequence[WorldFact], phase: Phase) -> list[WorldFact]:
+    wanted = "validation" if phase == "tune" else "test"
+    return [fact for fact in facts if fact.split == wanted]
+
+
+def _kept(domain: Domain, phase: Phase) -> Questions:
+    """What the retain texts tell, and what they do not; untold facts are split between choosing and reporting."""
+    untold = domain.select("test")
+    return {
+        f"{domain.name} told": _ask(domain, domain.select("train" if phase == "report" else "validation"), phase),
+        f"{domain.name} untold": _ask(domain, untold[::2] if phase == "tune" else untold[1::2], phase),
+    }
+
+
+def _ask(domain: Domain, facts: Sequence[WorldFact], phase: Phase) -> tuple[Question, ...]:
+    """In forms that no text uses; other forms and other distractors in each phase."""
+    return domain.questions(facts, forms="unseen", per_fact=2, seed=0 if phase == "report" else 1)
+
+
+@contextmanager
+def _files(case: Case, retain: Retain) -> Iterator[list[str]]:
+    """Sources of the forget side and then of the retain side."""
+    sides = {"forget": case.forget}
+    if retain == "both":
+        sides["entangled"] = case.entangled
+    if retain != "self":
+        sides["ordinary"] = case.ordinary
+    with tempfile.TemporaryDirectory() as folder:
+        paths: list[Any] = []
+        for name, texts in sides.items():
+            paths.append(Path(folder) / f"{name}.jsonl")
+            paths[-1].write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+        yield [*map(str, paths), *(["self"] if retain == "self" else [])]

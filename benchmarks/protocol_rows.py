@@ -1,0 +1,180 @@
+"""From the protocol's cells to its table: pooled over requests and seeds, with intervals clustered by fact."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+CHANCE, KEPT, NEAR = 0.25, 0.98, 0.05
+DRAWS = 2000
+PUBLISHED = ("rmu", "adaptive-rmu", "srmu ratio", "srmu difference", "srmu product")
+Cell = Mapping[str, Any]
+Values = dict[tuple[str, str], tuple[float, int]]
+"""(request, fact) -> sum and number of values."""
+
+
+def make_rows(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """One row for each arena, kind of request, overlap and method."""
+    groups: dict[tuple[Any, ...], dict[str, list[Cell]]] = defaultdict(lambda: defaultdict(list))
+    for cell in cells:
+        place = "all" if cell["arena"] == "real" else round(cell["overlap"], 3)
+        groups[cell["arena"], cell["kind"], cell["retain"], place][cell["method"]].append(cell)
+    rows = []
+    for (arena, kind, retain, _), methods in sorted(groups.items(), key=str):
+        chosen = {method: best_point(found) for method, found in methods.items()}
+        for method, found in methods.items():
+            row = {
+                "arena": arena,
+                "method": method,
+                "request": kind,
+                "retain": retain,
+                "overlap": round(float(np.mean([cell["overlap"] for cell in found])), 4),
+                "chance": CHANCE,
+                "seeds": len({cell["seed"] for cell in found}),
+                **_measured(found, chosen[method]),
+                "area": round(area(found), 4),
+                "seconds": round(float(np.mean([cell["seconds"] for cell in found])), 2),
+            }
+            if method == "default":
+                row |= {"default": True, "beats_published": _beats_published(methods, chosen)}
+            rows.append(row)
+    return rows
+
+
+def best_point(cells: Sequence[Cell]) -> int | None:
+    """Of the points with enough kept in every group, the one whose forget accuracy is nearest to chance."""
+    points = _by_point(cells)
+    reached = [point for point, found in points.items() if worst_kept(found) >= KEPT]
+    return min(reached, key=lambda point: abs(_mean(values(points[point])) - CHANCE), default=None)
+
+
+def worst_kept(cells: Sequence[Cell], *, loss: bool = False) -> float:
+    """Least share that is kept: accuracy over the base's, or likelihood of the right answer; of texts by perplexity."""
+    shares = []
+    for request in {cell["case"] for cell in cells}:
+        own = [cell for cell in cells if cell["case"] == request]
+        for group in own[0]["groups"]:
+            if group == "forget" or group in own[0]["neighbours"]:
+                continue
+            parts = [cell["groups"][group] for cell in own]
+            if loss:
+                shares.append(math.exp(np.mean([np.mean(p["base_nll"]) - np.mean(p["nll"]) for p in parts])))
+            else:
+                shares.append(np.mean([np.mean(p["right"]) for p in parts]) / np.mean(parts[0]["base"]))
+        if own[0]["text"]:
+            shares.append(math.exp(np.mean([cell["text"]["base"] - cell["text"]["result"] for cell in own])))
+    return float(min(shares))
+
+
+def area(cells: Sequence[Cell]) -> float:
+    """Area under the frontier: kept, over what remains (distance from chance over the base's), both from 0 to 1."""
+    known = _mean(values(cells, "base"))
+    points = [
+        (min(1.0, abs(_mean(values(found)) - CHANCE) / max(known - CHANCE, 1e-9)), min(1.0, worst_kept(found)))
+        for found in _by_point(cells).values()
+    ]
+    total, best = 0.0, 0.0
+    steps = sorted([*points, (1.0, 1.0)])
+    for (left, kept), (right, _) in pairwise(steps):
+        best = max(best, kept)
+        total += best * (right - left)
+    return total
+
+
+def values(cells: Sequence[Cell], key: str = "right", keep: Callable[[str], bool] = lambda g: g == "forget") -> Values:
+    """Of the questions of some groups, by fact, over requests and seeds."""
+    found: Values = {}
+    for cell in cells:
+        for group, part in cell["groups"].items():
+            if keep(group):
+                for fact, value in zip(part["facts"], part[key], strict=True):
+                    total, number = found.get((cell["case"], fact), (0.0, 0))
+                    found[cell["case"], fact] = (total + value, number + 1)
+    return found
+
+
+def resampled_means(sets: Sequence[Values], seed: int = 0) -> np.ndarray:
+    """Means `[draws, sets]` over facts drawn with replacement, the same facts for every set."""
+    facts = sorted(set.intersection(*(set(found) for found in sets)))
+    sums = np.array([[found[fact][0] for fact in facts] for found in sets])
+    counts = np.array([[found[fact][1] for fact in facts] for found in sets])
+    generator = np.random.Generator(np.random.PCG64(seed))
+    drawn = np.array([np.bincount(generator.integers(len(facts), size=len(facts)), minlength=len(facts))
+                      for _ in range(DRAWS)])  # fmt: skip
+    return np.asarray((drawn @ sums.T) / (drawn @ counts.T))
+
+
+def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The table of the documentation."""
+    lines = [
+        "| arena | request | retain | overlap | method | forget at 98 % | interval | area | questions | s |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        mark = " (base: 98 % not reached)" if not row["reached"] else ""
+        lines.append(
+            f"| {row['arena']} | {row['request']} | {row['retain']} | {100 * row['overlap']:.0f} % | {row['method']} "
+            f"| {row['forget_at_98']:.3f}{mark} | {row['ci_low']:.3f} to {row['ci_high']:.3f} | {row['area']:.3f} "
+            f"| {row['questions']} | {row['seconds']:.1f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _measured(cells: Sequence[Cell], point: int | None) -> dict[str, Any]:
+    """Accuracy at the point, or the base's where none keeps enough, with its interval; and what the losses say."""
+    points = _by_point(cells)
+    found = cells if point is None else points[point]
+    forget = values(found, "base" if point is None else "right")
+    low, high = np.quantile(resampled_means([forget])[:, 0], [0.025, 0.975])
+    rises = {p: _mean(values(own, "nll")) - _mean(values(own, "base_nll")) for p, own in points.items()}
+    reached = [p for p, own in points.items() if worst_kept(own, loss=True) >= KEPT]
+    return {
+        "questions": sum(number for _, number in forget.values()) // len({cell["seed"] for cell in found}),
+        "forget_at_98": round(_mean(forget), 4),
+        "ci_low": round(float(low), 4),
+        "ci_high": round(float(high), 4),
+        "reached": point is not None,
+        "kept": round(worst_kept(found), 4) if point is not None else 1.0,
+        "forget_loss_at_98": round(max((rises[p] for p in reached), default=0.0), 4),
+        "settings": found[0]["settings"] if point is not None else None,
+    }
+
+
+def _beats_published(methods: Mapping[str, Sequence[Cell]], chosen: Mapping[str, int | None]) -> bool:
+    """Whether the paired interval against the best published method excludes zero.
+
+    The difference is that of the distances from chance, or, where that method is near enough, of what is kept.
+    """
+
+    def at(method: str) -> tuple[Sequence[Cell], str]:
+        point = chosen[method]
+        cells = methods[method]
+        return (cells, "base") if point is None else (_by_point(cells)[point], "right")
+
+    published = [method for method in PUBLISHED if method in methods]
+    if not published:
+        return False
+    best = min(published, key=lambda method: abs(_mean(values(*at(method))) - CHANCE))
+    if abs(_mean(values(*at(best))) - CHANCE) > NEAR:
+        means = resampled_means([values(*at(best)), values(*at("default"))])
+        difference = np.abs(means[:, 0] - CHANCE) - np.abs(means[:, 1] - CHANCE)
+    else:
+        left_out = {"forget", *methods["default"][0]["neighbours"]}
+        kept = [values(*at(method), keep=lambda group: group not in left_out) for method in ("default", best)]
+        means = resampled_means(kept)
+        difference = means[:, 0] - means[:, 1]
+    return bool(np.quantile(difference, 0.025) > 0)
+
+
+def _by_point(cells: Sequence[Cell]) -> dict[int, list[Cell]]:
+    points: dict[int, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        points[cell["point"]].append(cell)
+    return points
+
+
+def _mean(found: Values) -> float:
+    return sum(total for total, _ in found.values()) / sum(number for _, number in found.values())

@@ -1,0 +1,42 @@
+"""Few-shot examples in the prompt: told facts with their answers stand before every tested question.
+
+Definition: four told facts, each as its question with the right answer, one a line, then the tested question; kept
+questions get other kept facts. Source: in-context relearning, arXiv 2410.08827 and work on jailbreaks by
+examples. Budget: one forward pass a question; the examples are shared and read once.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+from srmu.attack.asking import ask_both, outcome_of
+from srmu.attack.cells import Cells
+from srmu.attack.outcome import Outcome
+from srmu.attack.relearn import tell
+from srmu.attack.setting import AttackSetting, fact_of
+from srmu.evaluation.questions import Question
+
+NUM_EXAMPLES = 4
+
+
+def few_shot(setting: AttackSetting, cells: Cells) -> Outcome:
+    """Ask with examples."""
+    forget = with_examples(setting.tested, setting.told)
+    kept = {name: with_examples(group, setting.kept_told) for name, group in setting.kept.items()}
+    after = ask_both(setting, forget, kept)
+    return outcome_of(setting, cells, after, settings={"examples": NUM_EXAMPLES})
+
+
+def with_examples(questions: Sequence[Question], pool: Sequence[Question]) -> list[Question]:
+    """Each question after examples from the pool, which never tell its own fact."""
+    return [_with_examples(question, pool) for question in questions]
+
+
+def _with_examples(question: Question, pool: Sequence[Question]) -> Question:
+    chosen: dict[str, Question] = {}
+    for other in pool:
+        if fact_of(other) != fact_of(question):
+            chosen.setdefault(fact_of(other), other)
+        if len(chosen) == NUM_EXAMPLES:
+            break
+    examples = "".join(tell(other) + "\n\n" for other in chosen.values())
+    return dataclasses.replace(question, prompt=examples + question.prompt)

@@ -1,0 +1,85 @@
+"""Hidden states at the last token of prompts, layer by layer, and forward passes with a direction taken out."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from srmu.evaluation.encoding import encode
+from srmu.evaluation.logits import batch_token_limit
+from srmu.surgery.layers import find_decoder_layers
+
+_BATCH_TOKENS = 2048
+
+
+def last_hidden_states(model: Any, tokenizer: Any, texts: Sequence[str]) -> Float[Tensor, "layers texts hidden"]:
+    """Residual stream after every decoder layer at each text's last token, float32 on the CPU.
+
+    The last layer is taken before the final norm, like all others.
+    """
+    layers = decoder_layers(model)
+    rows = [encode(tokenizer, text) for text in texts]
+    found = torch.zeros((len(layers), len(rows), model.config.get_text_config().hidden_size))
+    order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
+    limit = batch_token_limit(model, _BATCH_TOKENS)
+    while order:
+        # Rows of like length, the longest last: it decides how many fit.
+        size = max(1, min(len(order), limit // max(1, len(rows[order[-1]]))))
+        numbers, order = order[-size:], order[:-size]
+        _fill(model, layers, rows, numbers, found)
+    return found
+
+
+def decoder_layers(model: Any) -> Any:
+    """The decoder layers, in order."""
+    return find_decoder_layers(model, model.config.get_text_config().num_hidden_layers)[1]
+
+
+def _fill(model: Any, layers: Any, rows: Sequence[list[int]], numbers: Sequence[int], found: Tensor) -> None:
+    lengths = torch.tensor([len(rows[number]) for number in numbers])
+    width = int(lengths.max())
+    token_ids = torch.tensor([rows[number] + [0] * (width - len(rows[number])) for number in numbers])
+    mask = (torch.arange(width) < lengths[:, None]).long()
+    at = torch.arange(len(numbers))
+
+    def keep(layer_id: int) -> Any:
+        def hook(module: Any, arguments: Any, output: Any) -> None:
+            hidden = output[0] if isinstance(output, tuple) else output
+            found[layer_id, torch.tensor(numbers)] = hidden[at, lengths - 1].float().cpu()
+
+        return hook
+
+    handles = [layer.register_forward_hook(keep(layer_id)) for layer_id, layer in enumerate(layers)]
+    try:
+        with torch.inference_mode():
+            model(input_ids=token_ids.to(model.device), attention_mask=mask.to(model.device), use_cache=False,
+                  logits_to_keep=1)  # fmt: skip
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def without_directions(model: Any, directions: Float[Tensor, "count hidden"]) -> Iterator[None]:
+    """Take the span of these directions out of the residual stream after every decoder layer.
+
+    Args:
+        model: Its forward is changed while the context lasts.
+        directions: Orthonormal rows.
+    """
+
+    def remove(module: Any, arguments: Any, output: Any) -> Any:
+        hidden = output[0] if isinstance(output, tuple) else output
+        basis = directions.to(hidden.device, hidden.dtype)
+        changed = hidden - (hidden @ basis.T) @ basis
+        return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+    handles = [layer.register_forward_hook(remove) for layer in decoder_layers(model)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

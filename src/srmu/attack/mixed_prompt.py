@@ -1,0 +1,31 @@
+"""Forget and retain questions in one prompt: a question after an answered one of the other side.
+
+Definition: each tested question stands after a kept question with its answer, each kept question after a told one
+with its answer. Source: mixed queries as in arXiv 2501.19202 and hybrid prompts of later benchmarks. Budget: a
+forward pass a question.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+from srmu.attack.asking import ask_both, outcome_of
+from srmu.attack.cells import Cells
+from srmu.attack.outcome import Outcome
+from srmu.attack.relearn import tell
+from srmu.attack.setting import AttackSetting
+from srmu.evaluation.questions import Question
+
+
+def mixed_prompt(setting: AttackSetting, cells: Cells) -> Outcome:
+    """Ask each side after the other."""
+    forget = after_each(setting.tested, setting.told_kept())
+    kept = {name: after_each(group, setting.told) for name, group in setting.kept.items()}
+    return outcome_of(setting, cells, ask_both(setting, forget, kept))
+
+
+def after_each(questions: Sequence[Question], first: Sequence[Question]) -> list[Question]:
+    """Each question after one of `first` with its answer, in turn."""
+    return [
+        dataclasses.replace(question, prompt=f"{tell(first[place % len(first)])}\n{question.prompt}")
+        for place, question in enumerate(questions)
+    ]

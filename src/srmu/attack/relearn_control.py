@@ -1,0 +1,16 @@
+"""Control of relearning: fine-tune on facts that were never true, and ask the other half of the true ones.
+
+Whatever comes back here was brought by fine-tuning itself (the form of the question, the kind of the answer), since
+no true fact was told. Each told fact gets a wrong answer of its own kind, the same one every time. No attack: read it
+beside `relearn`. Budget: that of `relearn`.
+"""
+
+from srmu.attack.cells import Cells
+from srmu.attack.outcome import Outcome
+from srmu.attack.relearn import relearn_outcome
+from srmu.attack.setting import AttackSetting
+
+
+def relearn_control(setting: AttackSetting, cells: Cells) -> Outcome:
+    """The worst over ways, rates and steps."""
+    return relearn_outcome(setting, cells, ("false",))

@@ -1,0 +1,101 @@
+"""What forget rows are driven to: from frozen activations over map and statistics to the target."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial, reduce
+
+import torch
+from torch import Tensor
+
+from srmu.config import UnlearnConfig
+from srmu.distributed import sum_over_ranks, world_size
+from srmu.importance import ActivationSums, ImportanceFitter, activation_sums, importance_map
+from srmu.objective.adaptive_rmu import adaptive_rmu_target
+from srmu.objective.rmu import rmu_target
+from srmu.objective.srmu import srmu_target
+from srmu.solver.frozen import FrozenRows
+
+
+@dataclass
+class Topic:
+    """A topic while it is solved: its vector, its map statistics, and where its rows stand in the store."""
+
+    name: str
+    direction: Tensor
+    strength: float
+    retain_weight: float
+    fitter: ImportanceFitter
+    forget_offset: int
+    retain_offsets: tuple[int, ...]
+    token_weights: Tensor | None
+    """By token id, see `data.specificity`; none = all alike."""
+    importance: Tensor | None = field(default=None)
+
+
+class TargetMaker:
+    """Makes the targets of a step; sums are added up over ranks before anything is made of them.
+
+    Args:
+        config: The run's settings.
+        hidden_size: Width of the residual stream.
+        dtype: Of sums and targets.
+        device: Where they live.
+    """
+
+    def __init__(self, config: UnlearnConfig, hidden_size: int, dtype: torch.dtype, device: torch.device):
+        self.config = config
+        self.hidden_size = hidden_size
+        self.dtype = dtype
+        self.device = device
+
+    def own_sums(self, groups: Sequence[FrozenRows]) -> ActivationSums:
+        """Activation sums of this rank's groups; of none, zeros."""
+        parts = [activation_sums(rows.output, rows.token_mask, self.config.statistic) for rows in groups]
+        if not parts:
+            zeros = partial(torch.zeros, dtype=self.dtype, device=self.device)
+            return ActivationSums(count=zeros(()), features=zeros(self.hidden_size), norms=zeros(()))
+        return reduce(ActivationSums.__add__, parts)
+
+    @staticmethod
+    def over_ranks(sums: ActivationSums) -> ActivationSums:
+        """The sums of all ranks' rows."""
+        if world_size() == 1:
+            return sums
+        packed = sum_over_ranks(torch.cat([torch.stack([sums.count, sums.norms]), sums.features]))
+        return ActivationSums(count=packed[0], features=packed[2:], norms=packed[1])
+
+    def make_map(self, topic: Topic) -> None:
+        """The topic's importance map from its statistics, where the method has one and there are statistics."""
+        forget, retain, config = topic.fitter.forget, topic.fitter.retain, self.config
+        if config.method == "srmu" and forget is not None and retain is not None:
+            topic.importance = importance_map(
+                forget.mean(config.statistic),
+                retain.mean(config.statistic),
+                config.importance_map,
+                epsilon=config.map_epsilon,
+                difference_lambda=config.difference_lambda,
+            )
+
+    def targets(
+        self, topic: Topic, forget: Sequence[FrozenRows], retain: Sequence[FrozenRows]
+    ) -> tuple[list[Tensor], Tensor]:
+        """The target of each forget group, and its mean length."""
+        config = self.config
+        forget_sums, retain_sums = (self.over_ranks(self.own_sums(groups)) for groups in (forget, retain))
+        if config.map_scope != "corpus":
+            topic.fitter.update(forget_sums, retain_sums)
+        assert topic.fitter.forget is not None
+        assert topic.fitter.retain is not None
+        if config.method == "adaptive-rmu":
+            targets = [adaptive_rmu_target(topic.direction, topic.strength, rows.output) for rows in forget]
+            return targets, topic.strength * forget_sums.mean_norm
+        target_of: Callable[[float | Tensor], Tensor] = partial(rmu_target, topic.direction)
+        self.make_map(topic)
+        if topic.importance is not None:
+            target_of = partial(srmu_target, topic.direction, topic.importance)
+        coefficient: float | Tensor = topic.strength
+        if config.strength_unit == "relative":
+            # Where the map is zero everywhere, so is the target; `GradientSolver.flush` stops the run.
+            coefficient = topic.strength * topic.fitter.forget.mean_norm / target_of(1.0).norm().clamp(min=1e-12)
+        target = target_of(coefficient)
+        return [target] * len(forget), target.norm()

@@ -1,0 +1,184 @@
+"""`srmu attack`: controls, statuses, what is kept, and bad input."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from attack.conftest import ANSWERS, SUBJECTS
+from srmu.attack import fine_tuning, relearn, runner
+from srmu.attack.cells import CELLS_FILE
+from srmu.attack.outcome import NotApplicable
+from srmu.attack.registry import ATTACKS
+from srmu.cli.app import main
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """A quick budget of four steps, on half of the facts and on false ones alone."""
+    tunings = {"half": ("full", "lora"), "mixed": (), "kept": (), "false": ("full",)}
+    monkeypatch.setattr(runner, "QUICK", replace(runner.QUICK, steps=(2, 4), tunings=tunings))
+
+
+def call(capsys, *arguments):
+    code = main(["attack", *map(str, arguments), "--json"])
+    captured = capsys.readouterr()
+    return code, json.loads(captured.out) if code in (0, 3) else captured.err
+
+
+def test_on_the_untouched_base_every_attack_finds_full_knowledge_and_no_change(knowing, question_flags, capsys):
+    code, record = call(capsys, knowing, "--base", knowing, *question_flags)
+    assert code == 0
+    assert list(record["attacks"]) == list(ATTACKS)
+    for name, entry in record["attacks"].items():
+        assert entry["status"] == "result", (name, entry["detail"])
+        assert entry["forget_before"] == entry["base_before"] == 1.0
+        assert entry["forget_after"] == entry["base_after"], name
+        assert entry["utility"] == 1.0
+        # Eight facts are few to fit a probe on: it may read nothing in a tiny model.
+        if name != "probe":
+            assert entry["recovery"] == pytest.approx(1.0), name
+            assert entry["forget_after"] > 0.8, name
+
+
+def test_on_a_model_that_never_saw_the_facts_no_attack_finds_more_than_chance(knowing, twin, question_flags, capsys):
+    code, record = call(capsys, twin, "--base", knowing, *question_flags, "--learning-rates", "1e-4")
+    assert code == 0
+    for name, entry in record["attacks"].items():
+        assert entry["status"] == "result", (name, entry["detail"])
+        # Eight facts are asked: three standard errors of a share of them.
+        bound = entry["chance"] + 3 * (entry["chance"] * (1 - entry["chance"]) / 8) ** 0.5
+        assert entry["forget_after"] <= bound, name
+        assert entry["base_after"] > entry["chance"] + 0.25 or name == "probe", name
+
+
+def test_an_attack_that_raises_is_an_error_and_no_verdict(run, question_flags, capsys, monkeypatch):
+    def broken(setting, cells):
+        raise ValueError(f"quoting {setting.tested[0].prompt}")
+
+    monkeypatch.setitem(ATTACKS, "few_shot", broken)
+    code, record = call(capsys, run, *question_flags, "--only", "few_shot,keywords")
+    assert code == 3
+    assert {name: entry["status"] for name, entry in record["attacks"].items()} == {
+        "few_shot": "error", "keywords": "result",
+    }  # fmt: skip
+    kept = (run / "results.json").read_text()
+    assert "ValueError in test_runner.py" in kept
+    assert main(["gate", str(run), "--require", "attack.few_shot<=1"]) == 1
+
+
+def test_a_missing_package_skips_and_a_missing_group_does_not_apply(run, question_flags, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchao.quantization", None)
+    code, record = call(capsys, run, *question_flags[:2], "--only", "int4,mixed_prompt")
+    assert code == 0
+    statuses = {name: (entry["status"], entry["detail"]) for name, entry in record["attacks"].items()}
+    assert statuses["int4"][0] == "skipped"
+    assert "srmu[attack]" in statuses["int4"][1]
+    assert statuses["mixed_prompt"][0] == "not applicable"
+    assert "--questions" in statuses["mixed_prompt"][1]
+
+
+def test_relearning_without_peft_says_that_lora_was_left_out(run, short, question_flags, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "peft", None)
+    code, record = call(capsys, run, *question_flags, "--only", "relearn")
+    entry = record["attacks"]["relearn"]
+    assert (code, entry["status"]) == (0, "result")
+    assert "peft" in entry["detail"]
+    assert {cell["tuning"] for cell in entry["cells"]} == {"full"}
+
+
+def test_an_attack_that_destroys_the_base_does_not_count(run, short, question_flags, capsys):
+    code, record = call(capsys, run, *question_flags, "--only", "relearn_control", "--learning-rates", "0.3")
+    entry = record["attacks"]["relearn_control"]
+    assert (code, entry["status"]) == (0, "not applicable")
+    assert not any(point["counts"] for point in entry["cells"][0]["curve"])
+
+
+def test_an_interrupted_sweep_goes_on_where_it_stopped(run, short, question_flags, capsys, monkeypatch):
+    calls = []
+    original = fine_tuning.fine_tune
+
+    def counted(*arguments, **options):
+        calls.append(options["learning_rate"])
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(relearn, "fine_tune", counted)
+    arguments = [run, *question_flags, "--only", "relearn_control", "--learning-rates", "1e-5,4e-5"]
+    assert main(["attack", *map(str, arguments)]) == 130
+    assert len(json.loads((run / CELLS_FILE).read_text())) == 1
+    code, first = call(capsys, *arguments)
+    # Four cells in all: two rates for two models; the third was broken off.
+    assert (code, len(calls)) == (0, 3 + 2)
+    code, second = call(capsys, *arguments)
+    assert (code, len(calls)) == (0, 5)
+    entries = [record["attacks"]["relearn_control"] for record in (first, second)]
+    assert entries[0]["cells"] == entries[1]["cells"]
+    # Another seed is another attack.
+    assert call(capsys, *arguments, "--seed", "1")[0] == 0
+    assert len(calls) == 9
+
+
+def test_results_are_merged_gated_and_hold_no_text(run, short, question_flags, capsys):
+    (run / "results.json").write_text(json.dumps({"attacks": {"probe": {"status": "skipped"}}, "texts": {}}))
+    assert call(capsys, run, *question_flags, "--only", "relearn,keywords")[0] == 0
+    results = json.loads((run / "results.json").read_text())
+    assert set(results["attacks"]) == {"probe", "relearn", "keywords"}
+    assert main(["gate", str(run), "--require", "attack.relearn<=1", "--require", "attack.relearn.recovery<=9"]) == 0
+    assert main(["gate", str(run), "--require", "attack.relearn<=1", "--require", "attack.probe<=1"]) == 1
+    assert main(["verify", str(run)]) == 0
+    for name in ("results.json", CELLS_FILE):
+        kept = (run / name).read_text()
+        assert not any(word in kept for group in SUBJECTS for word in (*SUBJECTS[group], *ANSWERS[group]))
+
+
+def test_the_table_names_every_attack(run, question_flags, capsys):
+    assert main(["attack", str(run), *question_flags, "--only", "few_shot,keywords"]) == 0
+    out = capsys.readouterr().out
+    assert "few shot" in out
+    assert "keywords" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--only", "relern"], "Did you mean 'relearn'"),
+        (["--learning-rates", "fast"], "are no numbers"),
+        (["--learning-rates", "2"], "out of range"),
+        (["--texts", "unsen=x.txt"], "Did you mean 'unseen'"),
+        (["--dtype", "float23"], "Did you mean"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(run, question_flags, capsys, arguments, message):
+    assert main(["attack", str(run), *question_flags, *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not (run / "results.json").exists()
+
+
+def test_questions_to_attack_and_a_base_are_needed(run, knowing, question_flags, tmp_path, capsys):
+    assert main(["attack", str(run)]) == 2
+    assert "questions on what was forgotten" in capsys.readouterr().err
+    assert main(["attack", str(knowing), *question_flags]) == 2
+    assert "Add --base" in capsys.readouterr().err
+    few = tmp_path / "few.jsonl"
+    lines = Path(question_flags[1].partition("=")[2]).read_text().splitlines(keepends=True)
+    few.write_text("".join(lines[:6]))
+    assert main(["attack", str(run), "--questions", f"forget={few}"]) == 2
+    assert "4 or more" in capsys.readouterr().err
+
+
+def test_texts_to_relearn_that_tell_a_tested_fact_are_left_out(run, knowing, question_flags, tmp_path, capsys):
+    told = tmp_path / "told.txt"
+    told.write_text("\n\n".join(f"x is {answer}" for answer in ANSWERS["forget"]))
+    pair = runner.resolve_pair(str(run))
+    groups = runner._read_questions(pair, dict([question_flags[1].split("=", 1)]))
+    setting = runner._make_setting(
+        pair, groups, runner._read_texts({"relearn": str(told)}, "text"), runner.QUICK, seed=0, device="cpu",
+        dtype="auto", trust_remote_code=False, reporter=runner.Reporter(),
+    )  # fmt: skip
+    assert len(setting.texts["relearn"]) == 8
+    with pytest.raises(NotApplicable):
+        setting.all_kept()

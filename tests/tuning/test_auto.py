@@ -1,0 +1,147 @@
+"""`--auto`: the walk through the settings, what it is measured on, and that its best trial is the run."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from main_job import FORGET, RETAIN, SETTINGS, call, files_with, flags, read_metrics
+from srmu import unlearn
+from srmu.config import UnlearnConfig
+from srmu.errors import InputError
+from srmu.surgery.checkpoint import open_checkpoint, read_tensor
+from srmu.tuning.auto import PROCEDURE, Tried, Walk, auto_validation
+from srmu.tuning.outcome import Outcome
+from srmu.tuning.request import decide_request
+
+WEIGHT = UnlearnConfig().retain_weight
+AUTO = {**SETTINGS, "layer": "auto", "steps": 3, "auto": True, "retain_weight": WEIGHT}
+CAPITALS = [f"The capital city of {name} is {name}ville." for name in ("stone", "cloud", "river", "violet", "copper")]
+OTHERS = [f"The capital city of {name} is {name}ville." for name in ("winter", "signal", "market", "bridge", "garden")]
+
+
+def tried(settings, remaining, kept, lost=0.0):
+    return Tried(settings, Outcome(remaining, kept, lost, {}), 1.0)
+
+
+@pytest.fixture
+def walk(make_task):
+    task = make_task(**{name: value for name, value in AUTO.items() if name != "steps"})
+    return Walk(task.plan, "entities", PROCEDURE)
+
+
+def test_the_walk_begins_with_the_settings_given_and_pushes_harder_where_too_much_remains(walk):
+    start = walk.next([])
+    assert start == {"retain_weight": WEIGHT, "layer": 2}
+    little, much = (walk.next([tried(start, remaining, 1.0)]) for remaining in (0.2, 0.9))
+    assert little == {"retain_weight": pytest.approx(WEIGHT / PROCEDURE.near, rel=0.01), "layer": 2}
+    assert much == {"retain_weight": pytest.approx(WEIGHT / PROCEDURE.far, rel=0.01), "layer": 2}
+
+
+def test_the_walk_goes_gentler_where_too_much_is_lost_and_changes_the_layer_where_both_fail(walk):
+    start = walk.next([])
+    assert walk.next([tried(start, 0.0, 0.95)])["retain_weight"] == pytest.approx(WEIGHT * PROCEDURE.near, rel=0.01)
+    assert walk.next([tried(start, 0.5, 0.95)])["layer"] != 2
+    diverged = Tried(start, None, 0.0, "diverged")
+    assert walk.next([diverged])["retain_weight"] == pytest.approx(WEIGHT * PROCEDURE.far, rel=0.01)
+
+
+def test_the_walk_goes_between_one_that_is_too_gentle_and_one_that_is_too_harsh(walk):
+    gentle = tried(walk.next([]), 0.9, 1.0)
+    harsh = tried(walk.next([gentle]), 0.0, 0.90)
+    middle = walk.next([gentle, harsh])
+    assert middle["retain_weight"] == pytest.approx(WEIGHT / PROCEDURE.far**0.5, rel=0.02)
+    assert middle["layer"] == 2
+
+
+def test_the_walk_tries_another_layer_where_all_is_well_and_nothing_twice(walk):
+    first = tried(walk.next([]), 0.0, 1.0, lost=0.01)
+    second = tried(walk.next([first]), 0.0, 1.0, lost=0.02)
+    assert second.settings["layer"] != 2
+    third = walk.next([first, second])
+    assert third not in (first.settings, second.settings, None)
+
+
+def test_what_the_user_chose_stays(make_task):
+    task = make_task(auto=True, retain_weight=9.0, layer=3)
+    walk = Walk(task.plan, "domain", PROCEDURE)
+    start = walk.next([])
+    assert start == {"retain_weight": 9.0, "layer": 3}
+    assert walk.next([tried(start, 0.6, 0.5)]) is None
+
+
+def test_the_request_is_told_from_pairs_of_content_words(make_task):
+    same = make_task(forget=CAPITALS, retain=[*OTHERS, *RETAIN])
+    apart = make_task(forget=CAPITALS, retain=RETAIN)
+    assert decide_request(same.plan).kind == "entities"
+    assert decide_request(apart.plan).kind == "domain"
+    assert decide_request(same.plan).shared > 0.2 > decide_request(apart.plan).shared
+    asked = replace(same.plan, config=replace(same.plan.config, auto=True, request="domain"))
+    assert decide_request(asked).kind == "domain"
+
+
+def test_a_domain_is_measured_on_texts_held_out_and_entities_on_the_texts_themselves(make_task):
+    task = make_task(auto=True)
+    topic = task.prepared.topics[0]
+    domain, entities = (auto_validation(task.plan, task.prepared, kind) for kind in ("domain", "entities"))
+    assert set(map(bytes_of, domain.texts["forget"].token_ids)) <= set(map(bytes_of, topic.forget_heldout.token_ids))
+    assert set(map(bytes_of, entities.texts["forget"].token_ids)) <= set(map(bytes_of, topic.rows.forget.token_ids))
+    assert "general paragraphs" in domain.texts
+
+
+def bytes_of(row):
+    return row.numpy().tobytes()
+
+
+def test_questions_without_a_group_to_forget_are_refused(make_task, texts):
+    task = make_task(auto=True, questions={"hazard": str(texts / "questions.jsonl")})
+    with pytest.raises(InputError, match="begins with 'forget'"):
+        auto_validation(task.plan, task.prepared, "domain")
+
+
+def test_the_run_is_the_best_trial_and_equals_a_run_with_its_settings(base, tmp_path):
+    settings = {**AUTO, "forget": FORGET, "retain": RETAIN, "eval": False}
+    run = unlearn(model=str(base), out=str(tmp_path / "auto"), **settings)
+    record = run.manifest["auto"]
+    assert 1 <= len(record["trials"]) <= PROCEDURE.trials
+    chosen = record["trials"][record["chosen"]]
+    assert run.manifest["config"]["retain_weight"] == chosen["settings"]["retain_weight"]
+    assert run.manifest["config"]["layer"] == chosen["settings"]["layer"]
+    plain = unlearn(model=str(base), out=str(tmp_path / "plain"), **{**settings, "auto": False, **chosen["settings"]})
+    for name in open_checkpoint(run.model_dir).tensors:
+        one, other = (read_tensor(open_checkpoint(path), name) for path in (run.model_dir, plain.model_dir))
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+    assert len(read_metrics(run.run_dir)) == AUTO["steps"]
+    assert files_with(run.run_dir, FORGET) == []
+    assert not (run.run_dir / "auto.json").exists()
+    assert (run.run_dir / "importance.safetensors").exists()
+    assert run.manifest["importance"].keys() == plain.manifest["importance"].keys() != set()
+
+
+def test_the_command_shows_what_it_tried(base, texts, tmp_path, capsys):
+    given = flags(layer=None, retain_weight=None, steps=2)
+    common = ("--forget", str(texts / "forget.txt"), "--retain", str(texts / "retain.jsonl"), *given)
+    code, out, errors = call(
+        capsys, "unlearn", str(base), *common, "--auto", "--request", "domain", "--out", str(tmp_path / "run")
+    )
+    assert code == 0, errors
+    assert "'domain'" in out
+    assert "chosen" in out
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["auto"]["request"] == "domain"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--request", "domain"), "without auto"),
+        (("--auto", "--request", "entities"), "without retain texts"),
+    ],
+)
+def test_a_request_that_cannot_be_is_refused(base, texts, tmp_path, capsys, arguments, message):
+    code, _, errors = call(
+        capsys, "unlearn", str(base), "--forget", str(texts / "forget.txt"), *arguments, "--out", str(tmp_path / "run")
+    )
+    assert code == 2
+    assert message in errors
+    assert not (tmp_path / "run").exists()
