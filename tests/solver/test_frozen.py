@@ -36,7 +36,7 @@ def test_rows_are_grouped_by_padded_length(make_store) -> None:
 
 def test_lengths_are_few_where_a_batch_costs_much(make_store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("srmu.solver.frozen.batch_cost", lambda _: 20)
-    assert make_store().lengths([0, 1, 2, 3, 4, 5]) == [16, 24]
+    assert make_store().lengths([0, 1, 2, 3, 4, 5]) == [12, 24]
 
 
 def test_every_real_token_counts_without_a_sink_ratio(make_store) -> None:

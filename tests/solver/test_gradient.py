@@ -269,7 +269,7 @@ def test_a_corpus_without_rows_is_refused(llama: Path) -> None:
     "settings",
     [{"average_last": 0.5}, {"map_scope": "running"}, {"map_scope": "corpus"}, {"cache_gb": 0.0, "average_last": 0.2}],
 )
-@pytest.mark.parametrize("stop", [0, 4])
+@pytest.mark.parametrize("stop", [0, 4, 6])
 def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
     stop: int, settings: dict[str, Any], llama: Path, tmp_path: Path
 ) -> None:
@@ -286,6 +286,9 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
     assert losses(finish(second)) == losses(records[stop:])
     assert all_equal(masters_of(whole), masters_of(second))
     assert all_equal(whole.state(), second.state())
+    # The maps too, of a topic whose last step was before the stop.
+    maps = [[topic.importance for topic in solver.topics] for solver in (whole, second)]
+    assert all(torch.equal(one, other) for one, other in zip(*maps, strict=True))
 
 
 def test_a_loaded_state_is_a_copy(llama: Path) -> None:

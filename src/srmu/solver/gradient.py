@@ -158,7 +158,7 @@ class GradientSolver:
         step = self.schedule[self.next_step]
         topic = self.topics[step.topic]
         sides = [share(row_ids) for row_ids in self._row_ids(step)]
-        lengths = self.store.lengths(sum(sides, []))
+        lengths = self.store.lengths([*sides[0], *sides[1]])
         forget, retain = (self.store.get(row_ids, lengths) for row_ids in sides)
         targets, target_norm = self.target_maker.targets(topic, forget, retain)
         parts = [
