@@ -24,7 +24,7 @@ def test_no_text_reaches_the_manifest(run_dir: Path) -> None:
 
 
 def test_paths_hub_data_sets_and_self_stay_readable(tmp_path: Path) -> None:
-    kept = [str(tmp_path), "hub:someone/data:part", "self"]
+    kept = [str(tmp_path), "hub:someone/data:part", "self", "general"]
     config = {
         "forget": kept,
         "topics": [{"name": "t", "forget": ["hub: a text of mine"], "retain": kept}],

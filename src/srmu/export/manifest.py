@@ -143,10 +143,11 @@ def describe_base(
 
 
 def without_texts(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config with every corpus entry that is not a path, hub data set or "self" replaced by its hash."""
+    """The config with every corpus entry that is not a path, hub data set, "self" or "general" replaced by its hash."""
 
     def safe(entry: str) -> str:
-        if entry == "self" or (entry.startswith("hub:") and not any(map(str.isspace, entry))) or os.path.exists(entry):
+        is_hub = entry.startswith("hub:") and not any(map(str.isspace, entry))
+        if entry in ("self", "general") or is_hub or os.path.exists(entry):
             return entry
         return "text:sha256:" + hashlib.sha256(entry.encode("utf-8", "surrogatepass")).hexdigest()
 
