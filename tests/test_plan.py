@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from main_job import FORGET, RETAIN, SETTINGS
-from srmu.config import TopicConfig, UnlearnConfig
+from srmu.config import RETAIN_WEIGHT, RETAIN_WEIGHT_ALONE, TopicConfig, UnlearnConfig
 from srmu.errors import InputError
 from srmu.plan import choose_device, choose_dtype, is_source, make_plan, refuse_strings
 from srmu.surgery.checkpoint import open_checkpoint
@@ -45,6 +45,19 @@ def test_a_topic_has_its_own_strength_where_it_names_one(base):
     )
     plan = make_plan(config_of(base, forget=(), retain=(), topics=topics))
     assert [(topic.strength, topic.retain_weight) for topic in plan.topics] == [(7.0, 0.5), (1.0, 9.0)]
+
+
+def test_the_automatic_retain_weight_is_lower_where_no_retain_texts_are_given(base):
+    given, alone = (make_plan(config_of(base, retain=retain, retain_weight="auto")) for retain in (tuple(RETAIN), ()))
+    assert given.config.retain_weight == given.topics[0].retain_weight == RETAIN_WEIGHT
+    assert alone.config.retain_weight == alone.topics[0].retain_weight == RETAIN_WEIGHT_ALONE
+    assert make_plan(config_of(base, retain=(), retain_weight=7.0)).topics[0].retain_weight == 7.0
+    topics = (
+        TopicConfig(name="a", forget=tuple(FORGET[:4]), retain=tuple(RETAIN[:4])),
+        TopicConfig(name="b", forget=tuple(FORGET[4:])),
+    )
+    plan = make_plan(config_of(base, forget=(), retain=(), topics=topics, retain_weight="auto"))
+    assert [topic.retain_weight for topic in plan.topics] == [RETAIN_WEIGHT, RETAIN_WEIGHT_ALONE]
 
 
 def test_held_out_rows_and_training_rows_are_the_corpus(base):

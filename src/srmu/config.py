@@ -104,7 +104,9 @@ class UnlearnConfig:
     misdirection: Misdirection = option("signs", "Misdirection vector V of srmu.")
     strength: float = option(3.0, "Length of the target: times the mean frozen norm (relative), or raw c (absolute).")
     strength_unit: StrengthUnit = option("relative", "Unit of the strength.")
-    retain_weight: float = option(400.0, "Weight alpha of the retain loss.")
+    retain_weight: float | Literal["auto"] = option(
+        "auto", "Weight alpha of the retain loss; auto = 400, or 40 where no retain texts are given."
+    )
     forget_tokens: ForgetTokens = option(
         "specific", "Drive away all forget tokens alike (all), or each as far as the retain texts lack it (specific)."
     )
@@ -155,6 +157,8 @@ class _ConfigError(InputError):
         self.problems = problems
 
 
+# What auto means. Where no text near the forget texts must be told apart from them, a high weight only slows forgetting.
+RETAIN_WEIGHT, RETAIN_WEIGHT_ALONE = 400.0, 40.0
 # What all published methods do: every forget token counts alike, and the last step's matrices are the result.
 PUBLISHED: dict[str, Any] = {"forget_tokens": "all", "average_last": 0.0}
 # RMU's published settings for zephyr-7b-beta; sources in docs/papers.md.
@@ -413,7 +417,6 @@ def _problems(config: UnlearnConfig) -> list[str]:
     not_negative = (
         "map_epsilon",
         "difference_lambda",
-        "retain_weight",
         "seed",
         "cache_gb",
         "save_every",
@@ -426,8 +429,11 @@ def _problems(config: UnlearnConfig) -> list[str]:
         for name in not_negative
         if not getattr(config, name) >= 0
     ]
-    if config.learning_rate != "auto" and not config.learning_rate >= 0:
-        problems.append(f"learning_rate={config.learning_rate!r}, which must be 0 or more")
+    problems += [
+        f"{name}={getattr(config, name)!r}, which must be 0 or more"
+        for name in ("learning_rate", "retain_weight")
+        if getattr(config, name) != "auto" and not getattr(config, name) >= 0
+    ]
     if not 0 <= config.running_decay < 1:
         problems.append(f"running_decay={config.running_decay!r}, which must be at least 0 and below 1")
     if config.memory_gb != "auto" and not config.memory_gb > 0:

@@ -6,11 +6,11 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
-from srmu.config import UnlearnConfig
+from srmu.config import RETAIN_WEIGHT, RETAIN_WEIGHT_ALONE, UnlearnConfig
 from srmu.data.corpora import Corpus, corpus_from_strings, read_corpus
 from srmu.data.general import general_paragraphs
 from srmu.data.readers import HUB_PREFIX
@@ -141,7 +141,14 @@ def make_plan(config: UnlearnConfig, tokenizer: Any = None, *, out: Path | None 
         tokenizer = load_tokenizer(path, trust_remote_code=config.trust_remote_code)
     _check_tokenizer(tokenizer, skeleton.vocab_size)
     plan = Plan(
-        config=dataclasses.replace(config, layer=layer_id, trained_layers=tuple(parameter_names)),
+        config=dataclasses.replace(
+            config,
+            layer=layer_id,
+            trained_layers=tuple(parameter_names),
+            retain_weight=config.retain_weight
+            if config.topics
+            else resolve_retain_weight(config.retain_weight, config.retain),
+        ),
         checkpoint=checkpoint,
         tokenizer=tokenizer,
         num_layers=num_layers,
@@ -237,16 +244,26 @@ def choose_dtype(name: str, device: torch.device, checkpoint: Checkpoint) -> tor
     return torch.bfloat16 if "BF16" in stored else torch.float16
 
 
+def resolve_retain_weight(weight: float | Literal["auto"], retain: Sequence[str]) -> float:
+    """Alpha for a topic with these retain sources; none = those that stand in where none is given."""
+    if weight == "auto":
+        return RETAIN_WEIGHT if retain else RETAIN_WEIGHT_ALONE
+    return weight
+
+
 def _read_topics(config: UnlearnConfig) -> tuple[TopicTexts, ...]:
     if not config.topics:
-        return (_read_topic("forget", config.forget, config.retain, config.strength, config.retain_weight, config),)
+        weight = resolve_retain_weight(config.retain_weight, config.retain)
+        return (_read_topic("forget", config.forget, config.retain, config.strength, weight, config),)
     return tuple(
         _read_topic(
             topic.name,
             topic.forget,
             topic.retain,
             config.strength if topic.strength is None else topic.strength,
-            config.retain_weight if topic.retain_weight is None else topic.retain_weight,
+            resolve_retain_weight(config.retain_weight, topic.retain)
+            if topic.retain_weight is None
+            else topic.retain_weight,
             config,
         )
         for topic in config.topics

@@ -8,14 +8,14 @@ import torch
 
 from main_job import FORGET, RETAIN, SETTINGS, call, files_with, flags, read_metrics
 from srmu import unlearn
-from srmu.config import UnlearnConfig
+from srmu.config import RETAIN_WEIGHT
 from srmu.errors import InputError
 from srmu.surgery.checkpoint import open_checkpoint, read_tensor
 from srmu.tuning.auto import PROCEDURE, Tried, Walk, auto_validation
 from srmu.tuning.outcome import Outcome
 from srmu.tuning.request import decide_request
 
-WEIGHT = UnlearnConfig().retain_weight
+WEIGHT = RETAIN_WEIGHT
 AUTO = {**SETTINGS, "layer": "auto", "steps": 3, "auto": True, "retain_weight": WEIGHT}
 CAPITALS = [f"The capital city of {name} is {name}ville." for name in ("stone", "cloud", "river", "violet", "copper")]
 OTHERS = [f"The capital city of {name} is {name}ville." for name in ("winter", "signal", "market", "bridge", "garden")]

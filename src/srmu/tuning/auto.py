@@ -13,7 +13,7 @@ from srmu.data.corpora import corpus_from_strings
 from srmu.data.general import general_paragraphs
 from srmu.data.rows import TokenRows, tokenize_rows
 from srmu.errors import InputError, RunError
-from srmu.plan import GENERAL, Plan
+from srmu.plan import GENERAL, Plan, resolve_retain_weight
 from srmu.prepare import Prepared
 from srmu.reporting import Reporter
 from srmu.surgery.layers import auto_layer
@@ -174,11 +174,12 @@ class Walk:
 
     def __init__(self, plan: Plan, kind: Kind, procedure: Procedure):
         self.procedure = procedure
+        weight = resolve_retain_weight(plan.config.retain_weight, plan.config.retain)
         default = make_config({"preset": plan.config.preset}).retain_weight
-        self._is_free = plan.config.retain_weight == default > 0
+        self._is_free = weight == resolve_retain_weight(default, plan.config.retain) > 0
         self._layers = _other_layers(plan, procedure)
         factor = procedure.start[kind] if self._is_free else 1.0
-        self._start: Settings = {"layer": plan.layer_id, "retain_weight": plan.config.retain_weight * factor}
+        self._start: Settings = {"layer": plan.layer_id, "retain_weight": weight * factor}
 
     def next(self, tried: list[Tried]) -> Settings | None:
         """Settings for the next trial; none when nothing is left that was not tried."""
