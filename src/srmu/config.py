@@ -157,7 +157,7 @@ class _ConfigError(InputError):
         self.problems = problems
 
 
-# What auto means. Where no text near the forget texts must be told apart from them, a high weight only slows forgetting.
+# What auto means. Where no text near the forget texts must be told from them, a high weight only slows forgetting.
 RETAIN_WEIGHT, RETAIN_WEIGHT_ALONE = 400.0, 40.0
 # What all published methods do: every forget token counts alike, and the last step's matrices are the result.
 PUBLISHED: dict[str, Any] = {"forget_tokens": "all", "average_last": 0.0}
