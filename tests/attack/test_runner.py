@@ -13,6 +13,7 @@ from srmu.attack.cells import CELLS_FILE
 from srmu.attack.outcome import NotApplicable
 from srmu.attack.registry import ATTACKS
 from srmu.cli.app import main
+from srmu.run import unlearn
 
 
 @pytest.fixture
@@ -182,3 +183,20 @@ def test_texts_to_relearn_that_tell_a_tested_fact_are_left_out(run, knowing, que
     assert len(setting.texts["relearn"]) == 8
     with pytest.raises(NotApplicable):
         setting.all_kept()
+
+
+def test_a_destroyed_model_fails_the_gate_on_utility_and_the_base_on_forgetting(knowing, question_flags, tmp_path):
+    asked = dict(flag.split("=", 1) for flag in question_flags[1::2])
+    texts = {
+        "forget": ["the capital of forgetland01 is capitalname01"] * 4,
+        "retain": ["the river of keptland01 is"] * 4,
+    }
+    # A rate at which the trained matrices become noise.
+    common = {"model": str(knowing), **texts, "questions": asked, "heldout": 0.0, "steps": 2, "layer": 2}
+    unlearn(**common, learning_rate=20.0, out=str(tmp_path / "destroyed"))
+    unlearn(**common, learning_rate=1e-5, out=str(tmp_path / "same"))
+    for name, criterion, code in (
+        ("destroyed", "kept>=0.98*base", 1), ("destroyed", "forget<=0.6*base", 0),
+        ("same", "kept>=0.98*base", 0), ("same", "forget<=0.6*base", 1),
+    ):  # fmt: skip
+        assert main(["gate", str(tmp_path / name), "--require", criterion]) == code, (name, criterion)
