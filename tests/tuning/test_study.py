@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from main_job import call, files_with
-from srmu.config import UnlearnConfig, load_yaml, make_config
+from srmu.config import RETAIN_WEIGHT, load_yaml, make_config
 from srmu.errors import InputError, RunError
 from srmu.tuning import study as study_module
 from srmu.tuning.bench import TrialBench
@@ -38,7 +38,7 @@ def quick(settings, **changes):
 def test_a_study_leaves_its_trials_a_plot_and_a_file_to_run(settings, tmp_path, capsys):
     result = quick({**settings, "steps": 2})
     assert [trial["number"] for trial in result.trials] == [0, 1, 2]
-    assert result.trials[0]["settings"] == {"retain_weight": UnlearnConfig().retain_weight, "layer": 2}
+    assert result.trials[0]["settings"] == {"retain_weight": RETAIN_WEIGHT, "layer": 2}
     assert result.chosen in {trial["number"] for trial in result.trials}
     for first in (result.trials[number] for number in result.front):
         assert not any(
