@@ -94,7 +94,11 @@ def _flag(name: str) -> inspect.Parameter:
     hint = typing.get_type_hints(UnlearnConfig)[name]
     default = field.default if field.default is not MISSING else None
     shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
-    text = field.metadata["help"] + ("" if shown in (None, "", {}) else f" [dim]\\[default: {shown}][/dim]")
+    text = field.metadata["help"]
+    if typing.get_origin(hint) is Literal and _metavar(hint) == "NAME":
+        text += f" One of {', '.join(typing.get_args(hint))}."
+    if shown not in (None, "", {}):
+        text += f" [dim]\\[default: {shown}][/dim]"
     flag = "--" + name.replace("_", "-")
     panel = _panel(name)
     if hint is bool:
@@ -103,6 +107,10 @@ def _flag(name: str) -> inspect.Parameter:
     repeatable = typing.get_origin(hint) in (tuple, dict)
     option = typer.Option(None, flag, help=text, rich_help_panel=panel, metavar=_metavar(hint), show_default=False)
     return parameter(name, list[str] | None if repeatable else str | None, option)
+
+
+# In a terminal of 80 columns a longer one would be broken in the middle of a word.
+LONGEST_METAVAR = 12
 
 
 def _panel(name: str) -> str:
@@ -116,7 +124,8 @@ def _panel(name: str) -> str:
 
 def _metavar(hint: Any) -> str:
     if typing.get_origin(hint) is Literal:
-        return "|".join(typing.get_args(hint))
+        choices = "|".join(typing.get_args(hint))
+        return choices if len(choices) <= LONGEST_METAVAR else "NAME"
     if typing.get_origin(hint) is dict:
         return "NAME=PATH"
     return {int: "N", float: "X"}.get(hint, "TEXT")
