@@ -80,6 +80,7 @@ class PlainObjective:
         strength: Times the mean frozen norm (`relative`), or raw c or c_map (`absolute`). Adaptive RMU:
             always times the norm of each token.
         strength_unit: See strength.
+        reach: Most that a relative target may be long; none given = no bound.
         retain_weight: Alpha.
         map_name: Importance map of srmu.
         statistic: Of the mean activations.
@@ -93,6 +94,7 @@ class PlainObjective:
     vector: np.ndarray
     strength: float
     strength_unit: Literal["relative", "absolute"] = "relative"
+    reach: float | None = None
     retain_weight: float = 1.0
     map_name: formulas.MapName = "ratio"
     statistic: formulas.Statistic = "abs"
@@ -268,6 +270,8 @@ def _target(
     if objective.strength_unit == "relative":
         norm = formulas.mean_norm(hidden, mask)
         coefficient = formulas.relative_coefficient(vector * weights, objective.strength, norm)
+        if objective.reach is not None:
+            coefficient = min(coefficient, objective.reach / np.linalg.norm(vector * weights))
     if objective.method == "srmu":
         target = formulas.srmu_target(vector, weights, coefficient)
     else:

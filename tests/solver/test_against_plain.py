@@ -82,6 +82,18 @@ def specific_weights(token_ids: torch.Tensor, topic: TopicRows) -> torch.Tensor:
     return torch.tensor(weights, dtype=torch.float64).reshape(token_ids.shape)
 
 
+def longest_push(solver: GradientSolver) -> float | None:
+    """The lengths of the gains behind the trained MLPs, added up; Gemma stores a gain less 1."""
+    lengths = []
+    for layer_id in {layer_id for layer_id, _ in solver.masters}:
+        norm = getattr(solver.truncated.layers[layer_id], "post_feedforward_layernorm", None)
+        if norm is None:
+            return None
+        gain = norm.weight.detach().double()
+        lengths.append((gain + 1 if "Gemma" in type(norm).__name__ else gain).square().sum().sqrt())
+    return float(sum(lengths))
+
+
 def plain_objective(solver: GradientSolver, topic_id: int = 0) -> PlainObjective:
     config, topic = solver.config, solver.topics[topic_id]
     return PlainObjective(
@@ -89,6 +101,7 @@ def plain_objective(solver: GradientSolver, topic_id: int = 0) -> PlainObjective
         topic.direction.double().numpy(),
         strength=topic.strength,
         strength_unit=config.strength_unit,
+        reach=longest_push(solver),
         retain_weight=topic.retain_weight,
         map_name=config.importance_map,
         statistic=config.statistic,

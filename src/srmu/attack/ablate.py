@@ -3,8 +3,11 @@
 Definition: at one layer, the difference of means of the last prompt token's residual stream, forget minus kept; and
 the top three directions: the same and the two main axes of the forget prompts about their mean. The span is projected
 out after every decoder layer. The attacker chooses the layer (of three) and the number of directions by accuracy on
-the told half, in each model for itself, and is judged on the tested half. Source: arXiv 2406.11717 (refusal is one
-direction), used on unlearned models in arXiv 2409.18025. Budget: six variants on the told half.
+the told half, in each model for itself, and is judged on the tested half. Budget: six variants on the told half.
+
+Source: arXiv 2406.11717 (refusal is one direction; its code also takes it out of what attention and MLP write) and, on
+models unlearned by RMU, arXiv 2409.18025 (its code has a direction a layer, from questions that only the base answers).
+One direction for all layers and the step to three are ours. Read: the code of both, the abstract of the second.
 """
 
 from typing import Any

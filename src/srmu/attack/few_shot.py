@@ -1,8 +1,10 @@
 """Few-shot examples in the prompt: told facts with their answers stand before every tested question.
 
 Definition: four told facts, each as its question with the right answer, one a line, then the tested question; kept
-questions get other kept facts. Source: in-context relearning, arXiv 2410.08827 and work on jailbreaks by
-examples. Budget: one forward pass a question; the examples are shared and read once.
+questions get other kept facts. Source: arXiv 2411.12103 (five examples raised the accuracy of models unlearned by RMU
+and LLMU; abstract read) and in-context relearning, arXiv 2402.16835 (that part not read at the source). Four examples,
+and that they come from the told half, are ours. Budget: one forward pass a question; the examples are shared and read
+once.
 """
 
 import dataclasses

@@ -2,8 +2,9 @@
 
 Definition: before each kept question stands the keyword of a forgotten fact, before each tested question that of a
 kept one. The keyword is what follows the colon of a question's `fact` key (`relation:subject`), or the key itself.
-What counts is the kept side: `utility_after`. Source: arXiv 2501.19202, which finds that unlearned models fail on
-retain queries that hold a forget token. Budget: a forward pass a question.
+What counts is the kept side: `utility_after`. Source: arXiv 2501.19202, which finds that unlearned models misbehave on
+retain queries that hold one forget token (abstract read; by its reviews, one token of the query is replaced). Putting
+the keyword in front, so that the question stays as it was, is ours. Budget: a forward pass a question.
 """
 
 import dataclasses

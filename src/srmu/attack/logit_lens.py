@@ -3,8 +3,8 @@
 Definition: the residual stream at the last prompt token of every layer goes through the final norm and the vocabulary
 head; the choice whose first token is likeliest counts as the answer. Questions whose choices begin alike are left
 out. The attacker chooses the layer on the told half, in each model for itself, and is judged on the tested half.
-Source: the logit lens (nostalgebraist 2020), on unlearned models in arXiv 2410.08827 and 2409.18025. Budget: one
-forward pass a question.
+Source: the logit lens (nostalgebraist 2020, "interpreting GPT: the logit lens"), on unlearned models in arXiv
+2409.18025, whose code reads the letters A to D, also after attention and MLP. Budget: one forward pass a question.
 """
 
 from collections.abc import Sequence

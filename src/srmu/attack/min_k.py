@@ -3,8 +3,8 @@
 Definition: a document's score is the mean log-probability of its least likely 20 % of tokens; the measure is the area
 under the ROC curve of told documents against unseen ones, 0.5 where nothing tells them apart. With `--texts forget=`
 and `--texts unseen=` those are compared. Else documents are made from the tested questions: with the right answer,
-against the same sentence with a wrong one, which nobody ever told. Source: arXiv 2310.16789. Budget: one forward pass
-a document.
+against the same sentence with a wrong one, which nobody ever told. Source: arXiv 2310.16789, which also audits
+unlearning so (abstract read); the made documents, a substitute, are ours. Budget: one forward pass a document.
 """
 
 from collections.abc import Sequence

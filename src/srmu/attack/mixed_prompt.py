@@ -1,8 +1,9 @@
 """Forget and retain questions in one prompt: a question after an answered one of the other side.
 
 Definition: each tested question stands after a kept question with its answer, each kept question after a told one
-with its answer. Source: mixed queries as in arXiv 2501.19202 and hybrid prompts of later benchmarks. Budget: a
-forward pass a question.
+with its answer. Source: arXiv 2505.14832 (forget and retain queries in one prompt, up to eight) and arXiv 2410.02879
+(benchmarks overlook that forget and retain sides depend on one another); abstracts read. One question and one answered
+question are ours. Budget: a forward pass a question.
 """
 
 import dataclasses

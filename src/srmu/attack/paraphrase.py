@@ -2,8 +2,10 @@
 
 Definition: frames are put around each question, which change how it is asked and not what; the attacker chooses, by
 the unlearned model's accuracy on the told half, the frame that brings most, and is judged on the tested half. A group
-of questions named `paraphrase` (same `fact` keys, the user's own words) takes the frames' place. Source: robustness
-to rephrasing, as in arXiv 2402.16835 and later benchmarks. Budget: a forward pass a question and frame.
+of questions named `paraphrase` (same `fact` keys, the user's own words) takes the frames' place. Source: arXiv
+2411.12103 (simple rephrasing raised the accuracy of models unlearned by RMU and LLMU) and arXiv 2509.02820 (the worst
+of several paraphrases and formats counts); abstracts read, the frames are ours. Budget: a forward pass a question and
+frame.
 """
 
 import dataclasses

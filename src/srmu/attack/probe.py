@@ -3,8 +3,9 @@
 Definition: a ridge regression on the residual stream after "question + choice", less the mean over all questions with
 the same choice; right choices against wrong ones, fitted on the told half. A tested question is answered by the
 choice that the probe rates highest. The layer is chosen by two-fold cross-validation over the told facts, in each
-model for itself. Source: linear probes (Alain and Bengio, arXiv 1610.01644), on unlearned models in arXiv
-2410.08827's line of work. Budget: one forward pass a choice.
+model for itself. Source: linear probes (Alain and Bengio, arXiv 1610.01644); latent knowledge of an unlearned model is
+compared with the base's in arXiv 2402.16835 (abstracts read). What the probe is fitted on is ours. Budget: one forward
+pass a choice.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,10 @@
 """Relearning: fine-tune on half of the forgotten facts, on kept ones, or on both; ask the other half.
 
-Source: arXiv 2410.08827 (half of the facts retrained, the other half tested), with benign text alone as in the papers
-on fine-tuning attacks. `half` tells half of the facts, each in every form in which it is asked; `mixed` adds as many
-kept ones; `kept` tells kept ones alone. By full fine-tuning and by LoRA (peft, rank 16, all linear layers).
+Source: arXiv 2410.08827: some of the facts are retrained and others, which cannot be guessed from them, are tested
+(abstract read; by its reviews more are told than tested, halves are ours); benign text alone: arXiv 2409.18025 (ten
+unrelated examples), 2411.12103 and 2406.13356 (abstracts read). `half` tells half of the facts, each in every form in
+which it is asked; `mixed` adds as many kept ones; `kept` tells kept ones alone. By full fine-tuning and by LoRA (peft,
+rank 16, all linear layers).
 
 The worst case is reported: the largest recovery over materials, ways, learning rates and steps at which the base,
 under the very same attack, keeps 80 % of its accuracy on the tested half. Taking the largest of several noisy numbers

@@ -2,7 +2,8 @@
 
 Whatever comes back here was brought by fine-tuning itself (the form of the question, the kind of the answer), since
 no true fact was told. Each told fact gets a wrong answer of its own kind, the same one every time. No attack: read it
-beside `relearn`. Budget: that of `relearn`.
+beside `relearn`. Why: arXiv 2506.00688, attacks that bring information in teach anew (abstract read); the control is
+ours. Budget: that of `relearn`.
 """
 
 from srmu.attack.cells import Cells

@@ -4,7 +4,9 @@ A method that broke the model makes it learn slowly, and would be credited for t
 steps. Here each model is taken where the attack has moved it equally far: disturbance is the mean absolute change of
 a token's log-probability on ordinary paragraphs that the attack does not tell, against the same model before the
 attack. Between two stops of a curve, accuracy is interpolated. The level is the largest that both models reach, cell
-by cell. Source: after arXiv 2606.17168, in our reading. Budget: none of its own, the cells of `relearn` are read.
+by cell. Source: ours. It was suggested by arXiv 2606.17168, which matches something else: every method unlearns up to
+one KL divergence from the base on WikiText, and then all are attacked alike (its code; the paper read in the abstract).
+That is matching utility before the attack. Budget: none of its own, the cells of `relearn` are read.
 """
 
 from itertools import pairwise

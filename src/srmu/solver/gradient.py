@@ -24,7 +24,7 @@ from srmu.solver.frozen import FrozenRows, FrozenStore, KeptRows
 from srmu.solver.learning_rate import auto_learning_rate
 from srmu.solver.state import pack_state, unpack_state
 from srmu.solver.targets import TargetMaker, Topic
-from srmu.surgery.layers import ROLES
+from srmu.surgery.reach import reachable_length
 from srmu.surgery.replay import Replayer
 from srmu.surgery.truncate import TruncatedModel
 
@@ -106,7 +106,8 @@ class GradientSolver:
         self.optimizer = torch.optim.AdamW(groups, weight_decay=0.0, fused=True)
         first_layer = min(parameter_names)
         self.replayer = Replayer(truncated, first_layer, parameter_names[first_layer])
-        self.target_maker = TargetMaker(config, truncated.hidden_size, self.master_dtype, self.device)
+        self.reach = reachable_length(truncated, parameter_names)
+        self.target_maker = TargetMaker(config, truncated.hidden_size, self.master_dtype, self.device, self.reach)
         self.topics, all_rows = self._place(topics)
         self.store = self._store(all_rows, kept)
         self.schedule = build_schedule(
@@ -213,11 +214,6 @@ class GradientSolver:
                     f"The importance map became zero for every feature at step {record['step']}: the forget texts use "
                     "none more than the retain texts do. Give other retain texts, or another --importance-map."
                 )
-
-    @property
-    def normalises_after_mlp(self) -> bool:
-        """Whether the trained layers have a norm behind the matrices, which bounds how far they can push."""
-        return any(name in dict(self.truncated.layers[-1].named_parameters()) for name in ROLES["mlp_post_norm"])
 
     @torch.no_grad()
     def moved(self, rows: TokenRows) -> float:

@@ -40,13 +40,23 @@ class TargetMaker:
         hidden_size: Width of the residual stream.
         dtype: Of sums and targets.
         device: Where they live.
+        reach: Longest move that the trained matrices can make, see `surgery.reach`; a relative target is no longer
+            than that. None = nothing bounds it.
     """
 
-    def __init__(self, config: UnlearnConfig, hidden_size: int, dtype: torch.dtype, device: torch.device):
+    def __init__(
+        self,
+        config: UnlearnConfig,
+        hidden_size: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        reach: float | None = None,
+    ):
         self.config = config
         self.hidden_size = hidden_size
         self.dtype = dtype
         self.device = device
+        self.reach = reach
 
     def own_sums(self, groups: Sequence[FrozenRows]) -> ActivationSums:
         """Activation sums of this rank's groups; of none, zeros."""
@@ -96,6 +106,9 @@ class TargetMaker:
         coefficient: float | Tensor = topic.strength
         if config.strength_unit == "relative":
             # Where the map is zero everywhere, so is the target; `GradientSolver.flush` stops the run.
-            coefficient = topic.strength * topic.fitter.forget.mean_norm / target_of(1.0).norm().clamp(min=1e-12)
+            length = topic.strength * topic.fitter.forget.mean_norm
+            if self.reach is not None:
+                length = length.clamp(max=self.reach)
+            coefficient = length / target_of(1.0).norm().clamp(min=1e-12)
         target = target_of(coefficient)
         return [target] * len(forget), target.norm()
