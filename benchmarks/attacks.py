@@ -125,7 +125,9 @@ def make_result(case: Case, texts: Mapping[str, str], settings: Record, run: Pat
     return str(run)
 
 
-def attack_case(case: Case, methods: Mapping[str, Record], home: Path, seed: int, *, quick: bool) -> dict[str, Record]:
+def attack_case(
+    case: Case, methods: Mapping[str, Record], home: Path, seed: int, *, quick: bool, tunings: Sequence[str] = ()
+) -> dict[str, Record]:
     """Each method's records of all attacks; base curves are computed once for all."""
     texts, questions = write_case(case, home / "texts")
     found = {}
@@ -138,7 +140,7 @@ def attack_case(case: Case, methods: Mapping[str, Record], home: Path, seed: int
             result = make_result(case, texts, methods[name], home / name, seed)
         record = attack(
             result, base=str(case.base), questions=questions, only=ATTACKS, full=not quick, learning_rates=case.rates,
-            seed=seed, cells_file=home / "cells.json",
+            tunings=tunings, seed=seed, cells_file=home / "cells.json",
         )  # fmt: skip
         found[name] = record["attacks"]
         print(f"{home.name} {name}: {summary(record['attacks']['relearn'])}", flush=True)
@@ -168,7 +170,7 @@ def rows_of(
         if valid:
             worst = max(valid, key=lambda row: row["recovery"])
             rows.append({**worst, "attack": "relearn", "worst_of": worst["attack"]})
-        rows += relearned + control
+        rows += relearned + control + [about | row | more for row in matched([e["relearn_matched"] for e in entries])]
     return rows
 
 
@@ -206,6 +208,14 @@ def averaged(entries: Sequence[Record]) -> list[Record]:
     return rows
 
 
+def matched(entries: Sequence[Record]) -> list[Record]:
+    """A row for relearning at equal disturbance: means over the seeds' worst cells, where each seed has one."""
+    keys = ("chance", "forget_before", "base_before", "forget_after", "base_after", "recovery", "utility", "n")
+    if not all(entry["status"] == "result" for entry in entries):
+        return []
+    return [{"attack": "relearn_matched", **{key: mean([entry[key] for entry in entries]) for key in keys}}]
+
+
 def mean(values: Sequence[float]) -> float:
     """Arithmetic mean."""
     return sum(values) / len(values)
@@ -220,6 +230,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--robust", nargs="*", default=[], help="methods that are claimed to hold")
     parser.add_argument("--quick", action="store_true", help="the quick budget, for a look")
+    parser.add_argument("--tunings", nargs="+", choices=("full", "lora"), default=[], help="default: the budget's")
     parser.add_argument("--runs", type=Path, default=Path("runs/attacks"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/attacks.json"))
     arguments = parser.parse_args()
@@ -235,7 +246,7 @@ def main() -> None:
         for seed in arguments.seeds:
             case = real_case(request, seed) if world is None else world_case(world, request, seed)
             home = arguments.runs / arguments.arena / f"{request}-{seed}"
-            by_seed[seed] = attack_case(case, methods, home, seed, quick=arguments.quick)
+            by_seed[seed] = attack_case(case, methods, home, seed, quick=arguments.quick, tunings=arguments.tunings)
         rows += rows_of(arguments.arena, request, by_seed, arguments.robust)
     write_rows(arguments.out, arguments.arena, requests, rows, methods, "quick" if arguments.quick else "full")
 

@@ -4,7 +4,9 @@
 
 Makes a checkpoint of that size, every other tensor zeros and the rest noise, in shards of at most 5 GB. Each repeat
 copies it with `cp -r` and then `sync`, and exports it with three changed matrices, which flushes files too. Each is
-a process of its own, in alternating order. Copies are removed. The last line is one JSON object.
+a process of its own, in alternating order, and begins with nothing to flush and the base on the disk alone (or, with
+`--warm`, in the cache as far as it fits). Copies are removed. The last line is one JSON object: the shares are the
+time of `cp` with and without `sync` over that of the export, medians over the pairs.
 """
 
 import argparse
@@ -87,12 +89,25 @@ def run_export(base: Path, out: Path) -> dict[str, float]:
     return found
 
 
-def run_cp(base: Path, out: Path) -> float:
-    """Seconds of `cp -r` and `sync`."""
+def run_cp(base: Path, out: Path) -> dict[str, float]:
+    """Seconds of `cp -r`, and with the `sync` that follows."""
     started = time.perf_counter()
     subprocess.run(["cp", "-r", str(base), str(out)], check=True)
+    copied = time.perf_counter()
     subprocess.run(["sync", "-f", str(out)], check=True)
-    return time.perf_counter() - started
+    return {"cp_seconds": copied - started, "cp_sync_seconds": time.perf_counter() - started}
+
+
+def settle(base: Path, *, warm: bool) -> None:
+    """The same start for both sides: nothing left to flush, and the base out of the page cache or in it."""
+    subprocess.run(["sync", "-f", str(base)], check=True)
+    for path in sorted(base.iterdir()):
+        with path.open("rb") as file:
+            if warm:
+                while file.read(1 << 23):
+                    pass
+            else:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def main() -> None:
@@ -101,6 +116,7 @@ def main() -> None:
     parser.add_argument("--gb", type=float, default=20.0, help="size of the checkpoint in 10^9 bytes")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=Path("."), help="a folder on the disk to measure")
+    parser.add_argument("--warm", action="store_true", help="begin with the base in the page cache")
     parser.add_argument("--once", nargs=2, type=Path, metavar=("BASE", "OUT"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.once:
@@ -117,19 +133,23 @@ def main() -> None:
         for repeat in range(arguments.repeats):
             pair: dict[str, float] = {}
             for side in ("cp", "export") if repeat % 2 == 0 else ("export", "cp"):
+                settle(base, warm=arguments.warm)
                 if side == "cp":
-                    pair["cp_seconds"] = run_cp(base, copy)
+                    pair |= run_cp(base, copy)
                     shutil.rmtree(copy)
                 else:
                     pair |= run_export(base, out)
                     shutil.rmtree(out)
-            pairs.append(pair | {"share_of_cp": pair["cp_seconds"] / pair["export_seconds"]})
-            print(json.dumps(pairs[-1]), flush=True)
+            for other in ("cp", "cp_sync"):
+                pair[f"share_of_{other}"] = pair[f"{other}_seconds"] / pair["export_seconds"]
+            pairs.append(pair)
+            print(json.dumps({name: round(value, 3) for name, value in pair.items()}), flush=True)
     print(
         json.dumps(
             {
                 "gb": arguments.gb,
                 "share_of_cp": round(median(pair["share_of_cp"] for pair in pairs), 3),
+                "share_of_cp_sync": round(median(pair["share_of_cp_sync"] for pair in pairs), 3),
                 "peak_resident_mb": max(pair["peak_resident_mb"] for pair in pairs),
             }
         )

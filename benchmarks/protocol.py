@@ -21,9 +21,9 @@ from protocol_cases import Case, Kind, Phase, Retain, real_cases, world_cases
 from protocol_rows import make_rows, markdown
 from protocol_whole import run_whole
 
-from srmu.config import PUBLISHED
 from srmu.errors import RunError
 from srmu.evaluation.measure import Measurement
+from srmu.presets import PUBLISHED
 from srmu.tuning.bench import TrialBench
 from srmu.tuning.outcome import judge, shortfall
 from srmu.tuning.space import SPACE, search_space, suggest, to_settings
@@ -43,12 +43,10 @@ WHOLE = ("gradient-difference", "npo")
 KEYS = [key for key in SPACE if key != "importance_map"]
 ARENAS: dict[str, Callable[[Phase], Iterator[Case]]] = {"real": real_cases, "world": world_cases}
 RESULTS = Path(__file__).parent / "results"
-POINTS = 3
-"""Points of the front that are reported."""
 
 
 def tune(
-    arena: str, kind: Kind, method: str, benches: list[TrialBench], budget: int, out: Path
+    arena: str, kind: Kind, method: str, benches: list[TrialBench], budget: int, points: int, out: Path
 ) -> list[dict[str, Any]]:
     """Settings of the best points of the front, best first."""
     study = optuna.create_study(
@@ -79,7 +77,7 @@ def tune(
     if left > 0:
         study.optimize(objective, n_trials=left, catch=(RunError,))
     front = sorted(study.best_trials, key=lambda trial: (shortfall(*trial.values), trial.values))
-    return [trial.user_attrs["settings"] for trial in front[:POINTS]]
+    return [trial.user_attrs["settings"] for trial in front[:points]]
 
 
 def run(bench: TrialBench, method: str, settings: dict[str, Any], seed: int) -> tuple[Measurement, float]:
@@ -149,6 +147,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/protocol"))
     parser.add_argument("--budget", type=int, default=20, help="trials a method, arena and kind of request")
+    parser.add_argument("--points", type=int, default=3, help="points of each method's front that are reported")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--arenas", nargs="+", choices=list(ARENAS), default=list(ARENAS))
     parser.add_argument("--kinds", nargs="+", choices=("entities", "domain"), default=["entities", "domain"])
@@ -171,7 +170,7 @@ def main() -> None:
             for method in arguments.methods:
                 if method not in UNTUNED:
                     tuned[f"{arena}, {kind}, {method}"] = tune(
-                        arena, kind, method, benches, arguments.budget, arguments.out
+                        arena, kind, method, benches, arguments.budget, arguments.points, arguments.out
                     )
         reported: set[str] = set()
         for case in ARENAS[arena]("report"):

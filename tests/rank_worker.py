@@ -1,11 +1,13 @@
-"""What each of two processes does for tests/test_distributed.py: solver runs, errors, small talk; results to files.
+"""What each of two processes does for tests/test_distributed.py: solver runs, commands, errors; results to files.
 
 Started as `python rank_worker.py CHECKPOINT FOLDER` with the environment that a launcher sets.
 """
 
+import io
 import json
 import sys
-from contextlib import nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from families import TAPPED_LAYER, TRAINED_LAYERS
+from main_job import flags
 from oracle.plain import float64_exact
 from srmu import distributed
+from srmu.cli.app import main as srmu
 from srmu.errors import InputError, RunError
 from srmu.surgery.checkpoint import open_checkpoint
 from srmu.surgery.sharding import shard_below
@@ -95,8 +99,37 @@ def error_of(failing_rank: int, kind: type[Exception]) -> list[str]:
     return []
 
 
+def command_lines(checkpoint: Path, texts: Path, out: Path) -> dict[str, list[str]]:
+    """Commands that several processes share; `texts` holds what `write_texts` writes, and `completions.jsonl`."""
+    sources = ["--forget", str(texts / "forget.txt"), "--retain", str(texts / "retain.jsonl")]
+    asked = [
+        f"asked={texts / 'questions.jsonl'}",
+        f"read={texts / 'forget.txt'}",
+        f"said={texts / 'completions.jsonl'}",
+    ]
+    kinds = ("--questions", "--texts", "--completions")
+    return {
+        "evaluate": [
+            "evaluate", str(checkpoint), "--base", str(checkpoint), "--json",
+            *(part for pair in zip(kinds, asked, strict=True) for part in pair),
+        ],
+        "divided": [
+            "unlearn", str(checkpoint), *sources, *flags(steps=3, forget_rows=3, retain_rows=3), "--json",
+            "--out", str(out / "divided"),
+        ],
+        "missing": ["unlearn", str(checkpoint), "--forget", "missing.txt", "--out", str(out / "missing")],
+    }  # fmt: skip
+
+
+def run_command(arguments: Sequence[str]) -> dict[str, Any]:
+    """The exit code of a command and what this rank printed."""
+    with redirect_stdout(io.StringIO()) as output, redirect_stderr(io.StringIO()) as errors:
+        code = srmu(arguments)
+    return {"code": code, "output": output.getvalue(), "errors": errors.getvalue()}
+
+
 def main(checkpoint: Path, folder: Path) -> None:
-    """Run everything; rank N writes N.json and, for each case, its masters."""
+    """Run everything; rank N writes N.json and, for each case, its masters. `folder / "texts"` must be there."""
     distributed.connect(cpu=True)
     rank = distributed.rank()
     told: dict[str, Any] = {
@@ -115,6 +148,9 @@ def main(checkpoint: Path, folder: Path) -> None:
     for name in SHARDED:
         told["sharded"][name], masters, told["moved"] = run_sharded(checkpoint, name)
         save_file(masters, folder / f"sharded-{name}.{rank}.safetensors")
+    commands = command_lines(checkpoint, folder / "texts", folder)
+    commands["divided"].append("--shard")
+    told["commands"] = {name: run_command(arguments) for name, arguments in commands.items()}
     (folder / f"{rank}.json").write_text(json.dumps(told))
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from srmu.config import ASSUMED, PRESETS, TopicConfig, UnlearnConfig, load_yaml, make_config, to_dict
+from srmu.config import TopicConfig, UnlearnConfig, load_yaml, make_config, to_dict
 from srmu.errors import InputError
+from srmu.presets import ASSUMED, PRESETS
 
 DOCS = Path(__file__).parents[1] / "docs"
 

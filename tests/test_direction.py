@@ -54,3 +54,9 @@ def test_drawing_leaves_the_global_generator_alone() -> None:
     before = torch.get_rng_state()
     signs()
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_every_seed_that_a_config_admits_can_be_used() -> None:
+    vector = signs(seed=2**63 - 1)
+    assert set(vector.tolist()) == {-1.0, 1.0}
+    assert not torch.equal(vector, signs(seed=2**63 - 2))

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from main_job import FORGET, RETAIN, files_with, flags, read_metrics, write_texts
-from rank_worker import CASES, SHARDED, run_case
+from rank_worker import CASES, SHARDED, command_lines, run_case
 from srmu import distributed
 from srmu.cli.app import main
 from srmu.errors import InputError
@@ -43,9 +43,14 @@ def llama(saved_family: Callable[..., Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def ranks(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
-    """What two processes wrote: the folder, and what each told."""
+    """What two processes wrote: the folder, and what each told. Started once, since each loads torch first."""
     folder = tmp_path_factory.mktemp("ranks")
-    shared = environment(WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=free_port())
+    pairs = [{"prompt": text.rsplit(" ", 2)[0], "answer": text.rsplit(" ", 2)[1]} for text in FORGET[:5]]
+    texts = write_texts(folder / "texts")
+    (texts / "completions.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    shared = environment(
+        WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=free_port(), SRMU_CACHE=str(folder / "cache")
+    )
     workers = [
         subprocess.Popen(
             [sys.executable, str(TESTS / "rank_worker.py"), str(llama), str(folder)],
@@ -53,7 +58,7 @@ def ranks(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
         )
         for rank in range(2)
     ]  # fmt: skip
-    errors = [worker.communicate(timeout=240)[1] for worker in workers]
+    errors = [worker.communicate(timeout=600)[1] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], errors
     return folder, [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
 
@@ -188,7 +193,7 @@ def test_a_launched_run_is_written_once_and_verifies(llama: Path, tmp_path: Path
     ]  # fmt: skip
     settings = flags(steps=4, forget_rows=3, retain_rows=3)
     process = launch([*arguments, str(tmp_path / "two"), *settings], tmp_path / "cache")
-    output, errors = process.communicate(timeout=240)
+    output, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     results = json.loads(output)  # one process printed, once
     assert results["texts"]["forget"]["moved"] > 0
@@ -203,37 +208,46 @@ def test_a_launched_run_is_written_once_and_verifies(llama: Path, tmp_path: Path
         assert two == pytest.approx(one, rel=1e-3, abs=1e-5)
 
 
-def test_a_launched_evaluation_gives_the_numbers_of_one_process(llama: Path, tmp_path: Path, capsys: Any) -> None:
-    texts = write_texts(tmp_path / "texts")
-    pairs = [{"prompt": text.rsplit(" ", 2)[0], "answer": text.rsplit(" ", 2)[1]} for text in FORGET[:5]]
-    (texts / "completions.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
-    arguments = [
-        "evaluate", str(llama), "--base", str(llama), "--questions", f"asked={texts / 'questions.jsonl'}", "--texts",
-        f"read={texts / 'forget.txt'}", "--completions", f"said={texts / 'completions.jsonl'}", "--json",
-    ]  # fmt: skip
-    process = launch(arguments, tmp_path / "cache")
-    output, errors = process.communicate(timeout=240)
-    assert process.returncode == 0, errors
+def command_of_ranks(name: str, told: Sequence[dict[str, Any]]) -> tuple[list[int], str, str]:
+    """Exit codes of a command, and what the first rank printed; the others must print nothing."""
+    found = [entry["commands"][name] for entry in told]
+    assert [entry["output"] + entry["errors"] for entry in found[1:]] == [""]
+    return [entry["code"] for entry in found], found[0]["output"], found[0]["errors"]
+
+
+def test_an_evaluation_by_two_processes_gives_the_numbers_of_one(
+    llama: Path, ranks: tuple[Path, list[dict[str, Any]]], tmp_path: Path, capsys: Any
+) -> None:
+    folder, told = ranks
+    codes, output, errors = command_of_ranks("evaluate", told)
+    assert codes == [0, 0], errors
     capsys.readouterr()
-    assert main(arguments) == 0
+    assert main(command_lines(llama, folder / "texts", tmp_path)["evaluate"]) == 0
     # The same batches on either side: the same bits.
     assert json.loads(output) == json.loads(capsys.readouterr().out)
 
 
-def test_a_launched_run_with_divided_layers_verifies(llama: Path, tmp_path: Path) -> None:
-    texts = write_texts(tmp_path / "texts")
-    arguments = ["unlearn", str(llama), "--forget", str(texts / "forget.txt"), "--retain", str(texts / "retain.jsonl")]
-    arguments += [*flags(steps=3, forget_rows=3, retain_rows=3), "--json", "--out"]
-    process = launch([*arguments, str(tmp_path / "two"), "--shard"], tmp_path / "cache")
-    output, errors = process.communicate(timeout=240)
-    assert process.returncode == 0, errors
-    assert main(["verify", str(tmp_path / "two")]) == 0
-    assert main([*arguments, str(tmp_path / "one")]) == 0
-    for one, two in zip(read_metrics(tmp_path / "one"), read_metrics(tmp_path / "two"), strict=True):
+def test_a_run_with_divided_layers_verifies_and_is_that_of_one_process(
+    llama: Path, ranks: tuple[Path, list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    folder, told = ranks
+    codes, output, errors = command_of_ranks("divided", told)
+    assert codes == [0, 0], errors
+    assert main(["verify", str(folder / "divided")]) == 0
+    assert main(command_lines(llama, folder / "texts", tmp_path)["divided"]) == 0
+    for one, two in zip(read_metrics(tmp_path / "divided"), read_metrics(folder / "divided"), strict=True):
         assert one.pop("topic") == two.pop("topic")
         assert two == pytest.approx(one, rel=1e-3, abs=1e-5)
-    moved = json.loads((tmp_path / "one" / "results.json").read_text())["texts"]["forget"]["moved"]
+    moved = json.loads((tmp_path / "divided" / "results.json").read_text())["texts"]["forget"]["moved"]
     assert json.loads(output)["texts"]["forget"]["moved"] == pytest.approx(moved, rel=1e-3)
+
+
+def test_bad_input_is_said_by_one_of_two_processes(ranks: tuple[Path, list[dict[str, Any]]]) -> None:
+    folder, told = ranks
+    codes, _, errors = command_of_ranks("missing", told)
+    assert codes == [2, 2]
+    assert errors.count("'missing.txt'") == 1
+    assert not (folder / "missing").exists()
 
 
 def test_one_process_has_nobody_to_divide_layers_with(llama: Path, tmp_path: Path, capsys: Any) -> None:
@@ -241,10 +255,11 @@ def test_one_process_has_nobody_to_divide_layers_with(llama: Path, tmp_path: Pat
     assert "there is one" in capsys.readouterr().err
 
 
+@pytest.mark.slow  # what it adds to the test above is the launcher's own work: that it ends all, and soon
 def test_bad_input_ends_a_launched_run_with_one_sentence(llama: Path, tmp_path: Path) -> None:
     started = time.monotonic()
     process = launch(["unlearn", str(llama), "--forget", "missing.txt", "--out", str(tmp_path / "run")], tmp_path)
-    errors = process.communicate(timeout=240)[1]
+    errors = process.communicate(timeout=600)[1]
     assert process.returncode != 0
     assert errors.count("'missing.txt'") == 1
     assert time.monotonic() - started < 200

@@ -1,21 +1,21 @@
-"""The configuration of a run: one frozen dataclass with its defaults, presets, YAML form and validation.
+"""The configuration of a run: one frozen dataclass with its defaults, YAML form and validation.
 
 Every key of the YAML file is also a flag of `srmu unlearn`; the help text stands once, in the field's
 metadata. Precedence, lowest first: field defaults, preset, YAML file, flags.
 """
 
 import dataclasses
-import math
 import reprlib
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from srmu.coerce import coerce
 from srmu.errors import InputError, nearest_hint
 from srmu.gate import parse_requirement
+from srmu.presets import PRESETS
 
 RequestKind = Literal["auto", "entities", "domain"]
 Method = Literal["rmu", "adaptive-rmu", "srmu"]
@@ -105,7 +105,7 @@ class UnlearnConfig:
     strength: float = option(3.0, "Length of the target: times the mean frozen norm (relative), or raw c (absolute).")
     strength_unit: StrengthUnit = option("relative", "Unit of the strength.")
     retain_weight: float | Literal["auto"] = option(
-        "auto", "Weight alpha of the retain loss; auto = 400, or 40 where no retain texts are given."
+        "auto", "Weight alpha of the retain loss; auto = 250, or 40 where no retain texts are given."
     )
     forget_tokens: ForgetTokens = option(
         "specific", "Drive away all forget tokens alike (all), or each as far as the retain texts lack it (specific)."
@@ -122,7 +122,7 @@ class UnlearnConfig:
         "auto", "AdamW's learning rate on the float32 masters; auto = in proportion to each matrix."
     )
     learning_rate_schedule: LearningRateSchedule = option("constant", "constant, or linear down to zero at the end.")
-    steps: int = option(120, "Optimizer steps.")
+    steps: int = option(80, "Optimizer steps.")
     average_last: float = option(
         0.3, "Share of the steps, the last ones, over which the matrices are averaged; 0 = the last step's."
     )
@@ -158,80 +158,7 @@ class _ConfigError(InputError):
 
 
 # What auto means. Where no text near the forget texts must be told from them, a high weight only slows forgetting.
-RETAIN_WEIGHT, RETAIN_WEIGHT_ALONE = 400.0, 40.0
-# What all published methods do: every forget token counts alike, and the last step's matrices are the result.
-PUBLISHED: dict[str, Any] = {"forget_tokens": "all", "average_last": 0.0}
-# RMU's published settings for zephyr-7b-beta; sources in docs/papers.md.
-_RMU_RECIPE: dict[str, Any] = {
-    **PUBLISHED,
-    "learning_rate_schedule": "constant",
-    "learning_rate": 5e-5,
-    "steps": 150,
-    "forget_rows": 4,
-    "retain_rows": 4,
-    "row_tokens": 512,
-    "retain_weight": 1200.0,
-}
-PRESETS: dict[str, dict[str, Any]] = {
-    "default": {},
-    "paper": {"method": "srmu", "importance_map": "ratio", "retain_weight": 150.0, **PUBLISHED},
-    "paper-literal": {
-        "method": "srmu",
-        "importance_map": "ratio",
-        "skip_sinks": False,
-        "strength": 6.5,
-        "strength_unit": "absolute",
-        **_RMU_RECIPE,
-    },
-    "rmu": {
-        "method": "rmu",
-        "skip_sinks": False,
-        "strength": 6.5,
-        "strength_unit": "absolute",
-        **_RMU_RECIPE,
-    },
-    "adaptive-rmu": {
-        "method": "adaptive-rmu",
-        "skip_sinks": False,
-        "strength": 5.0,
-        "strength_unit": "relative",
-        **_RMU_RECIPE,
-        "steps": 500,
-    },
-}
-# Settings that the sources of a method do not give: each is borrowed or chosen, and the manifest says so.
-_CHOSEN = "not given by the paper; chosen on validation requests of the demo's model"
-_BORROWED = "not given by the paper; borrowed from RMU's recipe for zephyr-7b-beta"
-ASSUMED: dict[str, dict[str, str]] = {
-    "paper": {
-        "statistic": "the paper's formula does not say how signed activations are averaged",
-        "map_scope": "'dynamic importance map' read as: from each batch",
-        "map_epsilon": "not given by the paper",
-        "strength": _CHOSEN,
-        "retain_weight": _CHOSEN,
-        **dict.fromkeys(("learning_rate", "learning_rate_schedule", "steps", "forget_rows", "retain_rows"), _CHOSEN),
-        "trained_layers": _BORROWED,
-        "layer": _BORROWED,
-        "skip_sinks": "not in the paper; measured to matter (docs/method.md)",
-    },
-    "paper-literal": {
-        "statistic": "the paper's formula does not say how signed activations are averaged",
-        "map_scope": "'dynamic importance map' read as: from each batch",
-        "map_epsilon": "not given by the paper",
-        **dict.fromkeys(
-            (
-                "strength",
-                "retain_weight",
-                "learning_rate",
-                "learning_rate_schedule",
-                "steps",
-                "trained_layers",
-                "layer",
-            ),
-            _BORROWED,
-        ),
-    },
-}
+RETAIN_WEIGHT, RETAIN_WEIGHT_ALONE = 250.0, 40.0
 
 
 def make_config(settings: Mapping[str, Any], *, file_settings: Mapping[str, Any] | None = None) -> UnlearnConfig:
@@ -318,89 +245,6 @@ def parse_memory(value: Any) -> float | Literal["auto"]:
     if limit != "auto" and not limit > 0:
         raise InputError(f"memory_gb={value!r} was asked for. Give GiB above 0, or 'auto'.")
     return limit
-
-
-def coerce(value: Any, hint: Any) -> Any:
-    """Turn a YAML or flag value into the field's type, without guessing.
-
-    Raises:
-        ValueError: With what was expected.
-    """
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Literal:
-        if value not in arguments:
-            hint_text = nearest_hint(reprlib.repr(value).strip("'"), list(arguments))
-            raise ValueError(f"choose one of {', '.join(map(str, arguments))}.{hint_text}")
-        return value
-    if origin in (typing.Union, types.UnionType):
-        return _coerce_union(value, arguments)
-    if origin is tuple:
-        items = value if isinstance(value, (list, tuple)) else [value]
-        return tuple(coerce(item, arguments[0]) for item in items)
-    if origin is dict:
-        if not isinstance(value, Mapping):
-            raise ValueError("expected NAME: PATH pairs")
-        return {str(name): coerce(item, arguments[1]) for name, item in value.items()}
-    if dataclasses.is_dataclass(hint):
-        return _coerce_dataclass(value, hint)
-    return _coerce_scalar(value, hint)
-
-
-def _coerce_union(value: Any, arguments: tuple[Any, ...]) -> Any:
-    reasons = []
-    for argument in arguments:
-        if argument is type(None):
-            if value is None:
-                return None
-            continue
-        try:
-            return coerce(value, argument)
-        except ValueError as error:
-            reasons.append(str(error))
-    raise ValueError(" or ".join(dict.fromkeys(reasons)))
-
-
-def _coerce_dataclass(value: Any, hint: Any) -> Any:
-    if isinstance(value, hint):
-        return value
-    if not isinstance(value, Mapping):
-        raise ValueError(f"expected keys {', '.join(f.name for f in fields(hint))}")
-    hints = typing.get_type_hints(hint)
-    unknown = [str(key) for key in value if key not in hints]
-    if unknown:
-        raise ValueError(f"unknown key {unknown[0]!r}.{nearest_hint(unknown[0], list(hints))}")
-    missing = [f.name for f in fields(hint) if f.default is dataclasses.MISSING and f.name not in value]
-    if missing:
-        raise ValueError(f"key {missing[0]!r} is missing")
-    return hint(**{key: coerce(item, hints[key]) for key, item in value.items()})
-
-
-def _coerce_scalar(value: Any, hint: Any) -> Any:
-    if hint is bool:
-        if not isinstance(value, bool):
-            raise ValueError("expected true or false")
-        return value
-    if hint is float:
-        # YAML 1.1 reads 5e-5 (no dot) as a string.
-        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-            raise ValueError("expected a number")
-        try:
-            number = float(value)
-        except (OverflowError, ValueError):
-            raise ValueError("expected a number") from None
-        if not math.isfinite(number):
-            raise ValueError("expected a finite number")
-        return number
-    if hint is int:
-        try:
-            if isinstance(value, bool) or int(value) != float(value):
-                raise ValueError
-            return int(value)
-        except (OverflowError, TypeError, ValueError):
-            raise ValueError("expected a whole number") from None
-    if not isinstance(value, (str, Path)):
-        raise ValueError("expected text")
-    return str(value)
 
 
 def _problems(config: UnlearnConfig) -> list[str]:

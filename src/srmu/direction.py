@@ -25,7 +25,8 @@ def misdirection_vector(hidden_size: int, kind: Misdirection, generator: torch.G
 
 def draw_direction(method: Method, kind: Misdirection, hidden_size: int, *, seed: int, topic_index: int) -> Tensor:
     """The vector of one topic: u for RMU and Adaptive RMU, V for SRMU; its own stream for each topic."""
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + topic_index)
+    # A generator takes 64 bits.
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + topic_index) % 2**64)
     if method == "srmu":
         return misdirection_vector(hidden_size, kind, generator)
     return unit_direction(hidden_size, generator)

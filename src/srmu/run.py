@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
-from srmu.config import ASSUMED, TopicConfig, UnlearnConfig, make_config, to_dict
+from srmu.config import TopicConfig, UnlearnConfig, make_config, to_dict
 from srmu.data.rows import TokenRows
 from srmu.distributed import connect, from_main, largest, main_process, sharing, together, world_size
 from srmu.errors import InputError, Interrupted, RunError
@@ -25,7 +24,7 @@ from srmu.evaluation.loading import load_causal_lm
 from srmu.evaluation.measure import Measurement, compare, measure
 from srmu.export.card import card_results, model_card, read_card
 from srmu.export.delta import DELTA_FILE, write_delta
-from srmu.export.files import new_directory, readable_errors, write_atomic
+from srmu.export.files import new_directory, readable_errors, write_atomic, write_tensors_atomic
 from srmu.export.manifest import (
     MANIFEST_FILE,
     MODEL_DIR,
@@ -44,6 +43,7 @@ from srmu.interruption import StopRequest, stop_requests
 from srmu.memory import peak_memory_mb
 from srmu.plan import Plan, given_strings, make_plan
 from srmu.prepare import Prepared, prepare_rows
+from srmu.presets import ASSUMED
 from srmu.reporting import Reporter
 from srmu.run_directory import METRICS_FILE, RunDirectory, check_output
 from srmu.solver.gradient import GradientSolver, TopicRows
@@ -501,8 +501,7 @@ class _Run:
     def _finish(self, solver: GradientSolver, report: CheckReport, results: dict[str, Any]) -> dict[str, Any]:
         path = self.directory.path
         tensors, summary = importance_record(solver)
-        save_file(tensors, path / (IMPORTANCE_FILE + ".partial"))
-        (path / (IMPORTANCE_FILE + ".partial")).rename(path / IMPORTANCE_FILE)
+        write_tensors_atomic(path / IMPORTANCE_FILE, tensors)
         run_files = [DELTA_FILE, IMPORTANCE_FILE, METRICS_FILE]
         if results:
             write_json_atomic(path / RESULTS_FILE, results)

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from srmu.config import UnlearnConfig, make_config, to_dict
 from srmu.errors import InputError
-from srmu.export.files import is_leftover, readable_errors, remove_leftovers
+from srmu.export.files import is_leftover, readable_errors, remove_leftovers, write_tensors_atomic
 from srmu.export.manifest import MANIFEST_FILE, write_json_atomic
 
 CONFIG_FILE = "config.json"
@@ -118,15 +118,8 @@ class RunDirectory:
 
     def save_state(self, state: Mapping[str, Tensor]) -> None:
         """Write a state to resume from; it replaces the last one whole."""
-        if not self.writes:
-            return
-        partial = self.path / (STATE_FILE + ".partial")
-        try:
-            save_file(dict(state), partial)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
-        os.replace(partial, self.path / STATE_FILE)
+        if self.writes:
+            write_tensors_atomic(self.path / STATE_FILE, state)
 
     def load_state(self) -> dict[str, Tensor] | None:
         """The last state, if there is one; metrics of later steps are cut off, they will be written again.

@@ -1,12 +1,14 @@
 """A tiny model that memorised facts of two kinds, a twin that never saw those to forget, and questions on both."""
 
 import json
+import os
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -84,16 +86,27 @@ def train(groups: Sequence[str], folder: Path, steps: int = 360) -> Path:
     return folder
 
 
+def trained_once(name: str, groups: Sequence[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that all processes of a test run share: the first one trains it, and the others wait."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with FileLock(folder / f"{name}.lock"):
+        if not (folder / name).exists():
+            train(groups, folder / f"{name}.partial").rename(folder / name)
+    return folder / name
+
+
 @pytest.fixture(scope="session")
 def knowing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Knows both groups; never write to it."""
-    return train(["forget", "kept"], tmp_path_factory.mktemp("knowing") / "model")
+    return trained_once("knowing", ["forget", "kept"], tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Never saw a fact to forget; never write to it."""
-    return train(["kept"], tmp_path_factory.mktemp("twin") / "model")
+    return trained_once("twin", ["kept"], tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

@@ -46,12 +46,20 @@ def test_a_step_that_destroys_the_base_does_not_count(attacks):
 
 def test_a_method_has_a_row_for_its_worst_material(attacks):
     records = {"relearn": entry((1e-5, 10, 0.4, 1.0)), "relearn_control": entry((1e-5, 10, 0.3, 1.0), material="false")}
+    records["relearn_matched"] = {
+        **entry(),
+        "status": "result",
+        "forget_after": 0.5,
+        "base_after": 1.0,
+        "recovery": 1 / 3,
+    }
     records["relearn"]["cells"] += entry((1e-5, 10, 0.55, 1.0), material="mixed")["cells"]
     rows = attacks.rows_of("world", "domain", {0: {"mine": records}}, ["mine"])
     assert [row["attack"] for row in rows] == [
-        "relearn", "relearn_half_full", "relearn_mixed_full", "relearn_false_full",
+        "relearn", "relearn_half_full", "relearn_mixed_full", "relearn_false_full", "relearn_matched",
     ]  # fmt: skip
     assert rows[0]["worst_of"] == "relearn_mixed_full"
+    assert (rows[-1]["forget_after"], rows[-1]["recovery"]) == (0.5, 1 / 3)
     assert {key: rows[0][key] for key in ("arena", "method", "robust", "seeds", "utility")} == {
         "arena": "world", "method": "mine", "robust": True, "seeds": [0], "utility": 0.98,
     }  # fmt: skip

@@ -1,10 +1,13 @@
 import errno
 import fcntl
 import os
+import signal
 import stat
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from srmu.export import files
 
@@ -68,3 +71,30 @@ def test_an_atomic_write_that_fails_keeps_the_old_file(tmp_path: Path, monkeypat
         files.write_atomic(tmp_path / "file", b"new")
     assert os.listdir(tmp_path) == ["file"]
     assert (tmp_path / "file").read_bytes() == b"old"
+
+
+def test_tensors_written_atomically_replace_the_old_ones_and_are_readable_like_other_files(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    for value in (1.0, 2.0):
+        files.write_tensors_atomic(tmp_path / "tensors", {"x": torch.tensor([value])})
+    assert load_file(tmp_path / "tensors") == {"x": torch.tensor([2.0])}
+    assert sorted(os.listdir(tmp_path)) == ["plain", "tensors"]
+    assert (tmp_path / "tensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the child only writes files and dies
+def test_what_a_killed_write_of_tensors_leaves_is_removed_by_the_next(tmp_path: Path) -> None:
+    child = os.fork()
+    if child == 0:
+
+        def killed(tensors: dict[str, torch.Tensor], file: Path) -> None:
+            (file.parent / ".tmpAb1xYz").touch()  # as the library names what it has not finished
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        files.save_file = killed
+        files.write_tensors_atomic(tmp_path / "tensors", {"x": torch.ones(1)})
+        os._exit(1)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    assert len(os.listdir(tmp_path)) == 1
+    files.remove_leftovers(tmp_path)
+    assert os.listdir(tmp_path) == []

@@ -15,6 +15,7 @@ from srmu.attack.registry import ATTACKS
 from srmu.attack.setting import (
     FULL,
     QUICK,
+    TUNINGS,
     AttackSetting,
     Budget,
     Subject,
@@ -51,6 +52,7 @@ def attack(
     only: Sequence[str] = (),
     full: bool = False,
     learning_rates: Sequence[float] = (),
+    tunings: Sequence[str] = (),
     text_field: str = "text",
     seed: int = 0,
     device: str = "auto",
@@ -73,6 +75,7 @@ def attack(
         only: Names of attacks; none = all.
         full: Learning rates swept, more steps and questions.
         learning_rates: Instead of the budget's; of full fine-tuning, LoRA takes ten times as much.
+        tunings: Of `full` and `lora`, those to relearn with; none = the budget's.
         text_field: Field that holds the text in records of `texts`.
         seed: Of every random choice.
         device: As torch names it, or `auto`.
@@ -95,8 +98,8 @@ def attack(
         raise InputError(f"{model!r} is attacked beside its base, and none was given. Add --base, or name a run.")
     setting = _make_setting(
         pair, _read_questions(pair, questions), _read_texts(texts or {}, text_field),
-        _budget(full, learning_rates), seed=seed, device=device, dtype=dtype, trust_remote_code=trust_remote_code,
-        reporter=reporter,
+        _budget(full, learning_rates, tunings), seed=seed, device=device, dtype=dtype,
+        trust_remote_code=trust_remote_code, reporter=reporter,
     )  # fmt: skip
     if cells_file is None and pair.run_dir is not None:
         cells_file = pair.run_dir / CELLS_FILE
@@ -123,11 +126,16 @@ def _check_names(only: Sequence[str]) -> list[str]:
     return [name for name in ATTACKS if not only or name in only]
 
 
-def _budget(full: bool, learning_rates: Sequence[float]) -> Budget:
+def _budget(full: bool, learning_rates: Sequence[float], tunings: Sequence[str]) -> Budget:
     budget = FULL if full else QUICK
     if any(not 0 < rate < 1 for rate in learning_rates):
         raise InputError(f"learning_rates={list(learning_rates)!r} are out of range. Choose above 0 and below 1.")
-    return dataclasses.replace(budget, rates=tuple(learning_rates)) if learning_rates else budget
+    if unknown := set(tunings) - set(TUNINGS):
+        raise InputError(f"tunings={sorted(unknown)!r} are unknown. Choose of {', '.join(TUNINGS)}.")
+    ways = {
+        material: tuple(way for way in own if not tunings or way in tunings) for material, own in budget.tunings.items()
+    }
+    return dataclasses.replace(budget, rates=tuple(learning_rates) or budget.rates, tunings=ways)
 
 
 def _read_questions(pair: ModelPair, given: Mapping[str, str] | None) -> dict[str, list[Question]]:

@@ -19,6 +19,7 @@ from srmu.model_pair import load_for_measuring
 from srmu.reporting import Reporter
 
 SIDES = ("base", "result")
+TUNINGS = ("full", "lora")
 _LEAST_FACTS = 4
 _NEEDS_KEPT = "it needs questions on two or more kept facts: give another group with --questions NAME=PATH"
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from srmu.config import PRESETS, PUBLISHED, make_config
+from srmu.config import make_config
 from srmu.data.overlap import overlap
 from srmu.demo.model import demo_model
 from srmu.demo.requests import NUM_CHOICES, REQUESTS, Request
@@ -20,6 +20,7 @@ from srmu.export.files import write_atomic
 from srmu.export.manifest import write_json_atomic
 from srmu.memory import peak_memory_mb, reset_peak_memory
 from srmu.plan import choose_device
+from srmu.presets import PRESETS, PUBLISHED
 from srmu.reporting import Reporter
 from srmu.run import unlearn
 

@@ -6,10 +6,12 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
 
 from srmu.errors import InputError, RunError
 from srmu.surgery.checkpoint import CHUNK_BYTES, file_sha256
@@ -67,6 +69,24 @@ def write_atomic(path: Path, content: bytes) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+    sync(path.parent)
+
+
+def write_tensors_atomic(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file elsewhere, flush it to the disk and rename it.
+
+    The library writes to a temporary file beside the one that is asked for, under a random name and for the owner
+    alone: a folder of ours keeps what a killed process leaves of it where `remove_leftovers` finds it.
+    """
+    folder = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    folder.mkdir()
+    try:
+        save_file(dict(tensors), folder / path.name)
+        (folder / path.name).chmod(folder.stat().st_mode & 0o666)
+        sync(folder / path.name)
+        os.replace(folder / path.name, path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     sync(path.parent)
 
 

@@ -4,9 +4,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from srmu.config import PRESETS, make_config
+from srmu.config import make_config
 from srmu.errors import InputError
 from srmu.plan import Plan, choose_matrices
+from srmu.presets import PRESETS
 from srmu.solver.gradient import TopicRows
 
 # What decides which rows there are, and so is the same for all trials on one set of texts.
