@@ -81,7 +81,7 @@ class UnlearnConfig:
         "text", "Field with the text in records, or a template: 'Question: {question}\\nAnswer: {answer}'."
     )
     chat: bool = option(False, "Wrap plain texts and questions in the tokenizer's chat template.")
-    row_tokens: int = option(256, "Longest row in tokens.")
+    row_tokens: int = option(64, "Longest row in tokens.")
     long_documents: LongDocuments = option(
         "split", "split documents longer than a row, or cut them to their first row."
     )
@@ -122,7 +122,7 @@ class UnlearnConfig:
         "auto", "AdamW's learning rate on the float32 masters; auto = in proportion to each matrix."
     )
     learning_rate_schedule: LearningRateSchedule = option("constant", "constant, or linear down to zero at the end.")
-    steps: int = option(80, "Optimizer steps.")
+    steps: int = option(120, "Optimizer steps.")
     average_last: float = option(
         0.3, "Share of the steps, the last ones, over which the matrices are averaged; 0 = the last step's."
     )

@@ -52,7 +52,9 @@ ASSUMED: dict[str, dict[str, str]] = {
         "map_epsilon": "not given by the paper",
         "strength": _CHOSEN,
         "retain_weight": _CHOSEN,
-        **dict.fromkeys(("learning_rate", "learning_rate_schedule", "steps", "forget_rows", "retain_rows"), _CHOSEN),
+        **dict.fromkeys(
+            ("learning_rate", "learning_rate_schedule", "steps", "forget_rows", "retain_rows", "row_tokens"), _CHOSEN
+        ),
         "trained_layers": _BORROWED,
         "layer": _BORROWED,
         "skip_sinks": "not in the paper; measured to matter (docs/method.md)",
