@@ -105,7 +105,7 @@ class UnlearnConfig:
     strength: float = option(3.0, "Length of the target: times the mean frozen norm (relative), or raw c (absolute).")
     strength_unit: StrengthUnit = option("relative", "Unit of the strength.")
     retain_weight: float | Literal["auto"] = option(
-        "auto", "Weight alpha of the retain loss; auto = 250, or 40 where no retain texts are given."
+        "auto", "Weight alpha of the retain loss; auto = 400, or 40 where no retain texts are given."
     )
     forget_tokens: ForgetTokens = option(
         "specific", "Drive away all forget tokens alike (all), or each as far as the retain texts lack it (specific)."
@@ -122,7 +122,7 @@ class UnlearnConfig:
         "auto", "AdamW's learning rate on the float32 masters; auto = in proportion to each matrix."
     )
     learning_rate_schedule: LearningRateSchedule = option("constant", "constant, or linear down to zero at the end.")
-    steps: int = option(120, "Optimizer steps.")
+    steps: int = option(160, "Optimizer steps.")
     average_last: float = option(
         0.3, "Share of the steps, the last ones, over which the matrices are averaged; 0 = the last step's."
     )
@@ -158,7 +158,7 @@ class _ConfigError(InputError):
 
 
 # What auto means. Where no text near the forget texts must be told from them, a high weight only slows forgetting.
-RETAIN_WEIGHT, RETAIN_WEIGHT_ALONE = 250.0, 40.0
+RETAIN_WEIGHT, RETAIN_WEIGHT_ALONE = 400.0, 40.0
 
 
 def make_config(settings: Mapping[str, Any], *, file_settings: Mapping[str, Any] | None = None) -> UnlearnConfig:
