@@ -31,7 +31,7 @@ def kill_runs(checkpoint: Path, folder: Path, moments: int) -> dict[str, Any]:
     return json.loads((folder / "told.json").read_text())
 
 
-@pytest.mark.parametrize("moments", [3, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("moments", [2, pytest.param(50, marks=pytest.mark.slow)])
 def test_a_killed_run_leaves_nothing_wrong_and_ends_as_the_undisturbed_one(
     moments: int, saved_family: Callable[..., Path], tmp_path: Path
 ) -> None:
