@@ -185,6 +185,7 @@ def launch(arguments: Sequence[str], cache: Path, **options: Any) -> subprocess.
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_launched_run_is_written_once_and_verifies(llama: Path, tmp_path: Path) -> None:
     texts = write_texts(tmp_path / "texts")
     arguments = [

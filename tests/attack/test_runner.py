@@ -97,6 +97,7 @@ def test_an_attack_that_destroys_the_base_does_not_count(run, short, question_fl
     assert not any(point["counts"] for point in entry["cells"][0]["curve"])
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_goes_on_where_it_stopped(run, short, question_flags, capsys, monkeypatch):
     calls = []
     original = fine_tuning.fine_tune

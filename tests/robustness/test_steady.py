@@ -49,8 +49,9 @@ def hooks_of(model: torch.nn.Module) -> int:
     )
 
 
-@pytest.mark.parametrize("cache_gb", [0.0, 1.0])
-@pytest.mark.parametrize("steps", [200, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("steps", "cache_gb"), [(200, 1.0), *(pytest.param(2000, size, marks=pytest.mark.slow) for size in (0.0, 1.0))]
+)
 def test_a_long_run_stays_as_it_is(
     steps: int, cache_gb: float, saved_family: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
