@@ -28,15 +28,20 @@ from srmu.tuning.bench import TrialBench, describe
 from srmu.tuning.outcome import Validation
 
 
-def make_bench(request: Request, base: Path, split: str) -> TrialBench:
-    """All of the request's texts to train on, and all questions and ordinary texts of the split to be measured on."""
+def make_bench(request: Request, base: Path, split: str, **inputs: Any) -> TrialBench:
+    """All of the request's texts to train on, and all questions and ordinary texts of the split to be measured on.
+
+    `inputs` are settings that decide which rows there are, and so cannot differ between trials.
+    """
     with tempfile.TemporaryDirectory() as folder:
         files = []
         for name in ("forget", "retain_entangled", "retain_ordinary"):
             lines = "".join(json.dumps({"text": text}) + "\n" for text in getattr(request, name))
             files.append(f"{folder}/{name}.jsonl")
             Path(files[-1]).write_text(lines, encoding="utf-8")
-        plan = make_plan(make_config({"model": str(base), "forget": files[:1], "retain": files[1:], "heldout": 0.0}))
+        plan = make_plan(
+            make_config({"model": str(base), "forget": files[:1], "retain": files[1:], "heldout": 0.0, **inputs})
+        )
         prepared = prepare_rows(plan, Reporter())
     questions = request.questions if split == "test" else request.validation_questions
     texts = corpus_from_strings(list(request.text if split == "test" else request.validation_text), "text")
@@ -67,10 +72,12 @@ def main() -> None:
     parser.add_argument("trials", nargs="*", default=[""])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--split", choices=("validation", "test"), default="validation")
+    parser.add_argument("--row-tokens", type=int, help="longest row, for all trials; default: the tool's")
     parser.add_argument("--out", type=Path, default=Path("runs/trials.jsonl"))
     arguments = parser.parse_args()
     request = REQUESTS[arguments.request]()
-    bench = make_bench(request, demo_model(Reporter()), arguments.split)
+    inputs = {} if arguments.row_tokens is None else {"row_tokens": arguments.row_tokens}
+    bench = make_bench(request, demo_model(Reporter()), arguments.split, **inputs)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     before = numbers(bench.base)
     print("base", before)

@@ -58,7 +58,7 @@ def ranks(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
         )
         for rank in range(2)
     ]  # fmt: skip
-    errors = [worker.communicate(timeout=600)[1] for worker in workers]
+    errors = [worker.communicate(timeout=240)[1] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], errors
     return folder, [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
 
@@ -194,7 +194,7 @@ def test_a_launched_run_is_written_once_and_verifies(llama: Path, tmp_path: Path
     ]  # fmt: skip
     settings = flags(steps=4, forget_rows=3, retain_rows=3)
     process = launch([*arguments, str(tmp_path / "two"), *settings], tmp_path / "cache")
-    output, errors = process.communicate(timeout=600)
+    output, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
     results = json.loads(output)  # one process printed, once
     assert results["texts"]["forget"]["moved"] > 0
@@ -260,7 +260,7 @@ def test_one_process_has_nobody_to_divide_layers_with(llama: Path, tmp_path: Pat
 def test_bad_input_ends_a_launched_run_with_one_sentence(llama: Path, tmp_path: Path) -> None:
     started = time.monotonic()
     process = launch(["unlearn", str(llama), "--forget", "missing.txt", "--out", str(tmp_path / "run")], tmp_path)
-    errors = process.communicate(timeout=600)[1]
+    errors = process.communicate(timeout=240)[1]
     assert process.returncode != 0
     assert errors.count("'missing.txt'") == 1
     assert time.monotonic() - started < 200

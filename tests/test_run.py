@@ -13,6 +13,7 @@ from families import find_family
 from main_job import FORGET, RETAIN, SETTINGS, files_with, read_metrics
 from srmu import UnlearnConfig, unlearn
 from srmu.errors import InputError, RunError
+from srmu.reporting import Reporter
 from srmu.run import resume
 from srmu.run_directory import RunDirectory
 from tiny_tokenizers import TOKENIZERS, make_tokenizer
@@ -208,3 +209,14 @@ def test_a_run_directory_is_opened_once(base, tmp_path, monkeypatch):
     monkeypatch.setattr(RunDirectory, "create", lambda config: opened.append(config.out) or create(config))
     run_on(base, tmp_path / "run", steps=2)
     assert opened == [str(tmp_path / "run")]
+
+
+@pytest.mark.parametrize(("strength", "held"), [(30.0, True), (0.01, False)])
+def test_a_run_says_when_a_norm_behind_the_mlp_held_its_target(
+    strength: float, held: bool, saved_family: Callable[..., Path], tmp_path: Path
+) -> None:
+    notes: list[str] = []
+    listener = Reporter()
+    listener.note = notes.append  # type: ignore[method-assign]
+    run_on(saved_family("gemma3"), tmp_path / "run", steps=2, strength=strength, reporter=listener)
+    assert any("--roles mlp_down,mlp_post_norm" in note for note in notes) == held

@@ -17,8 +17,10 @@ from bench import choose_device, describe_machine, measure, show
 from pairs import compare
 from shapes import GROWTH, GROWTH_FIELDS, Shape, write_task
 
+from srmu.config import UnlearnConfig
+
 OUT = Path("runs/bench")
-STEPS, FORGET_ROWS, RETAIN_ROWS, CACHE_GB = 100, 4, 12, 2.0
+DEFAULT = UnlearnConfig()
 
 
 def measure_growth(pairs: int, device: str) -> dict[str, list[dict[str, Any]]]:
@@ -37,7 +39,7 @@ def measure_growth(pairs: int, device: str) -> dict[str, list[dict[str, Any]]]:
 
 
 def measure_real_model(pairs: int, device: str) -> dict[str, Any]:
-    """The demo's model and the request `africa`, with the default's numbers of rows and steps."""
+    """The demo's model and the request `africa`, with the default's numbers of rows and steps, and its longest row."""
     from transformers import AutoConfig
 
     from srmu.data.corpora import corpus_from_strings
@@ -58,8 +60,9 @@ def measure_real_model(pairs: int, device: str) -> dict[str, Any]:
         heads=config.num_attention_heads,
         kv_heads=config.num_key_value_heads,
         vocabulary=config.vocab_size,
-        forget_rows=FORGET_ROWS,
-        retain_rows=RETAIN_ROWS,
+        forget_rows=DEFAULT.forget_rows,
+        retain_rows=DEFAULT.retain_rows,
+        row_tokens=DEFAULT.row_tokens,
     )
 
     def tokenize(texts: tuple[str, ...]) -> list[list[int]]:
@@ -73,13 +76,13 @@ def measure_real_model(pairs: int, device: str) -> dict[str, Any]:
             "retain": [tokenize(request.retain_entangled), tokenize(request.retain_ordinary)],
         }
         file.write_text(json.dumps(rows))
-        task = write_task(Path(folder), path, file, shape, STEPS, device=device, cache_gb=CACHE_GB)
-        result = compare(task, pairs, more_steps=STEPS - pairs - 1)
+        task = write_task(Path(folder), path, file, shape, DEFAULT.steps, device=device, cache_gb=DEFAULT.cache_gb)
+        result = compare(task, pairs, more_steps=DEFAULT.steps - pairs - 1)
     show("Real model", result)
-    result["plain_whole_seconds"] = result["plain_seconds"] * STEPS
+    result["plain_whole_seconds"] = result["plain_seconds"] * DEFAULT.steps
     print(
-        f"  {STEPS} steps: engine {result['whole_seconds']:.1f} s, {result['prepare_seconds']:.1f} s of it ahead; "
-        f"plain {result['plain_whole_seconds']:.0f} s at {result['plain_seconds']:.2f} s a step"
+        f"  {DEFAULT.steps} steps: engine {result['whole_seconds']:.1f} s, {result['prepare_seconds']:.1f} s of it "
+        f"ahead; plain {result['plain_whole_seconds']:.0f} s at {result['plain_seconds']:.2f} s a step"
     )
     return result
 
@@ -87,6 +90,7 @@ def measure_real_model(pairs: int, device: str) -> dict[str, Any]:
 def draw(growth: dict[str, list[dict[str, Any]]], file: Path) -> None:
     """Seconds a step and peak memory against what grows."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
     figure = Figure(figsize=(3.2 * len(growth), 5.6), layout="constrained")
     axes = figure.subplots(2, len(growth), squeeze=False)
@@ -100,6 +104,8 @@ def draw(growth: dict[str, list[dict[str, Any]]], file: Path) -> None:
                 panel.plot(values, [r["floor_seconds"] for r in results], ":", color="#2f6f9f", label="engine's floor")
             panel.set(xscale="log", yscale="log", xlabel=name, ylabel=label)
             panel.set_xticks(values, [str(value) for value in values])
+            panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            panel.yaxis.set_major_formatter("{x:g}")
             panel.minorticks_off()
     axes[0][0].legend()
     figure.savefig(file, dpi=150)

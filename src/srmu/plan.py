@@ -140,14 +140,13 @@ def make_plan(config: UnlearnConfig, tokenizer: Any = None, *, out: Path | None 
     if tokenizer is None:
         tokenizer = load_tokenizer(path, trust_remote_code=config.trust_remote_code)
     _check_tokenizer(tokenizer, skeleton.vocab_size)
+    topics = _read_topics(config)
     plan = Plan(
         config=dataclasses.replace(
             config,
             layer=layer_id,
             trained_layers=tuple(parameter_names),
-            retain_weight=config.retain_weight
-            if config.topics
-            else resolve_retain_weight(config.retain_weight, config.retain),
+            retain_weight=config.retain_weight if config.topics else topics[0].retain_weight,
         ),
         checkpoint=checkpoint,
         tokenizer=tokenizer,
@@ -156,7 +155,7 @@ def make_plan(config: UnlearnConfig, tokenizer: Any = None, *, out: Path | None 
         parameter_names=parameter_names,
         num_trained=num_trained,
         vocab_size=skeleton.vocab_size,
-        topics=_read_topics(config),
+        topics=topics,
         questions={name: read_questions(file) for name, file in config.questions.items()},
         device=device,
         dtype=choose_dtype(config.dtype, device, checkpoint),

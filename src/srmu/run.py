@@ -179,7 +179,7 @@ class _Run:
         self.reporter = reporter
         self.seconds: dict[str, float] = {}
         self.records: list[DataRecord] = []
-        self.target_norms: list[float] = []
+        self.longest_target = 0.0
         self.tracker = Tracker()
 
     def execute(self) -> RunResult:
@@ -418,18 +418,17 @@ class _Run:
 
     def _say_if_out_of_reach(self, solver: GradientSolver) -> None:
         """Families that normalise after the MLP cannot follow a long target; a run in which it was one says so."""
-        longest = max(self.target_norms, default=0.0)
         # A target held at what can be reached equals it up to rounding.
-        if solver.reach is not None and longest >= 0.999 * solver.reach:
+        if solver.reach is not None and self.longest_target >= 0.999 * solver.reach:
             self.reporter.note(
                 "This family normalises what an MLP adds: the trained layers can push a token by "
-                f"{solver.reach:.3g} at most, and the target was {longest:.3g} long. To go further train the gains "
-                "too: --roles mlp_down,mlp_post_norm."
+                f"{solver.reach:.3g} at most, and the target was {self.longest_target:.3g} long. To go further train "
+                "the gains too: --roles mlp_down,mlp_post_norm."
             )
 
     def _on_metrics(self, records: Sequence[dict[str, Any]]) -> None:
         for record in records:
-            self.target_norms.append(record["target_norm"])
+            self.longest_target = max(self.longest_target, record["target_norm"])
         self.directory.write_metrics(records)
         self.tracker.log(records)
         if records:

@@ -15,7 +15,9 @@ from srmu.attack.outcome import counts, recovery, worst_utility
 from srmu.attack.probe import probe_accuracy, without_choice_means
 from srmu.attack.relearn import false_statements, tell
 from srmu.attack.relearn_matched import accuracy_at
+from srmu.attack.runner import _budget
 from srmu.attack.setting import FULL, QUICK, fact_of, right_answer
+from srmu.errors import InputError
 from srmu.evaluation.questions import Question
 
 
@@ -42,6 +44,15 @@ def test_the_quick_budget_keeps_within_30_steps_and_the_full_one_sweeps_a_factor
     assert QUICK.steps[-1] <= 30
     assert FULL.steps[-1] == 100
     assert max(FULL.rates) / min(FULL.rates) >= 30
+
+
+def test_ways_to_relearn_can_be_chosen_and_the_rest_of_the_budget_stays():
+    budget = _budget(True, (), ("full",))
+    assert set(budget.tunings.values()) == {("full",)}
+    assert (budget.tunings.keys(), budget.rates) == (FULL.tunings.keys(), FULL.rates)
+    assert _budget(True, (), ()) == FULL
+    with pytest.raises(InputError, match=r"'half'.*full, lora"):
+        _budget(True, (), ("full", "half"))
 
 
 def test_the_halves_share_no_fact_and_examples_never_tell_the_asked_one(make_setting, knowing):
