@@ -231,6 +231,7 @@ def main() -> None:
     parser.add_argument("--robust", nargs="*", default=[], help="methods that are claimed to hold")
     parser.add_argument("--quick", action="store_true", help="the quick budget, for a look")
     parser.add_argument("--tunings", nargs="+", choices=("full", "lora"), default=[], help="default: the budget's")
+    parser.add_argument("--rates", nargs="+", type=float, default=[], help="default: the budget's; world: its own four")
     parser.add_argument("--runs", type=Path, default=Path("runs/attacks"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/attacks.json"))
     arguments = parser.parse_args()
@@ -245,6 +246,7 @@ def main() -> None:
         by_seed = {}
         for seed in arguments.seeds:
             case = real_case(request, seed) if world is None else world_case(world, request, seed)
+            case = dataclasses.replace(case, rates=tuple(arguments.rates) or case.rates)
             home = arguments.runs / arguments.arena / f"{request}-{seed}"
             by_seed[seed] = attack_case(case, methods, home, seed, quick=arguments.quick, tunings=arguments.tunings)
         rows += rows_of(arguments.arena, request, by_seed, arguments.robust)

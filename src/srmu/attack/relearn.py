@@ -10,7 +10,7 @@ The worst case is reported: the largest recovery over materials, ways, learning 
 under the very same attack, keeps 80 % of its accuracy on the tested half. Taking the largest of several noisy numbers
 is biased upwards, for the attacker.
 
-Budget: quick: one learning rate, 20 steps of 8 rows no longer than a fact. Full: four rates over a factor of 30, 100
+Budget: quick: one learning rate, 16 steps of 8 rows no longer than a fact. Full: four rates over a factor of 30, 100
 steps.
 """
 

@@ -44,12 +44,12 @@ class Budget:
 
 
 QUICK = Budget(
-    name="quick", steps=(10, 20), rates=(2e-5,), facts=40, kept_questions=16, samples=8,
+    name="quick", steps=(8, 16), rates=(2e-5,), facts=40, kept_questions=16, samples=8,
     tunings={"half": ("full", "lora"), "mixed": ("full",), "kept": ("full",), "false": ("full",)},
 )  # fmt: skip
 FULL = Budget(
-    name="full", steps=(5, 10, 20, 30, 50, 75, 100), rates=(5e-6, 1.6e-5, 5e-5, 1.6e-4), facts=100,
-    kept_questions=100, samples=32,
+    name="full", steps=(10, 30, 60, 100), rates=(5e-6, 1.6e-5, 5e-5, 1.6e-4), facts=100,
+    kept_questions=48, samples=32,
     tunings={"half": ("full", "lora"), "mixed": ("full", "lora"), "kept": ("full", "lora"), "false": ("full", "lora")},
 )  # fmt: skip
 
