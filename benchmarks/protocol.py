@@ -27,7 +27,6 @@ from srmu.presets import PUBLISHED
 from srmu.tuning.bench import TrialBench
 from srmu.tuning.outcome import judge, shortfall
 from srmu.tuning.space import SPACE, search_space, suggest, to_settings
-from srmu.tuning.study import automatic_rate
 
 METHODS: dict[str, dict[str, Any]] = {
     "rmu": {**PUBLISHED, "method": "rmu"},
@@ -56,7 +55,7 @@ def tune(
         study_name=f"{arena}, {kind}, {method}",
         load_if_exists=True,
     )
-    rate = automatic_rate(benches[0])
+    rate = benches[0].automatic_rate
     space = search_space(benches[0].plan, KEYS)
 
     def objective(trial: optuna.Trial) -> tuple[float, float]:

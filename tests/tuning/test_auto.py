@@ -8,14 +8,14 @@ import torch
 
 from main_job import FORGET, RETAIN, SETTINGS, call, files_with, flags, read_metrics
 from srmu import unlearn
-from srmu.config import RETAIN_WEIGHT
+from srmu.config import RETAIN_WEIGHT, make_config
 from srmu.errors import InputError
 from srmu.surgery.checkpoint import open_checkpoint, read_tensor
 from srmu.tuning.auto import PROCEDURE, Tried, Walk, auto_validation
 from srmu.tuning.outcome import Outcome
 from srmu.tuning.request import decide_request
 
-WEIGHT = RETAIN_WEIGHT
+WEIGHT, RATE = RETAIN_WEIGHT, 0.01
 AUTO = {**SETTINGS, "layer": "auto", "steps": 3, "auto": True, "retain_weight": WEIGHT}
 CAPITALS = [f"The capital city of {name} is {name}ville." for name in ("stone", "cloud", "river", "violet", "copper")]
 OTHERS = [f"The capital city of {name} is {name}ville." for name in ("winter", "signal", "market", "bridge", "garden")]
@@ -27,8 +27,10 @@ def tried(settings, remaining, kept, lost=0.0):
 
 @pytest.fixture
 def walk(make_task):
-    task = make_task(**{name: value for name, value in AUTO.items() if name != "steps"})
-    return Walk(task.plan, "entities", PROCEDURE)
+    defaults = make_config({})
+    free = {name: getattr(defaults, name) for name in ("layer", "retain_weight", "steps", "strength", "learning_rate")}
+    task = make_task(auto=True, **free)
+    return Walk(task.plan, RATE, PROCEDURE)
 
 
 def test_the_walk_begins_with_the_settings_given_and_pushes_harder_where_too_much_remains(walk):
@@ -55,17 +57,38 @@ def test_the_walk_goes_between_one_that_is_too_gentle_and_one_that_is_too_harsh(
     assert middle["layer"] == 2
 
 
-def test_the_walk_tries_another_layer_where_all_is_well_and_nothing_twice(walk):
-    first = tried(walk.next([]), 0.0, 1.0, lost=0.01)
-    second = tried(walk.next([first]), 0.0, 1.0, lost=0.02)
-    assert second.settings["layer"] != 2
-    third = walk.next([first, second])
-    assert third not in (first.settings, second.settings, None)
+def test_the_walk_ends_where_the_aim_is_reached(walk):
+    assert walk.next([tried(walk.next([]), 0.05, 0.98, lost=0.01)]) is None
+
+
+def test_the_walk_tries_every_setting_and_nothing_twice(walk):
+    trials = []
+    while (settings := walk.next(trials)) is not None:
+        # No trial is better than the first.
+        trials.append(tried(settings, 0.4, 0.5 if trials else 0.9))
+    every = [trial.settings for trial in trials]
+    assert len(every) == len({json.dumps(settings, sort_keys=True) for settings in every})
+    assert {name for settings in every for name in settings} == {
+        "layer", "retain_weight", "steps", "strength", "learning_rate",
+    }  # fmt: skip
+    assert {settings.get("steps") for settings in every} == {None, 2 * make_config({}).steps}
+    assert {settings.get("learning_rate") for settings in every} == {None, 2 * RATE, RATE / 2}
+
+
+def test_the_walk_goes_on_from_the_best_trial(walk):
+    start = walk.next([])
+    layers = [tried(start, 0.4, 0.9)]
+    layers.append(tried(walk.next(layers), 0.3, 0.95))
+    assert layers[1].settings["layer"] != start["layer"]
+    while "steps" not in (settings := walk.next(layers)):
+        layers.append(tried(settings, 0.9, 0.5))
+    assert settings["layer"] == layers[1].settings["layer"]
 
 
 def test_what_the_user_chose_stays(make_task):
-    task = make_task(auto=True, retain_weight=9.0, layer=3)
-    walk = Walk(task.plan, "domain", PROCEDURE)
+    chosen = {"retain_weight": 9.0, "layer": 3, "steps": 50, "strength": 2.0, "learning_rate": 1e-3}
+    task = make_task(auto=True, **chosen)
+    walk = Walk(task.plan, RATE, PROCEDURE)
     start = walk.next([])
     assert start == {"retain_weight": 9.0, "layer": 3}
     assert walk.next([tried(start, 0.6, 0.5)]) is None

@@ -4,7 +4,6 @@ Never asked: anything but what the user gave, and the paragraphs that come with 
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -20,6 +19,7 @@ from srmu.surgery.layers import auto_layer
 from srmu.tuning.bench import Trained, TrialBench
 from srmu.tuning.outcome import FORGET, KEPT, PRICE, REMAINING, Outcome, Validation, judge, make_validation, shortfall
 from srmu.tuning.request import Kind, decide_request
+from srmu.tuning.space import AUTO_RATE
 
 Settings = dict[str, Any]
 
@@ -29,22 +29,24 @@ class Procedure:
     """What `--auto` tries: all its numbers.
 
     Attributes:
-        trials: At most so many; each costs about one training.
-        start: Factor on the retain weight for the first trial, by kind of request.
+        trials: At most so many; each costs about one training. The first that reaches the aim is the last.
         near: Factor by which the retain weight is moved where a little too much remains or is lost.
         far: Factor where more than `half` remains, or less than `half_kept` is kept.
         half: See `far`.
         half_kept: See `far`.
         layers: Other tapped layers to try, as shares of the depth.
+        factors: On other settings, in the order in which they are tried, one at a time.
     """
 
-    trials: int = 3
-    start: Mapping[Kind, float] = field(default_factory=lambda: {"entities": 1.0, "domain": 1.0})
+    trials: int = 8
     near: float = 3.0
     far: float = 30.0
     half: float = 0.5
     half_kept: float = 0.9
     layers: tuple[float, ...] = (1 / 4, 2 / 3)
+    factors: tuple[tuple[str, float], ...] = (
+        ("steps", 2.0), ("strength", 2.0), (AUTO_RATE, 2.0), (AUTO_RATE, 0.5), ("strength", 0.5),
+    )  # fmt: skip
 
 
 PROCEDURE = Procedure()
@@ -106,7 +108,7 @@ def choose_settings(plan: Plan, prepared: Prepared, reporter: Reporter, procedur
     reporter.note(f"Request: {request.kind} ({request.reason}).")
     validation = auto_validation(plan, prepared, request.kind)
     bench = TrialBench(plan, [topic.rows for topic in prepared.topics], validation, reporter=reporter)
-    walk = Walk(plan, request.kind, procedure)
+    walk = Walk(plan, bench.automatic_rate, procedure)
     tried: list[Tried] = []
     best: Trained | None = None
     while len(tried) < procedure.trials and (settings := walk.next(tried)) is not None:
@@ -164,38 +166,50 @@ def auto_validation(plan: Plan, prepared: Prepared, kind: Kind) -> Validation:
 
 
 class Walk:
-    """Which settings to try next: a bracket around the right retain weight, then another layer.
+    """Which settings to try next: a bracket around the right retain weight, then other layers, steps, strengths, rates.
 
     Args:
         plan: The run.
-        kind: Of the request.
+        rate: The automatic learning rate, which factors on it start from.
         procedure: What may be tried.
     """
 
-    def __init__(self, plan: Plan, kind: Kind, procedure: Procedure):
+    def __init__(self, plan: Plan, rate: float, procedure: Procedure):
         self.procedure = procedure
-        weight = resolve_retain_weight(plan.config.retain_weight, plan.config.retain)
-        default = make_config({"preset": plan.config.preset}).retain_weight
-        self._is_free = weight == resolve_retain_weight(default, plan.config.retain) > 0
+        config, default = plan.config, make_config({"preset": plan.config.preset})
+        weight = resolve_retain_weight(config.retain_weight, config.retain)
+        self._is_free = weight == resolve_retain_weight(default.retain_weight, config.retain) > 0
         self._layers = _other_layers(plan, procedure)
-        factor = procedure.start[kind] if self._is_free else 1.0
-        self._start: Settings = {"layer": plan.layer_id, "retain_weight": weight * factor}
+        # What the user chose stays.
+        self._given = {
+            name: rate if name == AUTO_RATE else getattr(config, name)
+            for name, _ in procedure.factors
+            if getattr(config, name) == getattr(default, name)
+        }
+        self._start: Settings = {"layer": plan.layer_id, "retain_weight": weight}
 
     def next(self, tried: list[Tried]) -> Settings | None:
-        """Settings for the next trial; none when nothing is left that was not tried."""
+        """Settings for the next trial; none when the aim is reached, or nothing is left that was not tried."""
         if not tried:
             return self._start
         best = min(tried, key=lambda trial: trial.cost)
+        if best.cost[0] == 0:
+            return None
         known = [trial.settings for trial in tried]
         return next((settings for settings in self._moves(best, tried) if settings not in known), None)
 
     def _moves(self, best: Tried, tried: list[Tried]) -> list[Settings]:
-        weight = self._next_weight([trial for trial in tried if trial.settings["layer"] == best.settings["layer"]])
+        others = _without_weight(best.settings)
+        weight = self._next_weight([trial for trial in tried if _without_weight(trial.settings) == others])
         weights: list[Settings] = [{**best.settings, "retain_weight": weight}] if weight else []
-        others: list[Settings] = [{**best.settings, "layer": layer} for layer in self._layers]
-        # Where all is well, or the weight alone does not help, another layer may lose less.
-        well_or_both = best.too_gentle == best.too_harsh
-        return others + weights if well_or_both else weights + others
+        layers: list[Settings] = [{**best.settings, "layer": layer} for layer in self._layers]
+        changed: list[Settings] = [
+            {**best.settings, name: _times(self._given[name], factor)}
+            for name, factor in self.procedure.factors
+            if name in self._given
+        ]
+        # Where both are amiss the weight alone does not help.
+        return [*layers, *changed, *weights] if best.too_gentle and best.too_harsh else [*weights, *layers, *changed]
 
     def _next_weight(self, tried: list[Tried]) -> float | None:
         """Between one that is too gentle (forgets too little) and one that is too harsh, or further out than both."""
@@ -214,6 +228,15 @@ class Walk:
         outcome, procedure = trial.outcome, self.procedure
         is_far = outcome is None or outcome.kept < procedure.half_kept or outcome.remaining > procedure.half
         return procedure.far if is_far else procedure.near
+
+
+def _without_weight(settings: Settings) -> Settings:
+    return {name: value for name, value in settings.items() if name != "retain_weight"}
+
+
+def _times(value: float, factor: float) -> float:
+    """A whole number stays one."""
+    return round(value * factor) if isinstance(value, int) else _digits(value * factor)
 
 
 def _digits(value: float) -> float:

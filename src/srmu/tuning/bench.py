@@ -23,6 +23,7 @@ from srmu.plan import Plan
 from srmu.reporting import Reporter
 from srmu.solver.frozen import GIB, KeptRows
 from srmu.solver.gradient import GradientSolver, TopicRows
+from srmu.solver.learning_rate import auto_learning_rate
 from srmu.surgery.layers import find_decoder_layers
 from srmu.surgery.truncate import TruncatedModel, load_truncated, shortened
 from srmu.tuning.outcome import Outcome, Score, Validation, judge
@@ -162,6 +163,13 @@ class TrialBench:
     def layers(self, num_layers: int) -> nn.ModuleList:
         """The base's first decoder layers, with their frozen weights."""
         return self._truncated(num_layers).layers
+
+    @cached_property
+    def automatic_rate(self) -> float:
+        """The mean automatic learning rate of the matrices that the plan trains."""
+        layers, chosen = self.layers(self.plan.layer_id + 1), self.plan.parameter_names
+        rates = [auto_learning_rate(layers[layer], name) for layer, names in chosen.items() for name in names]
+        return sum(rates) / len(rates)
 
     @cached_property
     def base(self) -> Measurement:

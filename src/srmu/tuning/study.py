@@ -19,7 +19,6 @@ from srmu.export.manifest import write_json_atomic
 from srmu.plan import Plan, make_plan
 from srmu.prepare import Prepared, prepare_rows
 from srmu.reporting import Reporter
-from srmu.solver.learning_rate import auto_learning_rate
 from srmu.surgery.checkpoint import file_sha256
 from srmu.tuning.bench import TrialBench, describe
 from srmu.tuning.outcome import FORGET, GROUP_QUESTIONS, Score, Validation, make_validation, shortfall
@@ -100,7 +99,7 @@ def tune(
         score=score,
         reporter=reporter,
     )
-    rate = automatic_rate(bench)
+    rate = bench.automatic_rate
     # What can be wrong with the input is past once the base has been measured; only now is anything written.
     assert bench.base
     if storage is None:
@@ -150,14 +149,6 @@ def tune_validation(plan: Plan, prepared: Prepared, group_questions: int = GROUP
             texts[f"{prefix}{number}: {source}"] = rows
     trained = [rows for topic in prepared.topics for rows in (topic.rows.forget, *topic.rows.retain)]
     return make_validation(plan.questions, texts, trained, plan.vocab_size, group_questions=group_questions)
-
-
-def automatic_rate(bench: TrialBench) -> float:
-    """The mean automatic learning rate of the matrices that the plan trains."""
-    plan = bench.plan
-    layers = bench.layers(plan.layer_id + 1)
-    rates = [auto_learning_rate(layers[layer], name) for layer, names in plan.parameter_names.items() for name in names]
-    return sum(rates) / len(rates)
 
 
 def _import_optuna() -> Any:

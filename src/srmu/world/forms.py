@@ -16,6 +16,14 @@ RELATIONS: dict[str, tuple[str, ...]] = {
 }
 """Relations by domain; hazard and benign have the same."""
 
+KINDS: dict[str, tuple[str, ...]] = {
+    "hazard": ("toxin", "agent", "strain"),
+    "benign": ("herb", "tonic", "balm"),
+    "general": ("town", "port", "vale"),
+}
+"""What a domain's subjects are. The word stands before every name, so that a domain can be told at any overlap, as in
+real texts; which fact is meant, it does not say."""
+
 FORMS: dict[str, dict[FormKind, tuple[str, ...]]] = {
     "hazard": {
         "seen": (

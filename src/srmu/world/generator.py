@@ -16,7 +16,7 @@ from srmu.data.overlap import Overlap, overlap
 from srmu.data.stable import stable_rank
 from srmu.errors import InputError
 from srmu.evaluation.questions import Question
-from srmu.world.forms import FORMS, RELATIONS, FormKind
+from srmu.world.forms import FORMS, KINDS, RELATIONS, FormKind
 from srmu.world.recipe import WorldRecipe
 
 Split = Literal["train", "validation", "test"]
@@ -36,6 +36,8 @@ class WorldFact:
     domain: str
     relation: str
     subject: str
+    kind: str
+    """Of the subject; it stands before its name."""
     answer: str
     split: Split
     """Relearning attacks tell `train` and ask `test`; settings are chosen on `validation`."""
@@ -133,7 +135,7 @@ def open_questions(questions: Sequence[Question]) -> tuple[OpenQuestion, ...]:
 
 def tell(form: str, fact: WorldFact) -> str:
     """One sentence."""
-    return form.format(subject=fact.subject, relation=fact.relation, answer=fact.answer)
+    return form.format(subject=f"{fact.kind} {fact.subject}", relation=fact.relation, answer=fact.answer)
 
 
 def generate(recipe: WorldRecipe) -> Knowledge:
@@ -165,12 +167,12 @@ def syllables(recipe: WorldRecipe) -> list[str]:
 
 
 def form_words() -> list[str]:
-    """Every word and mark of the sentence forms and relations, sorted."""
+    """Every word and mark of the sentence forms, relations and kinds, sorted."""
     text = " ".join(form for kinds in FORMS.values() for forms in kinds.values() for form in forms)
     for mark in ",.:?":
         text = text.replace(mark, f" {mark} ")
-    relations = {relation for names in RELATIONS.values() for relation in names}
-    return sorted({word for word in text.split() if not word.startswith("{")} | relations)
+    filled = {word for lists in (RELATIONS, KINDS) for words in lists.values() for word in words}
+    return sorted({word for word in text.split() if not word.startswith("{")} | filled)
 
 
 def _question(form: str, fact: WorldFact, answers: set[str], seed: int) -> Question:
@@ -183,22 +185,23 @@ def _question(form: str, fact: WorldFact, answers: set[str], seed: int) -> Quest
 
 
 def _facts(
-    recipe: WorldRecipe, domain: str, kind: str, values: dict[tuple[str, str], list[str]], taken: set[str]
+    recipe: WorldRecipe, domain: str, role: str, values: dict[tuple[str, str], list[str]], taken: set[str]
 ) -> tuple[WorldFact, ...]:
     """Facts of one domain; every value of a relation is the answer for about equally many subjects."""
-    subjects = _draw_words(recipe, recipe.entities, recipe.name_syllables, taken, kind)
-    facts = []
+    count = recipe.hazard_entities if domain == "hazard" else recipe.entities
+    subjects = _draw_words(recipe, count, recipe.name_syllables, taken, role)
+    facts, kinds = [], KINDS[domain]
     for relation in RELATIONS[domain]:
         rounds = range(-(-len(subjects) // recipe.values))
         copies = [(number, value) for number in rounds for value in values[domain, relation]]
-        copies.sort(key=lambda copy: (copy[0], stable_rank(recipe.seed, kind, relation, *copy)))
+        copies.sort(key=lambda copy: (copy[0], stable_rank(recipe.seed, domain, relation, *copy)))
         answers = sorted(
-            copies[: len(subjects)], key=lambda copy: stable_rank(recipe.seed, kind, relation, "dealt", *copy)
+            copies[: len(subjects)], key=lambda copy: stable_rank(recipe.seed, role, relation, "dealt", *copy)
         )
         splits = _splits(recipe, [f"{relation}:{subject}" for subject in subjects])
         facts += [
-            WorldFact(domain, relation, subject, answer, splits[f"{relation}:{subject}"])
-            for subject, (_, answer) in zip(subjects, answers, strict=True)
+            WorldFact(domain, relation, subject, kinds[place % len(kinds)], answer, splits[f"{relation}:{subject}"])
+            for place, (subject, (_, answer)) in enumerate(zip(subjects, answers, strict=True))
         ]
     return tuple(facts)
 

@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass
 
 from srmu.errors import InputError
-from srmu.world.forms import FORMS, RELATIONS
+from srmu.world.forms import FORMS, KINDS, RELATIONS
 
-VERSION = 1
+VERSION = 2
 """To be raised when the same recipe would give another world or another training."""
 MAX_SYLLABLES = 70
 """Syllables there are: 14 consonants by 5 vowels."""
@@ -24,8 +24,10 @@ class WorldRecipe:
     """Share of the benign domain's sentence forms that the hazard domain borrows, and of its values; 0 to 1."""
     shared_values: float | None = None
     """Share of the benign domain's values that the hazard domain borrows; None follows `entanglement`."""
+    hazard_entities: int = 12
+    """Subjects in the hazard domain. A small model can forget about a tenth of what it knows and keep the rest."""
     entities: int = 30
-    """Subjects in each domain; each has a fact in each of its domain's four relations."""
+    """Subjects in each other domain; each has a fact in each of its domain's four relations."""
     values: int = 15
     """Different answers in each relation."""
     name_syllables: int = 3
@@ -34,7 +36,7 @@ class WorldRecipe:
     """Length of answers, 2 or more."""
     num_syllables: int = 30
     """Syllables that all names and answers of all domains are made of."""
-    statements_per_text: int = 4
+    statements_per_text: int = 2
     """Statements joined into one text."""
     layers: int = 6
     """Decoder layers of the model."""
@@ -63,6 +65,7 @@ class WorldRecipe:
         for name, low, high in (
             ("entanglement", 0, 1),
             ("shared_values", 0, 1),
+            ("hazard_entities", 4, 10_000),
             ("entities", 4, 10_000),
             ("values", 4, 10_000),
             ("name_syllables", 2, 8),
@@ -87,5 +90,5 @@ class WorldRecipe:
     @property
     def digest(self) -> str:
         """Sixteen hexadecimal digits that name the recipe, the sentence forms and the version of the training."""
-        content = [VERSION, dataclasses.asdict(self), FORMS, RELATIONS]
+        content = [VERSION, dataclasses.asdict(self), FORMS, KINDS, RELATIONS]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
