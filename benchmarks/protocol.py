@@ -24,22 +24,30 @@ from protocol_whole import run_whole
 from srmu.errors import RunError
 from srmu.evaluation.measure import Measurement
 from srmu.presets import PUBLISHED
+from srmu.reporting import Reporter
+from srmu.tuning.auto import choose_settings
 from srmu.tuning.bench import TrialBench
 from srmu.tuning.outcome import judge, shortfall
-from srmu.tuning.space import SPACE, search_space, suggest, to_settings
+from srmu.tuning.space import SPACE, Key, search_space, suggest, to_settings
 
 METHODS: dict[str, dict[str, Any]] = {
     "rmu": {**PUBLISHED, "method": "rmu"},
     "adaptive-rmu": {**PUBLISHED, "method": "adaptive-rmu"},
     **{f"srmu {name}": {**PUBLISHED, "importance_map": name} for name in ("ratio", "difference", "product")},
     "default": {},
+    "auto": {},
     "default tuned": {},
     "gradient-difference": {},
     "npo": {},
 }
-UNTUNED = ("default",)
+UNTUNED = ("default", "auto")
 WHOLE = ("gradient-difference", "npo")
 KEYS = [key for key in SPACE if key != "importance_map"]
+WORLD_SPACE = {
+    "layer": Key(1, 5, step=1), "steps": Key(160, 320, step=80), "retain_weight": Key(20, 400, log=True),
+    "strength": Key(1.5, 6, log=True), "learning_rate": Key(0.5, 2, log=True),
+}  # fmt: skip
+"""Narrower, since few trials are made, but with all layers but the first of six; for all methods alike."""
 ARENAS: dict[str, Callable[[Phase], Iterator[Case]]] = {"real": real_cases, "world": world_cases}
 RESULTS = Path(__file__).parent / "results"
 
@@ -56,7 +64,7 @@ def tune(
         load_if_exists=True,
     )
     rate = benches[0].automatic_rate
-    space = search_space(benches[0].plan, KEYS)
+    space = search_space(benches[0].plan, KEYS) | (WORLD_SPACE if arena == "world" else {})
 
     def objective(trial: optuna.Trial) -> tuple[float, float]:
         if method in WHOLE:
@@ -92,7 +100,10 @@ def report(case: Case, retain: Retain, tuned: dict[str, Any], methods: list[str]
     done = {_key(cell) for cell in read_cells(file)}
     bench, overlap = None, case.overlap
     for method in methods:
-        points = [{}] if method in UNTUNED else tuned[f"{case.arena}, {case.kind}, {method}"]
+        if method == "auto":
+            points = [automatic(case, retain, file)]
+        else:
+            points = [{}] if method in UNTUNED else tuned[f"{case.arena}, {case.kind}, {method}"]
         for point, settings in enumerate(points):
             for seed in range(seeds):
                 cell: dict[str, Any] = {
@@ -107,6 +118,15 @@ def report(case: Case, retain: Retain, tuned: dict[str, Any], methods: list[str]
                 with file.open("a", encoding="utf-8") as lines:
                     lines.write(json.dumps(cell) + "\n")
                 print(f"{case.arena}, {case.name}, {retain}: {method}, point {point}, seed {seed}", flush=True)
+
+
+def automatic(case: Case, retain: Retain, file: Path) -> dict[str, Any]:
+    """What `--auto` chooses from the texts of this request; found among the cells where they have it."""
+    for cell in read_cells(file):
+        if (cell["arena"], cell["case"], cell["retain"], cell["method"]) == (case.arena, case.name, retain, "auto"):
+            return dict(cell["settings"])
+    record = choose_settings(*case.rows(retain, auto=True, request=case.kind), Reporter()).record
+    return dict(record["trials"][record["chosen"]]["settings"])
 
 
 def measured(base: Measurement, result: Measurement) -> dict[str, Any]:

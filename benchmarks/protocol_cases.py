@@ -19,8 +19,8 @@ from srmu.data.rows import tokenize_rows
 from srmu.demo.model import demo_model
 from srmu.demo.requests import Request, capitals_request, demonyms_request, elements_request
 from srmu.evaluation.questions import Question
-from srmu.plan import make_plan
-from srmu.prepare import prepare_rows
+from srmu.plan import Plan, make_plan
+from srmu.prepare import Prepared, prepare_rows
 from srmu.reporting import Reporter
 from srmu.tuning.bench import TrialBench
 from srmu.tuning.outcome import Validation
@@ -33,7 +33,7 @@ Phase = Literal["tune", "report"]
 Retain = Literal["both", "ordinary", "self"]
 Questions = dict[str, tuple[Question, ...]]
 DIALS = (0.2, 0.4, 0.7, 0.9)
-"""Of the world's entanglement: 6, 11, about 21 and 29 % overlap."""
+"""Of the world's entanglement. Settings are chosen at the first and the last."""
 TRIAL_QUESTIONS = 48
 """Most questions of a group while settings are chosen; all are asked for the report."""
 
@@ -71,12 +71,16 @@ class Case:
         """Jaccard index of the word types of both sides."""
         return overlap(self.forget, self.entangled + self.ordinary, max_words=1).jaccard
 
+    def rows(self, retain: Retain, **settings: Any) -> tuple[Plan, Prepared]:
+        """The request as a user would make it, with these settings over the defaults."""
+        with _files(self, retain) as sources:
+            given = {"model": str(self.checkpoint), "forget": sources[:1], "retain": sources[1:], **settings}
+            plan = make_plan(make_config(given))
+            return plan, prepare_rows(plan, Reporter())
+
     def bench(self, retain: Retain, phase: Phase) -> TrialBench:
         """Trials of this request."""
-        with _files(self, retain) as sources:
-            given = {"model": str(self.checkpoint), "forget": sources[:1], "retain": sources[1:], "heldout": 0.0}
-            plan = make_plan(make_config(given))
-            prepared = prepare_rows(plan, Reporter())
+        plan, prepared = self.rows(retain, heldout=0.0)
         limit = TRIAL_QUESTIONS if phase == "tune" else None
         questions = {
             name: asked[:limit]
@@ -124,13 +128,16 @@ def real_cases(phase: Phase) -> Iterator[Case]:
         )
 
 
-def world_cases(phase: Phase, recipe: WorldRecipe | None = None, dials: Sequence[float] = DIALS) -> Iterator[Case]:
+def world_cases(
+    phase: Phase, recipe: WorldRecipe | None = None, dials: Sequence[float] | None = None
+) -> Iterator[Case]:
     """A domain and an entities request in worlds of several overlaps.
 
     Forget texts of the domain tell its train facts alone; validation facts choose settings, test facts are reported.
+    The entities are half of the hazard subjects; settings are chosen by forgetting the other half.
     """
     recipe = recipe or WorldRecipe()
-    for dial in dials:
+    for dial in dials or (DIALS if phase == "report" else (DIALS[0], DIALS[-1])):
         world = load_world(WorldRecipe(**{**recipe.__dict__, "entanglement": dial}), Reporter(), twin=False)
         hazard, benign, general = (world.domain(name) for name in ("hazard", "benign", "general"))
         told = {domain.name: [fact for fact in domain.facts if fact.split != "test"] for domain in (benign, general)}
@@ -147,7 +154,9 @@ def world_cases(phase: Phase, recipe: WorldRecipe | None = None, dials: Sequence
             | _kept(benign, phase) | _kept(general, phase),
         )  # fmt: skip
         subjects = sorted({fact.subject for fact in hazard.facts})
-        gone, stay = set(subjects[::2]), subjects[1::2]
+        halves = subjects[::2], subjects[1::2]
+        gone, stay = halves if phase == "report" else halves[::-1]
+        forgotten = [fact for fact in hazard.facts if fact.subject in gone]
         kept_told = [fact for fact in hazard.facts if fact.subject in stay[::2]]
         kept_untold = [fact for fact in hazard.facts if fact.subject in stay[1::2]]
         yield Case(
@@ -155,11 +164,11 @@ def world_cases(phase: Phase, recipe: WorldRecipe | None = None, dials: Sequence
             name=f"half of hazard, dial {dial:g}",
             kind="entities",
             checkpoint=world.model,
-            forget=hazard.texts([fact for fact in hazard.facts if fact.subject in gone]),
+            forget=hazard.texts(forgotten),
             entangled=hazard.texts(kept_told) + benign.texts(told["benign"]),
             ordinary=ordinary,
             questions={
-                "forget": _ask(hazard, [f for f in _of(hazard.facts, phase) if f.subject in gone], phase),
+                "forget": _ask(hazard, forgotten, phase),
                 "hazard told": _ask(hazard, kept_told, phase),
                 "hazard untold": _ask(hazard, kept_untold, phase),
             }
@@ -182,8 +191,9 @@ def _kept(domain: Domain, phase: Phase) -> Questions:
 
 
 def _ask(domain: Domain, facts: Sequence[WorldFact], phase: Phase) -> tuple[Question, ...]:
-    """In forms that no text uses; other forms and other distractors in each phase."""
-    return domain.questions(facts, forms="unseen", per_fact=2, seed=0 if phase == "report" else 1)
+    """In forms that no text uses: two of the four to choose by, the other two for the report."""
+    asked = domain.questions(facts, forms="unseen", per_fact=4)
+    return tuple(question for place, question in enumerate(asked) if (place % 4 < 2) == (phase == "tune"))
 
 
 @contextmanager

@@ -45,6 +45,8 @@ ROOMS = (
     "run_directory",
     "prepare",
     "tuning",
+    "arguments",
+    "run_record",
     "run",
     "separability",
     "entanglement",

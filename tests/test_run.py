@@ -99,11 +99,11 @@ def test_a_resumed_run_equals_the_undisturbed_one_bit_for_bit(base, undisturbed,
 
 
 def test_a_run_killed_after_its_checkpoint_was_written_resumes(base, undisturbed, tmp_path, monkeypatch):
-    def killed(*_: Any) -> None:
+    def killed(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("srmu.run._Run._finish", killed)
+        patch.setattr("srmu.run.write_records", killed)
         with pytest.raises(KeyboardInterrupt):
             run_on(base, tmp_path / "run", map_scope="running", save_every=SAVE_EVERY)
     assert (tmp_path / "run" / "model").is_dir()

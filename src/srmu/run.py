@@ -4,7 +4,6 @@ import dataclasses
 import shlex
 import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,42 +11,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from srmu.config import TopicConfig, UnlearnConfig, make_config, to_dict
+from srmu.arguments import config_from_arguments
+from srmu.config import UnlearnConfig, to_dict
 from srmu.data.rows import TokenRows
 from srmu.distributed import connect, from_main, largest, main_process, sharing, together, world_size
 from srmu.errors import InputError, Interrupted, RunError
 from srmu.estimate import PrefixPlace, cache_limit_gb, prefix_place
 from srmu.evaluation.loading import load_causal_lm
 from srmu.evaluation.measure import Measurement, compare, measure
-from srmu.export.card import card_results, model_card, read_card
-from srmu.export.delta import DELTA_FILE, write_delta
-from srmu.export.files import new_directory, readable_errors, write_atomic, write_tensors_atomic
+from srmu.export.files import new_directory, readable_errors
 from srmu.export.manifest import (
     MANIFEST_FILE,
     MODEL_DIR,
     DataRecord,
-    build_manifest,
-    describe_base,
-    describe_environment,
-    read_manifest,
     without_texts,
-    write_json_atomic,
 )
-from srmu.export.manifest_file import RESULTS_FILE
-from srmu.export.patch import CARD, CheckReport, check_only_changed, export_checkpoint
-from srmu.importance import describe_map
+from srmu.export.patch import CheckReport, check_only_changed, export_checkpoint
 from srmu.interruption import StopRequest, stop_requests
-from srmu.memory import peak_memory_mb
 from srmu.plan import Plan, given_strings, make_plan
 from srmu.prepare import Prepared, prepare_rows
-from srmu.presets import ASSUMED
 from srmu.reporting import Reporter
-from srmu.run_directory import METRICS_FILE, RunDirectory, check_output
+from srmu.run_directory import RunDirectory, check_output
+from srmu.run_record import run_card, write_card, write_records
 from srmu.solver.gradient import GradientSolver, TopicRows
-from srmu.surgery.checkpoint import StoredTensors, file_sha256, open_checkpoint
 from srmu.surgery.names import check_names, stored_results
 from srmu.surgery.sharding import shard_below
 from srmu.surgery.truncate import TruncatedModel, load_truncated
@@ -56,7 +42,6 @@ from srmu.tuning.auto import choose_settings
 from srmu.tuning.bench import Trained
 from srmu.whole_model import must_stream
 
-IMPORTANCE_FILE = "importance.safetensors"
 NUM_ANSWERS = 3
 PROMPT_TOKENS = 8
 
@@ -121,7 +106,7 @@ def unlearn(
         )
     with ExitStack() as stack:
         if config is None:
-            config = _config_from(settings, tokenizer, stack)
+            config = config_from_arguments(settings, tokenizer, stack)
         connect(cpu=config.device == "cpu")
         with together():
             out = check_output(config)
@@ -301,8 +286,12 @@ class _Run:
         for name, distance in moved.items():
             if results:
                 results["texts"][name]["moved"] = distance
-        self._write_card(report, results)
-        manifest = self._finish(solver, report, results)
+        write_card(self.directory.path, self.plan, self.records, report, results)
+        manifest = write_records(
+            self.directory.path, self.plan, self.records, solver, report, results, seconds=self.seconds,
+            chosen=self.chosen,
+        )  # fmt: skip
+        self.directory.drop_state()
         answers = (
             [] if before is None or after is None else list(zip(prompts, before.answers, after.answers, strict=True))
         )
@@ -447,123 +436,9 @@ class _Run:
         ):
             changed = stored_results(truncated, checkpoint, solver.trained_parameters())
             progress(0, 2)
-            export_checkpoint(checkpoint, changed, partial, readme=self._card())
+            export_checkpoint(checkpoint, changed, partial, readme=run_card(self.plan, self.records))
             progress(1, 2)
             experts = any("experts" in name for names in self.plan.parameter_names.values() for name in names)
             report = check_only_changed(checkpoint, partial, list(changed), allow_unchanged=experts)
             progress(2, 2)
         return report
-
-    def _write_card(self, report: CheckReport, results: Mapping[str, Any]) -> None:
-        """Put what was measured into the model's card, and the card into the delta, which rebuilds the model."""
-        names = [change.name for change in report.changes]
-        card = self._card(changed=names, results=card_results(results))
-        write_atomic(self.model_dir / CARD, card.encode())
-        report.result_files[CARD] = file_sha256(self.model_dir / CARD)
-        result = open_checkpoint(self.model_dir)
-        changed = StoredTensors(dataclasses.replace(result, tensors={name: result.tensors[name] for name in names}))
-        write_delta(
-            self.directory.path / DELTA_FILE,
-            self.plan.checkpoint,
-            changed,
-            base_shards=report.base_shards,
-            readme=card,
-        )
-
-    def _card(self, **measured: Any) -> str:
-        config = self.config
-        shown = (
-            "strength",
-            "strength_unit",
-            "retain_weight",
-            "learning_rate",
-            "steps",
-            "seed",
-            "importance_map",
-            "statistic",
-        )
-        return model_card(
-            read_card(self.plan.checkpoint.path),
-            {
-                "model": config.model,
-                "hub_id": not Path(config.model).exists(),
-                "method": config.method,
-                "preset": config.preset,
-                "layer": self.plan.layer_id,
-                "data": [dataclasses.asdict(record) for record in self.records],
-                "settings": {name: getattr(config, name) for name in shown},
-                "assumed": ASSUMED.get(config.preset, {}),
-                **measured,
-            },
-        )
-
-    def _finish(self, solver: GradientSolver, report: CheckReport, results: dict[str, Any]) -> dict[str, Any]:
-        path = self.directory.path
-        tensors, summary = importance_record(solver)
-        write_tensors_atomic(path / IMPORTANCE_FILE, tensors)
-        run_files = [DELTA_FILE, IMPORTANCE_FILE, METRICS_FILE]
-        if results:
-            write_json_atomic(path / RESULTS_FILE, results)
-        manifest = build_manifest(
-            config=to_dict(self.config),
-            assumed=ASSUMED.get(self.config.preset, {}),
-            seeds={"run": self.config.seed},
-            learning_rates={f"{layer}.{name}": rate for (layer, name), rate in solver.learning_rates.items()},
-            environment={
-                **describe_environment(str(self.plan.device), torch.get_num_threads()),
-                "processes": world_size(),
-            },
-            data=self.records,
-            base=describe_base(
-                self.plan.checkpoint, report.base_shards, model=self.config.model, revision=self.config.revision
-            ),
-            result_files=report.result_files,
-            run_files={name: file_sha256(path / name) for name in run_files},
-            changes=report.changes,
-            importance=summary,
-            auto=self.chosen,
-            seconds={stage: round(value, 3) for stage, value in self.seconds.items()},
-            peak_memory_mb=peak_memory_mb(self.plan.device),
-        )
-        write_json_atomic(path / MANIFEST_FILE, manifest)
-        self.directory.drop_state()
-        return read_manifest(path)
-
-
-def importance_record(solver: GradientSolver) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The map and the vector of each topic as tensors, and what they are like in numbers."""
-    tensors, summary = {}, {}
-    for topic in solver.topics:
-        tensors[f"{topic.name}.direction"] = topic.direction.float().cpu().contiguous()
-        if topic.importance is not None:
-            importance = topic.importance.float().cpu()
-            tensors[f"{topic.name}.importance_map"] = importance.contiguous()
-            summary[topic.name] = describe_map(importance)
-    return tensors, summary
-
-
-def _config_from(settings: Mapping[str, Any], tokenizer: Any, stack: ExitStack) -> UnlearnConfig:
-    """A config from arguments; a model object is saved to a directory that lasts as long as `stack`."""
-    given = dict(settings)
-    for key in ("forget", "retain"):
-        if isinstance(given.get(key), str):
-            given[key] = [given[key]]
-    model = given.get("model")
-    if model is None:
-        raise InputError("A model was not given. Pass model=PATH, a hub id or a Transformers model.")
-    if not isinstance(model, (str, Path)):
-        if tokenizer is None:
-            raise InputError("A model object was given without its tokenizer. Pass tokenizer= too.")
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="srmu-model-")))
-        try:
-            model.save_pretrained(folder)
-            tokenizer.save_pretrained(folder)
-        except (AttributeError, ValueError, NotImplementedError) as error:
-            raise InputError(
-                f"A {type(model).__name__} cannot be saved as a checkpoint ({error}). Pass a path instead."
-            ) from None
-        given["model"] = str(folder)
-    given["topics"] = [
-        topic if isinstance(topic, (TopicConfig, Mapping)) else dict(topic) for topic in given.get("topics", ())
-    ]
-    return make_config(given)

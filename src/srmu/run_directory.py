@@ -19,9 +19,9 @@ from srmu.config import UnlearnConfig, make_config, to_dict
 from srmu.errors import InputError
 from srmu.export.files import is_leftover, readable_errors, remove_leftovers, write_tensors_atomic
 from srmu.export.manifest import MANIFEST_FILE, write_json_atomic
+from srmu.export.manifest_file import METRICS_FILE
 
 CONFIG_FILE = "config.json"
-METRICS_FILE = "metrics.jsonl"
 STATE_FILE = "state.safetensors"
 CHOICE_FILE = "auto.json"
 

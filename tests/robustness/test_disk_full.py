@@ -70,7 +70,7 @@ def test_a_full_disk_at_any_kind_of_write_is_one_sentence(
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    for module in ("srmu.export.files", "srmu.export.patch", "srmu.export.manifest", "srmu.run"):
+    for module in ("srmu.export.files", "srmu.export.patch", "srmu.export.manifest", "srmu.run", "srmu.run_record"):
         monkeypatch.setattr(f"{module}.{at}", full, raising=False)
     code, _, errors = call(capsys, *command, str(run))
     told = [line for line in errors.splitlines() if line.startswith("error: ")]

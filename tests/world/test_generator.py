@@ -101,7 +101,7 @@ def test_every_answer_is_right_about_equally_often(world):
     for domain in world.domains.values():
         for relation in RELATIONS[domain.name]:
             uses = Counter(fact.answer for fact in domain.facts if fact.relation == relation)
-            assert uses == ({answer: 1 for answer in uses} if domain.name == "hazard" else {answer: 2 for answer in uses})
+            assert uses == (dict.fromkeys(uses, 1) if domain.name == "hazard" else dict.fromkeys(uses, 2))
             assert len(uses) == (12 if domain.name == "hazard" else 15)
 
 

@@ -10,6 +10,8 @@ MANIFEST_FILE = "manifest.json"
 MANIFEST_FORMAT = 1
 MODEL_DIR = "model"
 RESULTS_FILE = "results.json"
+IMPORTANCE_FILE = "importance.safetensors"
+METRICS_FILE = "metrics.jsonl"
 
 
 def read_manifest(run_dir: str | Path) -> dict[str, Any]:

@@ -8,14 +8,12 @@ from typing import Any
 from markupsafe import Markup
 
 from srmu.compare import evaluated_scores, side_of
-from srmu.export.manifest_file import read_manifest, read_results
+from srmu.export.manifest_file import IMPORTANCE_FILE, METRICS_FILE, read_manifest, read_results
 from srmu.gate import check_requirements
 from srmu.report import plots
 from srmu.report.attack_figures import attack_figures
 from srmu.report.numbers import number, with_error
 
-METRICS_FILE = "metrics.jsonl"
-IMPORTANCE_FILE = "importance.safetensors"
 _MAP_SUFFIX = ".importance_map"
 # Of the machine that made the run, or shown elsewhere on the page.
 _NOT_SETTINGS = ("model", "out", "overwrite", "forget", "retain", "topics", "questions", "require")
