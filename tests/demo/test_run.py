@@ -72,3 +72,14 @@ def test_a_second_demo_replaces_the_first_but_nothing_else(demo_directory, tmp_p
 def test_unknown_names_are_refused_with_the_nearest(arguments, message, capsys):
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_each_run_holds_its_own_numbers_and_can_be_reported(demo_directory, tmp_path):
+    results = json.loads((demo_directory / "results.json").read_text())
+    for run in results["runs"]:
+        own = json.loads((demo_directory / run["name"] / "results.json").read_text())
+        assert own["questions"]["forget"]["result"]["accuracy"] == run["groups"]["forget"]["accuracy"]
+        assert own["texts"]["text"]["base"]["nll"] == results["base"]["groups"]["text"]["nll"]
+    page = tmp_path / "report.html"
+    assert main(["report", str(demo_directory / "default"), "--out", str(page)]) == 0
+    assert "entangled" in page.read_text()

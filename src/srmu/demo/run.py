@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from srmu.config import make_config
+from srmu.data.corpora import corpus_from_strings
 from srmu.data.overlap import overlap
+from srmu.data.rows import tokenize_rows
 from srmu.demo.model import demo_model
 from srmu.demo.requests import NUM_CHOICES, REQUESTS, Request
 from srmu.errors import InputError, nearest_hint
 from srmu.evaluation.completions import complete
 from srmu.evaluation.loading import load_causal_lm, load_tokenizer
-from srmu.evaluation.questions import Question, score_questions
-from srmu.evaluation.texts import text_scores
+from srmu.evaluation.measure import Measurement, compare, measure
+from srmu.evaluation.questions import Question
 from srmu.export.files import write_atomic
 from srmu.export.manifest import write_json_atomic
+from srmu.export.manifest_file import RESULTS_FILE
 from srmu.memory import peak_memory_mb, reset_peak_memory
 from srmu.plan import choose_device
 from srmu.presets import PRESETS, PUBLISHED
@@ -34,7 +37,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "default": {},
 }
 GROUPS = ("forget", "entangled", "neighbours", "other")
-RESULTS_FILE, PLOT_FILE = "results.json", "plot.png"
+PLOT_FILE = "plot.png"
 NUM_ANSWERS = 3
 
 
@@ -80,14 +83,17 @@ def run_demo(
     )
     prompts = _prompts(request)
 
-    def ask(checkpoint: Path, title: str) -> tuple[dict[str, Any], list[str]]:
+    questions = {name: request.questions[name] for name in GROUPS}
+    ordinary = tokenize_rows(corpus_from_strings(list(request.text), "text"), tokenizer, row_tokens=512)
+
+    def ask(checkpoint: Path, title: str) -> tuple[Measurement, list[str]]:
         whole = load_causal_lm(checkpoint, device=where, dtype="float32" if where.type == "cpu" else "auto")
-        groups = measure_groups(whole, tokenizer, request, reporter, title)
-        return groups, complete(whole, tokenizer, [prompt for _, prompt in prompts], max_new_tokens=12)
+        found = measure(whole, tokenizer, texts={"text": ordinary}, questions=questions, reporter=reporter, title=title)
+        return found, complete(whole, tokenizer, [prompt for _, prompt in prompts], max_new_tokens=12)
 
     reset_peak_memory(where)
-    groups, base_answers = ask(path, "Asking the base model")
-    base = {"name": "base", "method": "none", "layers": [], "seconds": 0.0, "groups": groups}
+    before, base_answers = ask(path, "Asking the base model")
+    base = {"name": "base", "method": "none", "layers": [], "seconds": 0.0, "groups": group_numbers(before)}
     base["peak_mb"] = peak_memory_mb(where)["resident"]
     texts = _write_texts(request, out / "texts")
     runs, answers = (
@@ -117,7 +123,8 @@ def run_demo(
         reporter.note(f"[bold]{name}[/bold]: {config.method}")
         result = unlearn(config, reporter=reporter)
         peak = result.manifest["peak_memory_mb"]["resident"]
-        groups, completions = ask(result.model_dir, f"Asking the result of {name}")
+        after, completions = ask(result.model_dir, f"Asking the result of {name}")
+        write_json_atomic(result.run_dir / RESULTS_FILE, compare(before, after))
         seconds = result.manifest["seconds"]
         runs.append(
             {
@@ -126,7 +133,7 @@ def run_demo(
                 "layers": result.manifest["config"]["trained_layers"],
                 "seconds": round(seconds["load"] + seconds["frozen"] + seconds["training"], 2),
                 "peak_mb": peak,
-                "groups": groups,
+                "groups": group_numbers(after),
             }
         )
         for entry, completion in zip(answers, completions, strict=True):
@@ -144,27 +151,13 @@ def run_demo(
     return results, answers
 
 
-def measure_groups(
-    model: Any, tokenizer: Any, request: Request, reporter: Reporter, title: str
-) -> dict[str, dict[str, Any]]:
+def group_numbers(found: Measurement) -> dict[str, dict[str, Any]]:
     """Accuracy of each group of questions, and nats a token of ordinary text."""
-    groups: dict[str, dict[str, Any]] = {}
-    with reporter.task(title) as progress:
-        total = len(GROUPS) + 1
-        progress(0, total)
-        for name in GROUPS:
-            scores = score_questions(model, tokenizer, request.questions[name])
-            groups[name] = {
-                "n": scores.n,
-                "accuracy": scores.accuracy,
-                "stderr": scores.stderr_by_fact,
-                "nll": scores.nll,
-            }
-            progress(len(groups), total)
-        text = text_scores(model, tokenizer, request.text)
-        groups["text"] = {"n": text.num_tokens, "nll": text.nll}
-        progress(total, total)
-    return groups
+    groups: dict[str, dict[str, Any]] = {
+        name: {"n": scores.n, "accuracy": scores.accuracy, "stderr": scores.stderr_by_fact, "nll": scores.nll}
+        for name, scores in found.questions.items()
+    }
+    return groups | {name: {"n": scores.num_tokens, "nll": scores.nll} for name, scores in found.texts.items()}
 
 
 def _check_names(request_name: str, methods: Sequence[str]) -> None:
