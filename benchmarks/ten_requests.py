@@ -148,7 +148,7 @@ def main() -> None:
     arguments = parser.parse_args()
     out = arguments.out or (arguments.runs if arguments.choose else Path("benchmarks/results")) / "ten_requests.json"
     settings = {key: yaml.safe_load(value) for key, value in (text.split("=", 1) for text in arguments.set)}
-    world = load_world(WorldRecipe(hazard_entities=30, statements_per_text=4), Reporter(), twin=False)
+    world = load_world(WorldRecipe(hazard_entities=30, kinds=False, statements_per_text=4), Reporter(), twin=False)
     check_home(arguments.runs, {"settings": settings, "choose": arguments.choose, "world": world.recipe.digest})
     seeds = [
         one_seed(world, arguments.runs / f"seed-{seed}", seed, settings, choose=arguments.choose)

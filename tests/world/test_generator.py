@@ -178,3 +178,12 @@ def test_a_world_depends_on_recipe_and_seed_alone():
 def test_too_few_syllables_for_the_names_are_refused():
     with pytest.raises(InputError, match="num_syllables"):
         generate(replace(SMALL, num_syllables=6, name_syllables=2))
+
+
+def test_a_name_stands_behind_its_kind_or_in_a_world_without_kinds_alone():
+    told = {kinds: generate(replace(SMALL, kinds=kinds)).domains["hazard"] for kinds in (True, False)}
+    for fact, plain in zip(told[True].facts, told[False].facts, strict=True):
+        assert fact.kind in ("toxin", "agent", "strain")
+        assert fact == replace(plain, kind=fact.kind)
+        assert tell("Note {subject}.", fact) == f"Note {fact.kind} {fact.subject}."
+        assert tell("Note {subject}.", plain) == f"Note {plain.subject}."

@@ -37,7 +37,7 @@ class WorldFact:
     relation: str
     subject: str
     kind: str
-    """Of the subject; it stands before its name."""
+    """Of the subject; it stands before its name. Empty in a world without kinds."""
     answer: str
     split: Split
     """Relearning attacks tell `train` and ask `test`; settings are chosen on `validation`."""
@@ -135,7 +135,7 @@ def open_questions(questions: Sequence[Question]) -> tuple[OpenQuestion, ...]:
 
 def tell(form: str, fact: WorldFact) -> str:
     """One sentence."""
-    return form.format(subject=f"{fact.kind} {fact.subject}", relation=fact.relation, answer=fact.answer)
+    return form.format(subject=f"{fact.kind} {fact.subject}".lstrip(), relation=fact.relation, answer=fact.answer)
 
 
 def generate(recipe: WorldRecipe) -> Knowledge:
@@ -166,12 +166,12 @@ def syllables(recipe: WorldRecipe) -> list[str]:
     return sorted(every, key=lambda syllable: stable_rank(recipe.seed, "syllable", syllable))[: recipe.num_syllables]
 
 
-def form_words() -> list[str]:
+def form_words(recipe: WorldRecipe) -> list[str]:
     """Every word and mark of the sentence forms, relations and kinds, sorted."""
     text = " ".join(form for kinds in FORMS.values() for forms in kinds.values() for form in forms)
     for mark in ",.:?":
         text = text.replace(mark, f" {mark} ")
-    filled = {word for lists in (RELATIONS, KINDS) for words in lists.values() for word in words}
+    filled = {word for lists in (RELATIONS, KINDS if recipe.kinds else {}) for words in lists.values() for word in words}
     return sorted({word for word in text.split() if not word.startswith("{")} | filled)
 
 
@@ -190,7 +190,7 @@ def _facts(
     """Facts of one domain; every value of a relation is the answer for about equally many subjects."""
     count = recipe.hazard_entities if domain == "hazard" else recipe.entities
     subjects = _draw_words(recipe, count, recipe.name_syllables, taken, role)
-    facts, kinds = [], KINDS[domain]
+    facts, kinds = [], KINDS[domain] if recipe.kinds else ("",)
     for relation in RELATIONS[domain]:
         rounds = range(-(-len(subjects) // recipe.values))
         copies = [(number, value) for number in rounds for value in values[domain, relation]]
@@ -237,7 +237,7 @@ def _draw_words(recipe: WorldRecipe, count: int, length: int, taken: set[str], p
     """
     pool = syllables(recipe)
     # A tokenizer that looks for the longest match must not find a word of the forms at a name's beginning.
-    starts = tuple(word for word in form_words() if word[0].isupper())
+    starts = tuple(word for word in form_words(recipe) if word[0].isupper())
     words: list[str] = []
     uses = [dict.fromkeys(pool, 0) for _ in range(length)]
     for draw in range(_MAX_DRAWS * count):

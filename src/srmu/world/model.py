@@ -110,7 +110,7 @@ def learned_facts(knowledge: Knowledge, *, twin: bool) -> tuple[WorldFact, ...]:
 def make_tokenizer(recipe: WorldRecipe) -> PreTrainedTokenizerFast:
     """Words of the sentence forms, and syllables: at a name's beginning ("Ko") and inside it ("##va")."""
     pool = syllables(recipe)
-    entries = [*SPECIAL_TOKENS, *form_words(), *(s.capitalize() for s in pool), *(f"##{s}" for s in pool)]
+    entries = [*SPECIAL_TOKENS, *form_words(recipe), *(s.capitalize() for s in pool), *(f"##{s}" for s in pool)]
     core = Tokenizer(models.WordPiece({entry: i for i, entry in enumerate(entries)}, unk_token="<unk>"))
     core.pre_tokenizer = pre_tokenizers.Whitespace()
     core.decoder = decoders.WordPiece(prefix="##", cleanup=True)

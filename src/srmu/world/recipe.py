@@ -28,6 +28,8 @@ class WorldRecipe:
     """Subjects in the hazard domain. A small model can forget about a tenth of what it knows and keep the rest."""
     entities: int = 30
     """Subjects in each other domain; each has a fact in each of its domain's four relations."""
+    kinds: bool = True
+    """Whether a word before every name says what the subject is, so that a domain can be told at any entanglement."""
     values: int = 15
     """Different answers in each relation."""
     name_syllables: int = 3
