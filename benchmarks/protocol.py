@@ -4,13 +4,15 @@
     python benchmarks/protocol.py --quick                                # committed settings, one request of each kind
 
 For each arena, kind of request and method: `--budget` trials on the tuning requests (Optuna's TPE, layers among what is
-searched), then the best points of the Pareto front on the report's requests, over seeds. Every result is a line of
-`cells.jsonl` in `--out`; what is there is not computed again, and processes with the same `--out` and different
-`--arenas`, `--kinds` or `--methods` share the work. `protocol.json` and `protocol.md` are made of all lines there are.
+searched; the last ones bracket the best one's retain weight), then the best points of the Pareto front on the report's
+requests, over seeds. Every result is a line of `cells.jsonl` in `--out`; what is there is not computed again, and
+processes with the same `--out` and different `--arenas`, `--kinds` or `--methods` share the work. `protocol.json` and
+`protocol.md` are made of all lines there are.
 """
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,7 +29,7 @@ from srmu.presets import PUBLISHED
 from srmu.reporting import Reporter
 from srmu.tuning.auto import choose_settings
 from srmu.tuning.bench import TrialBench
-from srmu.tuning.outcome import judge, shortfall
+from srmu.tuning.outcome import KEPT, judge, shortfall
 from srmu.tuning.space import SPACE, Key, search_space, suggest, to_settings
 
 METHODS: dict[str, dict[str, Any]] = {
@@ -49,6 +51,9 @@ WORLD_SPACE = {
 }  # fmt: skip
 """Narrower, since few trials are made, but with all layers but the first of six; for all methods alike."""
 ARENAS: dict[str, Callable[[Phase], Iterator[Case]]] = {"real": real_cases, "world": world_cases}
+REFINED, STRIDE = 4, 3.0
+"""The last trials of a budget change the best one's retain weight alone, by this factor until it is bracketed."""
+DONE = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.FAIL)
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -65,26 +70,51 @@ def tune(
     )
     rate = benches[0].automatic_rate
     space = search_space(benches[0].plan, KEYS) | (WORLD_SPACE if arena == "world" else {})
-
-    def objective(trial: optuna.Trial) -> tuple[float, float]:
-        if method in WHOLE:
-            settings: dict[str, Any] = {
-                "learning_rate": trial.suggest_float("learning_rate", 3e-6, 3e-4, log=True),
-                "retain_weight": trial.suggest_float("retain_weight", 0.1, 30, log=True),
-                "steps": trial.suggest_int("steps", 20, 100, step=20),
-            }
-        else:
-            settings = to_settings(suggest(trial, space), rate)
-        outcomes = [judge(b.base, run(b, method, settings, 0)[0], b.validation) for b in benches]
+    while len(done := study.get_trials(states=DONE)) < budget:
+        trial = study.ask()
+        found = [(t.user_attrs["settings"], *t.values) for t in done if t.values]
+        settings = refined(found) if found and len(done) >= budget - REFINED else None
+        if settings is None:
+            settings = whole_settings(trial) if method in WHOLE else to_settings(suggest(trial, space), rate)
         trial.set_user_attr("settings", settings)
-        return sum(o.remaining for o in outcomes) / len(outcomes), min(o.kept for o in outcomes)
-
-    done = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.FAIL)
-    left = budget - len(study.get_trials(states=done))
-    if left > 0:
-        study.optimize(objective, n_trials=left, catch=(RunError,))
+        try:
+            outcomes = [judge(b.base, run(b, method, settings, 0)[0], b.validation) for b in benches]
+        except RunError:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            continue
+        study.tell(trial, [sum(o.remaining for o in outcomes) / len(outcomes), min(o.kept for o in outcomes)])
     front = sorted(study.best_trials, key=lambda trial: (shortfall(*trial.values), trial.values))
     return [trial.user_attrs["settings"] for trial in front[:points]]
+
+
+def whole_settings(trial: optuna.Trial) -> dict[str, Any]:
+    """What is searched where the whole model is trained."""
+    return {
+        "learning_rate": trial.suggest_float("learning_rate", 3e-6, 3e-4, log=True),
+        "retain_weight": trial.suggest_float("retain_weight", 0.1, 30, log=True),
+        "steps": trial.suggest_int("steps", 20, 100, step=20),
+    }
+
+
+def refined(found: list[tuple[dict[str, Any], float, float]]) -> dict[str, Any] | None:
+    """The best trial with another retain weight, where it should just keep enough; none if that was tried.
+
+    Few random trials lie near the line at which methods are compared.
+    """
+    best = min(found, key=lambda trial: (shortfall(*trial[1:]), trial[1:]))[0]
+
+    def others(settings: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in settings.items() if name != "retain_weight"}
+
+    own = [(t["retain_weight"], remaining, kept) for t, remaining, kept in found if others(t) == others(best)]
+    harsh = [weight for weight, _, kept in own if kept < KEPT]
+    gentle = [weight for weight, _, kept in own if kept >= KEPT]
+    if harsh and gentle:
+        weight = math.sqrt(max(harsh) * min(gentle))
+    else:
+        weight = max(harsh) * STRIDE if harsh else min(gentle) / STRIDE
+    weight = float(f"{weight:.3g}")
+    return None if weight in [own_weight for own_weight, _, _ in own] else {**best, "retain_weight": weight}
 
 
 def run(bench: TrialBench, method: str, settings: dict[str, Any], seed: int) -> tuple[Measurement, float]:
