@@ -24,6 +24,8 @@ import dataclasses
 import json
 import os
 import platform
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -251,6 +253,7 @@ def main() -> None:
             by_seed[seed] = attack_case(case, methods, home, seed, quick=arguments.quick, tunings=arguments.tunings)
         rows += rows_of(arguments.arena, request, by_seed, arguments.robust)
     write_rows(arguments.out, arguments.arena, requests, rows, methods, "quick" if arguments.quick else "full")
+    print(markdown(rows))
 
 
 def write_rows(
@@ -261,7 +264,7 @@ def write_rows(
     others = [row for row in record["rows"] if row["arena"] != arena or row["request"] not in requests]
     record["rows"] = [*others, *rows]
     record["arenas"][arena] = {
-        "command": f"python benchmarks/attacks.py --arena {arena}",
+        "command": shlex.join(["python", "benchmarks/attacks.py", *sys.argv[1:]]),
         "budget": budget,
         "settings_over_defaults": methods,
         "machine": {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "system": platform.system()},
@@ -269,6 +272,23 @@ def write_rows(
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     write_json_atomic(out, record)
+
+
+def markdown(rows: Sequence[Record]) -> str:
+    """The table of docs/limits.md."""
+    lines = [
+        "| arena, request | method | attack | rate, steps | before | after | base after | recovery | utility |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        if row["attack"] == "relearn":
+            continue
+        swept = f"{row['learning_rate']:.2g}, {row['steps']}" if row.get("learning_rate") else ""
+        numbers = [row[key] for key in ("forget_before", "forget_after", "base_after", "recovery", "utility")]
+        shown = " | ".join("" if number is None else f"{number:.2f}" for number in numbers)
+        name = row["attack"].removeprefix("relearn_").replace("_", ", ")
+        lines.append(f"| {row['arena']}, {row['request']} | {row['method']} | {name} | {swept} | {shown} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

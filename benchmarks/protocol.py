@@ -14,6 +14,7 @@ import argparse
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -130,10 +131,14 @@ def report(case: Case, retain: Retain, tuned: dict[str, Any], methods: list[str]
     done = {_key(cell) for cell in read_cells(file)}
     bench, overlap = None, case.overlap
     for method in methods:
+        key = f"{case.arena}, {case.kind}, {method}"
         if method == "auto":
             points = [automatic(case, retain, file)]
+        elif method not in UNTUNED and key not in tuned:
+            print(f"{key}: no tuned settings are committed, left out", flush=True)
+            continue
         else:
-            points = [{}] if method in UNTUNED else tuned[f"{case.arena}, {case.kind}, {method}"]
+            points = [{}] if method in UNTUNED else tuned[key]
         for point, settings in enumerate(points):
             for seed in range(seeds):
                 cell: dict[str, Any] = {
@@ -201,6 +206,7 @@ def main() -> None:
     parser.add_argument("--arenas", nargs="+", choices=list(ARENAS), default=list(ARENAS))
     parser.add_argument("--kinds", nargs="+", choices=("entities", "domain"), default=["entities", "domain"])
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--requests", type=int, default=0, help="of each kind, at most so many; 0 = all")
     parser.add_argument("--retain", nargs="+", choices=("both", "ordinary", "self"), default=["both"])
     parser.add_argument("--quick", action="store_true", help="committed settings, one request of each kind, one seed")
     arguments = parser.parse_args()
@@ -210,7 +216,7 @@ def main() -> None:
     for arena in arguments.arenas:
         tuned = json.loads((RESULTS / "tuned.json").read_text(encoding="utf-8")) if arguments.quick else {}
         for kind in [] if arguments.quick else arguments.kinds:
-            cases = [case for case in ARENAS[arena]("tune") if case.kind == kind]
+            cases = [case for case in ARENAS[arena]("tune") if case.kind == kind][: arguments.requests or None]
             benches = [case.bench("both", "tune") for case in cases]
             for bench, case in zip(benches[1:], cases[1:], strict=True):
                 if case.checkpoint == cases[0].checkpoint:
@@ -221,11 +227,12 @@ def main() -> None:
                     tuned[f"{arena}, {kind}, {method}"] = tune(
                         arena, kind, method, benches, arguments.budget, arguments.points, arguments.out
                     )
-        reported: set[str] = set()
+        reported: Counter[str] = Counter()
+        limit = 1 if arguments.quick else arguments.requests
         for case in ARENAS[arena]("report"):
-            if case.kind not in arguments.kinds or (arguments.quick and case.kind in reported):
+            if case.kind not in arguments.kinds or (limit and reported[case.kind] == limit):
                 continue
-            reported.add(case.kind)
+            reported[case.kind] += 1
             for retain in arguments.retain:
                 report(case, retain, tuned, arguments.methods, 1 if arguments.quick else arguments.seeds, file)
         if not arguments.quick:
