@@ -7,6 +7,7 @@
 
     rmu: {method: rmu}
     srmu: {}
+    srmu, distilled: {distil: {noise: 0.5, steps: 1200, learning_rate: 1.0e-3}}
 
 The untouched base, and in the world's domain request the twin that never saw the facts, stand beside them. Real: the
 demo's requests on its model. World: a `domain` request (all hazard facts) and an `entities` request (half of the
@@ -33,6 +34,7 @@ from typing import Any
 
 import torch
 import yaml
+from distil import distil
 
 from srmu.attack.outcome import counts, recovery
 from srmu.attack.runner import attack
@@ -40,7 +42,7 @@ from srmu.data.stable import stable_rank
 from srmu.demo.model import demo_model
 from srmu.demo.requests import REQUESTS
 from srmu.evaluation.questions import Question
-from srmu.export.manifest import MANIFEST_FILE, write_json_atomic
+from srmu.export.manifest import MANIFEST_FILE, MODEL_DIR, write_json_atomic
 from srmu.reporting import Reporter
 from srmu.run import unlearn
 from srmu.world.model import World, load_world
@@ -63,6 +65,7 @@ class Case:
         forget: Texts.
         retain: Texts by source.
         questions: By group; the first group is the forgotten one.
+        corpus: Texts in all forms that the model once learned, of what must stay; to distil on. None on the real model.
         rates: Learning rates of the attack; none = the budget's.
     """
 
@@ -72,6 +75,7 @@ class Case:
     retain: Mapping[str, Sequence[str]]
     questions: Mapping[str, Sequence[Question]]
     rates: tuple[float, ...] = ()
+    corpus: Sequence[str] = ()
 
 
 def real_case(name: str, seed: int) -> Case:
@@ -100,7 +104,11 @@ def world_case(world: World, name: str, seed: int) -> Case:
         for group, (domain, facts) in groups.items()
     }
     forget = hazard.texts([fact for fact in hazard.facts if fact.subject in gone])
-    return Case(world.model, world.twin if name == "domain" else None, forget, retain, questions, WORLD_RATES)
+    unseen = [text for domain in ("benign", "general") for text in world.domain(domain).texts(forms="unseen")]
+    if rest:
+        unseen += hazard.texts(rest, forms="unseen")
+    corpus = [*forget, *(text for texts in retain.values() for text in texts), *unseen]
+    return Case(world.model, world.twin if name == "domain" else None, forget, retain, questions, WORLD_RATES, corpus)
 
 
 def write_case(case: Case, folder: Path) -> tuple[dict[str, str], dict[str, str]]:
@@ -118,13 +126,19 @@ def write_case(case: Case, folder: Path) -> tuple[dict[str, str], dict[str, str]
 
 
 def make_result(case: Case, texts: Mapping[str, str], settings: Record, run: Path, seed: int) -> str:
-    """A finished run of a method, made unless it is there."""
+    """A finished run of a method, made unless it is there; with `distil` in its settings the student's checkpoint."""
+    settings = dict(settings)
+    how = settings.pop("distil", None)
     if not (run / MANIFEST_FILE).exists():
         unlearn(
             model=str(case.base), forget=[texts["forget"]], retain=[texts[name] for name in case.retain], seed=seed,
             eval=False, heldout=0.0, out=str(run), overwrite=True, **settings,
         )  # fmt: skip
-    return str(run)
+    if how is None:
+        return str(run)
+    if not (run / "student").exists():
+        distil(run / MODEL_DIR, case.corpus, run / "student", seed=seed, **how)
+    return str(run / "student")
 
 
 def attack_case(

@@ -1,23 +1,23 @@
 """Rows of benchmarks/attacks.py: means over seeds first, then the worst rate and step that count."""
 
-import importlib.util
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-FILE = Path(__file__).parents[2] / "benchmarks" / "attacks.py"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
 def attacks():
-    spec = importlib.util.spec_from_file_location("attacks_benchmark", FILE)
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses look their module up.
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        import attacks
+
+        yield attacks
+        for name in ("attacks", "distil"):
+            del sys.modules[name]
 
 
 def entry(*points, material="half"):
@@ -63,3 +63,28 @@ def test_a_method_has_a_row_for_its_worst_material(attacks):
     assert {key: rows[0][key] for key in ("arena", "method", "robust", "seeds", "utility")} == {
         "arena": "world", "method": "mine", "robust": True, "seeds": [0], "utility": 0.98,
     }  # fmt: skip
+
+
+def test_a_student_is_its_teacher_without_noise_and_learns_it_back_from_noise(attacks, saved_family, tmp_path):
+    from srmu.evaluation.encoding import encode
+    from srmu.evaluation.loading import load_causal_lm, load_tokenizer
+
+    def weights(path):
+        return dict(load_causal_lm(path).named_parameters())
+
+    teacher, texts = saved_family("llama"), ["A stone in the river.", "The market of the violet bridge."] * 8
+
+    def student(name, **settings):
+        attacks.distil(teacher, texts, tmp_path / name, seed=0, learning_rate=1e-3, **settings)
+        return weights(tmp_path / name)
+
+    before = weights(teacher)
+    same, noised = student("same", noise=0.0, steps=0), student("far", noise=0.5, steps=0)
+    assert all(torch.equal(same[name], before[name]) for name in before)
+    assert any(not torch.equal(noised[name], before[name]) for name in before)
+    learned = student("near", noise=0.5, steps=80)
+    ids = torch.tensor([encode(load_tokenizer(teacher), texts[0])])
+    target, far, near = (load_causal_lm(path)(input_ids=ids).logits.log_softmax(-1) for path in
+                         (teacher, tmp_path / "far", tmp_path / "near"))  # fmt: skip
+    assert learned.keys() == before.keys()
+    assert (near - target).abs().mean() < (far - target).abs().mean()
