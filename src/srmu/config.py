@@ -88,7 +88,9 @@ class UnlearnConfig:
     self_rows: int = option(384, "Rows that the base model writes for --retain self.")
     # Method
     preset: str = option("default", "A named group of settings; see docs/papers.md.")
-    auto: bool = option(False, "Choose layer and retain weight in a few trials, from the texts alone.")
+    auto: bool = option(
+        False, "Choose layer, retain weight, steps, strength and rate in a few trials, from the texts alone."
+    )
     request: RequestKind = option(
         "auto",
         "For --auto: entities = others of the same kind must stay; domain = all of the kind must go, also what no text "

@@ -171,7 +171,9 @@ def form_words(recipe: WorldRecipe) -> list[str]:
     text = " ".join(form for kinds in FORMS.values() for forms in kinds.values() for form in forms)
     for mark in ",.:?":
         text = text.replace(mark, f" {mark} ")
-    filled = {word for lists in (RELATIONS, KINDS if recipe.kinds else {}) for words in lists.values() for word in words}
+    filled = {
+        word for lists in (RELATIONS, KINDS if recipe.kinds else {}) for words in lists.values() for word in words
+    }
     return sorted({word for word in text.split() if not word.startswith("{")} | filled)
 
 
