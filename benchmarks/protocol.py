@@ -6,8 +6,8 @@
 For each arena, kind of request and method: `--budget` trials on the tuning requests (Optuna's TPE, layers among what is
 searched; the last ones bracket the best one's retain weight), then the best points of the Pareto front on the report's
 requests, over seeds. Every result is a line of `cells.jsonl` in `--out`; what is there is not computed again, and
-processes with the same `--out` and different `--arenas`, `--kinds` or `--methods` share the work. `protocol.json` and
-`protocol.md` are made of all lines there are.
+processes with the same `--out` and different `--arenas`, `--kinds` or `--methods` share the work. `protocol.json`,
+`protocol.md` and `protocol.png` are made of all lines there are.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from typing import Any
 
 import optuna
 from protocol_cases import Case, Kind, Phase, Retain, real_cases, world_cases
+from protocol_plot import plot
 from protocol_rows import make_rows, markdown
 from protocol_whole import run_whole
 
@@ -237,9 +238,11 @@ def main() -> None:
                 report(case, retain, tuned, arguments.methods, 1 if arguments.quick else arguments.seeds, file)
         if not arguments.quick:
             merge_tuned(arguments.out / "tuned.json", tuned)
-    rows = make_rows(read_cells(file))
+    cells = read_cells(file)
+    rows = make_rows(cells)
     (arguments.out / "protocol.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     (arguments.out / "protocol.md").write_text(markdown(rows), encoding="utf-8")
+    plot(cells, arguments.out / "protocol.png")
     print(markdown(rows), f"\n{(time.perf_counter() - started) / 3600:.2f} hours")
 
 

@@ -1,0 +1,46 @@
+"""The picture of the protocol: what each method forgot and kept, by request and overlap."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from protocol_rows import CHANCE, KEPT, values, worst_kept
+
+MARKERS = "osD^vPX*<>h"
+
+
+def plot(cells: Sequence[Mapping[str, Any]], file: Path) -> None:
+    """One panel a request and overlap; each chosen point of a method is a mark, averaged over seeds."""
+    panels = sorted({(cell["arena"], cell["kind"], round(cell["overlap"], 3)) for cell in cells})
+    methods = list(dict.fromkeys(cell["method"] for cell in cells))
+    columns = min(4, len(panels))
+    lines = -(-len(panels) // columns)
+    figure, axes = plt.subplots(lines, columns, figsize=(3 * columns, 3 * lines + 1), squeeze=False, sharey=True)
+    for axis in axes.flat[len(panels) :]:
+        axis.axis("off")
+    for axis, (arena, kind, overlap) in zip(axes.flat, panels, strict=False):
+        for number, method in enumerate(methods):
+            own = [c for c in cells if (c["arena"], c["kind"], c["method"]) == (arena, kind, method)]
+            own = [c for c in own if round(c["overlap"], 3) == overlap]
+            for point in sorted({cell["point"] for cell in own}):
+                found = [cell for cell in own if cell["point"] == point]
+                totals = np.array(list(values(found).values()))
+                forgotten = totals[:, 0].sum() / totals[:, 1].sum()
+                label = method if point == 0 else None
+                axis.plot(forgotten, min(1, worst_kept(found)), MARKERS[number], color=f"C{number}", label=label, ms=8)
+        axis.axvline(CHANCE, color="grey", lw=0.8, ls=":")
+        axis.axhline(KEPT, color="grey", lw=0.8, ls=":")
+        axis.set(title=f"{arena}, {kind}\noverlap {100 * overlap:.0f} %", xlim=(0, 1.03), ylim=(0.35, 1.03))
+        axis.set_xlabel("accuracy on what is to go")
+    for row in axes:
+        row[0].set_ylabel("kept, worst group")
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncol=5, frameon=False)
+    figure.tight_layout(rect=(0, 0.1 if lines > 1 else 0.16, 1, 1))
+    figure.savefig(file, dpi=110)
+    plt.close(figure)
