@@ -85,6 +85,15 @@ def test_the_walk_goes_on_from_the_best_trial(walk):
     assert settings["layer"] == layers[1].settings["layer"]
 
 
+def test_a_weight_is_bracketed_among_trials_that_differ_in_nothing_else(walk):
+    start = walk.next([])
+    harsh = tried(start, 0.2, 0.9)
+    gentle = tried(walk.next([harsh]), 0.1, 1.0)
+    assert gentle.settings["layer"] != start["layer"]
+    expected = pytest.approx(WEIGHT / PROCEDURE.near, rel=0.01)
+    assert walk.next([harsh, gentle]) == {"layer": gentle.settings["layer"], "retain_weight": expected}
+
+
 def test_what_the_user_chose_stays(make_task):
     chosen = {"retain_weight": 9.0, "layer": 3, "steps": 50, "strength": 2.0, "learning_rate": 1e-3}
     task = make_task(auto=True, **chosen)
