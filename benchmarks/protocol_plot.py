@@ -39,8 +39,10 @@ def plot(cells: Sequence[Mapping[str, Any]], file: Path) -> None:
         axis.set_xlabel("accuracy on what is to go")
     for row in axes:
         row[0].set_ylabel("kept, worst group")
-    handles, labels = axes.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncol=5, frameon=False)
-    figure.tight_layout(rect=(0, 0.1 if lines > 1 else 0.16, 1, 1))
+    shown = {
+        label: handle for axis in axes.flat for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(shown.values(), shown.keys(), loc="lower center", ncol=5, frameon=False)
+    figure.tight_layout(rect=(0, 0.16 / lines, 1, 1))
     figure.savefig(file, dpi=110)
     plt.close(figure)
