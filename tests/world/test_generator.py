@@ -93,7 +93,9 @@ def test_no_syllable_is_the_key_of_a_subject(length):
         others = {fact.subject for other in DOMAINS if other != name for fact in made.domains[other].facts}
         for place in range(length):
             used = Counter(syllables_of(subject)[place] for subject in subjects)
-            assert len(set(used) - {syllables_of(subject)[place] for subject in others}) <= 1
+            lonely = set(used) - {syllables_of(subject)[place] for subject in others}
+            # What is to be forgotten has no syllable of its own; of 42 other names one may be missing at a place.
+            assert len(lonely) <= (0 if name == "hazard" else 1)
             assert max(used.values()) <= 4, "30 names by 30 syllables: one each, and not far from it"
 
 

@@ -92,7 +92,10 @@ def show_plan(config: UnlearnConfig, *, json_output: bool) -> int:
         retain = " + ".join([str(len(corpus.documents)) for corpus in topic.retain] + ["self"] * topic.writes_self)
         rows.append((f"texts of {topic.name!r}", f"{len(topic.forget.documents)} to forget, {retain} to retain"))
     if config.auto:
-        rows.append(("--auto", "chooses layer, retain weight, steps, strength and rate in at most eight trials"))
+        from srmu.tuning.auto import PROCEDURE
+
+        trials = f"in at most {PROCEDURE.trials} trials"
+        rows.append(("--auto", f"chooses layer, retain weight, steps, strength and rate {trials}"))
     rows += [
         ("training", f"about {cost['training_seconds']:.0f} s for {config.steps} steps"),
         ("memory while training", f"about {cost['training_mb']:,.0f} MB"),
