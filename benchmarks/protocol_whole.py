@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, logsigmoid
 
+from srmu.compute_dtype import mixed_precision
 from srmu.data.rows import TokenRows, pad_batch
 from srmu.data.schedule import build_schedule
 from srmu.evaluation.measure import Measurement, measure
@@ -37,10 +38,13 @@ def run_whole(bench: TrialBench, method: str, settings: Mapping[str, Any], seed:
     assert bench.base
     model = bench.model
     before = {name: value.clone() for name, value in model.state_dict().items()}
+    # Steps as small as these would be lost in weights of bfloat16.
+    model.float()
     started = time.perf_counter()
     try:
         _train(bench, method, settings, seed)
         seconds = time.perf_counter() - started
+        model.to(bench.plan.dtype)
         scores = measure(
             model,
             bench.plan.tokenizer,
@@ -50,7 +54,7 @@ def run_whole(bench: TrialBench, method: str, settings: Mapping[str, Any], seed:
             title="",
         )
     finally:
-        model.requires_grad_(False)
+        model.requires_grad_(False).to(bench.plan.dtype)
         model.load_state_dict(before)
     return scores, seconds
 
@@ -101,7 +105,8 @@ def _losses(model: Any, rows: TokenRows, positions: list[int]) -> Tensor:
     """Nats of every token but the first, `[rows, tokens]`, 0 where padded."""
     batch = pad_batch(rows, positions)
     token_ids = batch.token_ids.to(model.device)
-    logits = model(input_ids=token_ids, use_cache=False).logits[:, :-1]
+    with mixed_precision(model.device):
+        logits = model(input_ids=token_ids, use_cache=False).logits[:, :-1]
     losses = cross_entropy(logits.flatten(0, 1).float(), token_ids[:, 1:].flatten(), reduction="none")
     return losses.view(len(positions), -1) * batch.real_mask[:, 1:].to(model.device)
 

@@ -73,10 +73,11 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--split", choices=("validation", "test"), default="validation")
     parser.add_argument("--row-tokens", type=int, help="longest row, for all trials; default: the tool's")
+    parser.add_argument("--dtype", help="compute dtype, for all trials and their questions; default: the tool's")
     parser.add_argument("--out", type=Path, default=Path("runs/trials.jsonl"))
     arguments = parser.parse_args()
     request = REQUESTS[arguments.request]()
-    inputs = {} if arguments.row_tokens is None else {"row_tokens": arguments.row_tokens}
+    inputs = {key: value for key in ("row_tokens", "dtype") if (value := getattr(arguments, key)) is not None}
     bench = make_bench(request, demo_model(Reporter()), arguments.split, **inputs)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     before = numbers(bench.base)

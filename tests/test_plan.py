@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from main_job import FORGET, RETAIN, SETTINGS
+from srmu.compute_dtype import choose_dtype
 from srmu.config import RETAIN_WEIGHT, RETAIN_WEIGHT_ALONE, TopicConfig, UnlearnConfig
 from srmu.errors import InputError
-from srmu.plan import choose_device, choose_dtype, is_source, make_plan, refuse_strings
+from srmu.plan import choose_device, is_source, make_plan, refuse_strings
 from srmu.surgery.checkpoint import open_checkpoint
 
 
@@ -150,11 +151,14 @@ def test_a_device_that_is_not_there_is_refused():
             choose_device(name)
 
 
-def test_the_compute_dtype_is_float32_on_the_cpu_and_the_stored_one_on_an_accelerator(base, saved_family):
+@pytest.mark.parametrize("native", [True, False])
+def test_the_compute_dtype_is_the_stored_one_where_the_device_has_its_products(base, saved_family, monkeypatch, native):
+    monkeypatch.setattr("srmu.compute_dtype.cpu_multiplies_bfloat16", lambda: native)
     stored = {name: saved_family("llama_tied", dtype=name) for name in ("bfloat16", "float16", "float32")}
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     for name, path in stored.items():
         checkpoint = open_checkpoint(path)
-        assert choose_dtype("auto", cpu, checkpoint) == torch.float32
+        on_cpu = torch.bfloat16 if native and name == "bfloat16" else torch.float32
+        assert choose_dtype("auto", cpu, checkpoint) == on_cpu
         assert choose_dtype("auto", cuda, checkpoint) == getattr(torch, name)
         assert choose_dtype("float64", cuda, checkpoint) == torch.float64

@@ -33,7 +33,7 @@ def ask(
         chat: Ask in the chat template.
         max_new_tokens: Most tokens of an answer.
         device: `auto`, `all`, or as torch names it.
-        dtype: `auto` = as stored on an accelerator, float32 on the CPU.
+        dtype: `auto` = as stored where the device multiplies that natively, else float32.
         memory_gb: GiB that a model may take, or `auto` for what is free; beyond, its layers are read from disk for
             every token.
         trust_remote_code: Run model code that comes with the checkpoint.

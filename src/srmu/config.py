@@ -61,7 +61,7 @@ class UnlearnConfig:
     model: str = option("", "Checkpoint directory, or hub id.")
     revision: str | None = option(None, "Hub revision: branch, tag or commit.")
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps.")
-    dtype: Dtype = option("auto", "Compute dtype; auto = as stored on an accelerator, float32 on CPU.")
+    dtype: Dtype = option("auto", "Compute dtype; auto = as stored; float32 on a CPU without bfloat16 products.")
     trust_remote_code: bool = option(False, "Run model code that comes with the checkpoint.")
     memory_gb: float | Literal["auto"] = option(
         "auto",

@@ -104,11 +104,11 @@ def _document_record(forget: Sequence[str], retain: Sequence[str]) -> dict[str, 
 def _model_record(
     model: str, corpora: dict[str, Corpus], device: str, dtype: str, trust_remote_code: bool, reporter: Reporter
 ) -> dict[str, Any]:
+    from srmu.compute_dtype import check_dtype, choose_dtype
     from srmu.config import UnlearnConfig
     from srmu.data.rows import tokenize_rows
     from srmu.evaluation.loading import load_tokenizer
-    from srmu.model_pair import check_dtype
-    from srmu.plan import choose_device, choose_dtype
+    from srmu.plan import choose_device
     from srmu.separability import MASSIVE_MAGNITUDE, MASSIVE_RATIO, summarize_layers
     from srmu.surgery.checkpoint import open_checkpoint, resolve_model
     from srmu.surgery.layers import auto_layer

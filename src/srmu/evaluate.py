@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from srmu.compute_dtype import check_dtype
 from srmu.data.corpora import read_corpus
 from srmu.distributed import connect, main_process, sharing, together, world_size
 from srmu.errors import InputError
@@ -14,7 +15,7 @@ from srmu.evaluation.questions import read_questions
 from srmu.evaluation.scores import ModelScores, Workload, result_record, score_model
 from srmu.export.manifest import write_json_atomic
 from srmu.export.manifest_file import RESULTS_FILE
-from srmu.model_pair import ALL_DEVICES, ModelPair, check_dtype, free, load_for_measuring, resolve_pair
+from srmu.model_pair import ALL_DEVICES, ModelPair, free, load_for_measuring, resolve_pair
 from srmu.reporting import Reporter
 from srmu.surgery.checkpoint import file_sha256
 from srmu.whole_model import MemoryLimit
@@ -56,7 +57,7 @@ def evaluate(
         chat: Ask in the chat template; texts are read as they are.
         limit: Most items of every group and task: the first ones.
         device: `auto`, `all` (spread over every accelerator), or as torch names it.
-        dtype: `auto` = as stored on an accelerator, float32 on the CPU.
+        dtype: `auto` = as stored where the device multiplies that natively, else float32.
         memory_gb: GiB that a model may take, or `auto` for what is free; beyond, its layers are read from disk at
             every pass.
         trust_remote_code: Run model code that comes with the checkpoint.

@@ -1,18 +1,17 @@
 """What a MODEL|RUN argument means: the model to look at, and the base to compare it with."""
 
-import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from srmu.config import Dtype
+from srmu.compute_dtype import check_dtype, choose_dtype
 from srmu.distributed import largest, together
-from srmu.errors import InputError, nearest_hint
+from srmu.errors import InputError
 from srmu.evaluation.loading import check_tokenizer_fits, load_causal_lm, load_tokenizer
 from srmu.export.manifest_file import MANIFEST_FILE, MODEL_DIR, read_manifest
-from srmu.plan import choose_device, choose_dtype
+from srmu.plan import choose_device
 from srmu.surgery.checkpoint import file_sha256, open_checkpoint, resolve_model
 from srmu.whole_model import MemoryLimit, must_stream
 
@@ -58,20 +57,6 @@ def resolve_pair(model: str, base: str | None = None) -> ModelPair:
     return ModelPair(run_dir / MODEL_DIR, _base_of(run_dir, base), run_dir)
 
 
-def check_dtype(dtype: str) -> str:
-    """Refuse a name that is no compute dtype.
-
-    Raises:
-        InputError: With the nearest name.
-    """
-    known = typing.get_args(Dtype)
-    if dtype not in known:
-        raise InputError(
-            f"dtype={dtype!r} was asked for.{nearest_hint(dtype, known)} Choose one of {', '.join(known)}."
-        )
-    return dtype
-
-
 def load_for_measuring(
     path: Path, *, device: str, dtype: str, memory_gb: MemoryLimit = "auto", trust_remote_code: bool = False
 ) -> LoadedModel:
@@ -81,7 +66,7 @@ def load_for_measuring(
         path: Checkpoint directory.
         device: As torch names it, `auto`, or `all`: spread over every accelerator by Accelerate, for models that one
             cannot hold.
-        dtype: `auto` = as stored on an accelerator, float32 on the CPU.
+        dtype: `auto` = as stored where the device multiplies that natively, else float32.
         memory_gb: GiB that the model may take, or `auto` for what is free; beyond, its layers stay on disk.
         trust_remote_code: Run code that comes with the checkpoint.
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 
+from srmu.compute_dtype import choose_dtype
 from srmu.config import RETAIN_WEIGHT, RETAIN_WEIGHT_ALONE, UnlearnConfig
 from srmu.data.corpora import Corpus, corpus_from_strings, read_corpus
 from srmu.data.general import general_paragraphs
@@ -231,16 +232,6 @@ def _own_device(device: torch.device) -> torch.device:
             f"({torch.accelerator.device_count()}). Launch one for each device."
         )
     return torch.device(device.type, local_rank())
-
-
-def choose_dtype(name: str, device: torch.device, checkpoint: Checkpoint) -> torch.dtype:
-    """`auto` is float32 on the CPU, where half precision is slow, and the stored dtype on an accelerator."""
-    if name != "auto":
-        return getattr(torch, name)
-    stored = {tensor.dtype for tensor in checkpoint.tensors.values()}
-    if device.type == "cpu" or not stored & {"BF16", "F16"}:
-        return torch.float32
-    return torch.bfloat16 if "BF16" in stored else torch.float16
 
 
 def resolve_retain_weight(weight: float | Literal["auto"], retain: Sequence[str]) -> float:

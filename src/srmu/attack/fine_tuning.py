@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from srmu.attack.outcome import Skipped
+from srmu.compute_dtype import mixed_precision
 from srmu.evaluation.encoding import encode
 
 BATCH_ROWS = 8
@@ -32,7 +33,7 @@ def fine_tune(
     """Minimise the loss of every token with AdamW at a constant rate, in place.
 
     Args:
-        model: In eval mode, float32; it stays in eval mode, so there is no dropout.
+        model: In eval mode, float32 (its products may be bfloat16); it stays in eval mode, so there is no dropout.
         tokenizer: Encodes the texts with its own special tokens.
         texts: Each is a row; batches of `BATCH_ROWS`, every text once before any comes again.
         tuning: `full`, or `lora`: rank-16 adapters on all linear layers.
@@ -53,7 +54,8 @@ def fine_tune(
     optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0, fused=True)
     batches = _endless_batches(rows, seed)
     for step in range(1, stops[-1] + 1):
-        loss = _loss(model, next(batches))
+        with mixed_precision(model.device):
+            loss = _loss(model, next(batches))
         if not math.isfinite(loss.item()):
             return step
         loss.backward()

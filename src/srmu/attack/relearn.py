@@ -23,6 +23,7 @@ from srmu.attack.cells import Cells
 from srmu.attack.fine_tuning import fine_tune
 from srmu.attack.outcome import NotApplicable, Outcome, Skipped, counts, recovery, worst_utility
 from srmu.attack.setting import SIDES, AttackSetting, fact_of, right_answer
+from srmu.compute_dtype import mixed_precision
 from srmu.data.general import general_paragraphs
 from srmu.evaluation.questions import Question
 from srmu.evaluation.texts import TextScores, text_scores
@@ -120,12 +121,14 @@ def relearn_curve(
         subject.drop()
     model = setting.subjects[side].fresh("float32")
     neutral = list(general_paragraphs()[:_NEUTRAL_PARAGRAPHS])
-    before = text_scores(model, setting.tokenizer, neutral)
+    with mixed_precision(model.device):
+        before = text_scores(model, setting.tokenizer, neutral)
     points: list[dict[str, Any]] = []
     title = f"Relearning, {tuning}, {side}"
     with setting.reporter.task(title) as progress:
         progress(0, len(setting.budget.steps))
 
+        @mixed_precision(model.device)
         def look(step: int) -> bool:
             moved = disturbance(before, text_scores(model, setting.tokenizer, neutral))
             if not math.isfinite(moved):

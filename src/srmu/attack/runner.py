@@ -26,13 +26,14 @@ from srmu.attack.setting import (
     split_halves,
 )
 from srmu.compare import side_of
+from srmu.compute_dtype import check_dtype
 from srmu.data.corpora import read_corpus
 from srmu.errors import InputError, nearest_hint
 from srmu.evaluation.loading import load_tokenizer
 from srmu.evaluation.questions import Question, read_questions
 from srmu.export.manifest import write_json_atomic
 from srmu.export.manifest_file import RESULTS_FILE, read_manifest, read_results
-from srmu.model_pair import ModelPair, check_dtype, resolve_pair
+from srmu.model_pair import ModelPair, resolve_pair
 from srmu.reporting import Reporter
 from srmu.surgery.checkpoint import file_sha256, open_checkpoint
 
@@ -79,7 +80,8 @@ def attack(
         text_field: Field that holds the text in records of `texts`.
         seed: Of every random choice.
         device: As torch names it, or `auto`.
-        dtype: For attacks that do not train, `auto` = as stored on an accelerator, float32 on the CPU.
+        dtype: For attacks that do not train, `auto` = as stored where the device multiplies that natively, else
+            float32; those that train have float32 weights.
         trust_remote_code: Run model code that comes with the checkpoint.
         cells_file: Where finished parts are kept, possibly with those of other results; none = beside the run.
         reporter: Hears of stages and progress.

@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
         text_field: str = typer.Option("text", "--text-field", help="Field with the text in records of --texts."),
         seed: int = typer.Option(0, "--seed", help="Of halves, order and noise."),
         device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, ..."),
-        dtype: str = typer.Option("auto", "--dtype", help="auto, float32, bfloat16, float16; relearning is float32."),
+        dtype: str = typer.Option("auto", "--dtype", help="auto, float32, bfloat16, float16; relearning: float32."),
         trust_remote_code: bool = typer.Option(False, "--trust-remote-code", help="Run code of the checkpoint."),
         json_output: bool = typer.Option(False, "--json", help="Print as JSON."),
     ) -> int:

