@@ -88,6 +88,8 @@ def write_records(
         environment={
             **describe_environment(str(plan.device), torch.get_num_threads()),
             "processes": world_size(),
+            # What `auto` came to depends on the machine.
+            "dtype": str(plan.dtype).removeprefix("torch."),
         },
         data=list(records),
         base=describe_base(plan.checkpoint, report.base_shards, model=config.model, revision=config.revision),

@@ -120,6 +120,9 @@ def relearn_curve(
     for subject in setting.subjects.values():
         subject.drop()
     model = setting.subjects[side].fresh("float32")
+    if model.device.type == "cpu":
+        # In bfloat16 the gradient of PyTorch's fused attention takes ten times as long (docs/performance.md).
+        model.set_attn_implementation("eager")
     neutral = list(general_paragraphs()[:_NEUTRAL_PARAGRAPHS])
     with mixed_precision(model.device):
         before = text_scores(model, setting.tokenizer, neutral)
