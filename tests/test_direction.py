@@ -5,7 +5,7 @@ import hashlib
 import pytest
 import torch
 
-from srmu.direction import draw_direction
+from srmu.direction import TokenDirections, draw_direction
 
 
 def signs(seed: int = 0, topic_index: int = 0, size: int = 4096) -> torch.Tensor:
@@ -60,3 +60,27 @@ def test_every_seed_that_a_config_admits_can_be_used() -> None:
     vector = signs(seed=2**63 - 1)
     assert set(vector.tolist()) == {-1.0, 1.0}
     assert not torch.equal(vector, signs(seed=2**63 - 2))
+
+
+def test_each_token_has_signs_of_its_own_whichever_others_there_are() -> None:
+    def draw(*token_ids: int, seed: int = 0, topic: int = 0) -> TokenDirections:
+        return TokenDirections(torch.tensor(token_ids), 4096, seed=seed, topic_index=topic, device=torch.device("cpu"))
+
+    vectors = draw(3, 70, 151_000).of(torch.tensor([[70, 3], [151_000, 70]]))
+    assert vectors.shape == (2, 2, 4096)
+    assert set(vectors.flatten().tolist()) == {-1, 1}
+    assert torch.equal(vectors[0, 0], vectors[1, 1])
+    assert torch.equal(vectors[0, 0], draw(70).of(torch.tensor([[70]]))[0, 0])
+    others = [
+        vectors[0, 1],
+        vectors[1, 0],
+        *(draw(70, **other).of(torch.tensor([[70]]))[0, 0] for other in ({"seed": 1}, {"topic": 1})),
+    ]
+    for other in others:
+        assert abs((vectors[0, 0].float() * other).mean()) < 0.05
+
+
+def test_the_signs_of_a_token_have_the_stored_digest() -> None:
+    drawn = TokenDirections(torch.tensor([70]), 4095, seed=7, topic_index=2, device=torch.device("cpu"))
+    digest = hashlib.sha256(drawn.of(torch.tensor([[70]])).numpy().tobytes()).hexdigest()
+    assert digest == "987189f6da747bdd21ec4d5df310d52a75ea22d16f7e3a6168629083403a540a"

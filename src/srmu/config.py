@@ -23,7 +23,7 @@ ImportanceMapName = Literal["ratio", "difference", "product", "none"]
 ActivationStatistic = Literal["abs", "rms", "signed"]
 ForgetTokens = Literal["all", "specific"]
 MapScope = Literal["dynamic", "running", "corpus"]
-Misdirection = Literal["signs", "plus", "minus", "uniform"]
+Misdirection = Literal["signs", "tokens", "plus", "minus", "uniform"]
 StrengthUnit = Literal["relative", "absolute"]
 LongDocuments = Literal["split", "cut"]
 LearningRateSchedule = Literal["constant", "linear"]
@@ -103,7 +103,11 @@ class UnlearnConfig:
     map_epsilon: float = option(1e-6, "Epsilon of the ratio and product maps.")
     difference_lambda: float = option(1.0, "Lambda of the difference map.")
     running_decay: float = option(0.9, "Weight of the past in the running map statistics, per step.")
-    misdirection: Misdirection = option("signs", "Misdirection vector V of srmu.")
+    misdirection: Misdirection = option(
+        "signs",
+        "Misdirection vector V of srmu: random signs, the same for all tokens (signs) or others for each (tokens); or "
+        "plus, minus, uniform: the paper's ablation.",
+    )
     strength: float = option(3.0, "Length of the target: times the mean frozen norm (relative), or raw c (absolute).")
     strength_unit: StrengthUnit = option("relative", "Unit of the strength.")
     retain_weight: float | Literal["auto"] = option(

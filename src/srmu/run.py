@@ -362,7 +362,6 @@ class _Run:
                 device=plan.device,
                 trust_remote_code=self.config.trust_remote_code,
                 on_disk_below=min(plan.parameter_names) if place == "disk" else 0,
-                row_tokens=self.config.row_tokens,
             )
             self._check_names(truncated)
         return truncated

@@ -62,12 +62,14 @@ class PlainBatch:
         attention_mask: `[batch, seq]` bool, true where a token is real.
         token_mask: `[batch, seq]` bool, true where a token counts; none given = made by `sink_mask`.
         token_weights: `[batch, seq]`, what each counted token weighs in the mean; none given = 1 each.
+        vectors: `[batch, seq, hidden]`, V of each token; none given = the objective's for all.
     """
 
     token_ids: Tensor
     attention_mask: Tensor
     token_mask: Tensor | None = None
     token_weights: Tensor | None = None
+    vectors: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,9 @@ def plain_losses(
     forget_mask = _counted(forget, forget_frozen, objective)
     retain_mask = _counted(retain, retain_frozen, objective)
     target = _target(forget_frozen, forget_mask, retain_frozen, retain_mask, objective)
+    if forget.vectors is not None:
+        # As long as the one target, feature by feature, with signs of its own for each token.
+        target = target / torch.from_numpy(objective.vector) * forget.vectors
     forget_updated = hidden_after(updated, forget, layer_id)
     retain_updated = hidden_after(updated, retain, layer_id)
     return (

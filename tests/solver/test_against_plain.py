@@ -62,6 +62,12 @@ def plain_batches(solver: GradientSolver, topics: Sequence[TopicRows]) -> tuple[
             replace(batch, token_weights=specific_weights(batch.token_ids, topics[step.topic]))
             for batch, step in zip(forget, solver.schedule, strict=True)
         ]
+    if solver.config.misdirection == "tokens":
+        vectors = [token_vectors(topics[step.topic], solver.config.seed) for step in solver.schedule]
+        forget = [
+            replace(batch, vectors=torch.tensor([[own.get(i, own[min(own)]) for i in row] for row in ids.tolist()]))
+            for batch, own in zip(forget, vectors, strict=True) for ids in [batch.token_ids]
+        ]  # fmt: skip
     retain = []
     for step in solver.schedule:
         chosen = [topics[step.topic].retain[source].token_ids[position] for source, position in step.retain]
@@ -168,6 +174,29 @@ def test_weighted_forget_tokens_equal_two_whole_models(method: str, saved_family
     assert weights is not None
     assert len(set(weights[torch.cat(topics[0].forget.token_ids).long()].tolist())) > 3
     check("llama", saved_family("llama"), solver, topics, plain_objective(solver))
+
+
+@pytest.mark.parametrize("unit", ["relative", "absolute"])
+@pytest.mark.parametrize("importance_map", ["difference", "none"])
+def test_a_vector_for_each_token_equals_two_whole_models(unit, importance_map, saved_family: SavedFamily) -> None:
+    topics = [make_topic(make_rows((21, 5, 14, 9), seed=1), make_rows((60, 12, 6), seed=2), make_rows((30,), seed=3))]
+    with float64_exact():
+        solver = make_solver(
+            saved_family("llama"), topics, dtype=torch.float64, misdirection="tokens", row_tokens=64,
+            importance_map=importance_map, strength_unit=unit,
+        )  # fmt: skip
+    vectors = token_vectors(topics[0], seed=solver.config.seed)
+    assert solver.topics[0].token_directions.of(torch.tensor([list(vectors)])).tolist() == [list(vectors.values())]
+    check("llama", saved_family("llama"), solver, topics, plain_objective(solver))
+
+
+def token_vectors(topic: TopicRows, seed: int) -> dict[int, list[int]]:
+    """V of each forget token: bits of a Philox generator with the seed's stream and the token as its key."""
+    vectors = {}
+    for token in sorted({token for row in topic.forget.token_ids for token in row.tolist()}):
+        word = int(np.random.Philox(key=(token << 64) + seed * 1_000_003).random_raw())
+        vectors[token] = [1 if word >> place & 1 else -1 for place in range(32)]
+    return vectors
 
 
 @pytest.mark.parametrize("role", ["mlp_up", "mlp_gate", "attn_out", "attn_value"])

@@ -55,7 +55,12 @@ def test_kept_rows_are_the_computed_ones(make_store, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(store.replayer, "frozen_pass", None)
     for row_ids, lengths in (([5, 0], None), ([3, 1, 2], [16]), ([4], [8, 24])):
         for one, other in zip(store.get(row_ids, lengths), fresh.get(row_ids, lengths), strict=True):
-            real = torch.arange(one.output.shape[1]) < torch.tensor([[len(ROWS.token_ids[i])] for i in one.row_ids])
+            lengths_of = [
+                next(len(row) for row in ROWS.token_ids if torch.equal(ids[: len(row)], row.long()))
+                for ids in one.token_ids
+            ]
+            real = torch.arange(one.output.shape[1]) < torch.tensor(lengths_of)[:, None]
+            assert torch.equal(one.token_ids, other.token_ids)
             assert torch.equal(one.token_mask, other.token_mask)
             assert one.entry.inner is not None
             assert other.entry.inner is not None

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM
 from families import FAMILIES, TAPPED_LAYER, VARIANTS, VOCABULARY_SIZE, find_family, read_stored_tensors
 from oracle.plain import PlainBatch, hidden_after
 from srmu.errors import InputError
+from srmu.surgery.attention import use_causal_blocks
 from srmu.surgery.checkpoint import open_checkpoint
 from srmu.surgery.truncate import TruncatedModel, build_skeleton, load_truncated
 
@@ -44,6 +45,7 @@ def output_of(truncated: TruncatedModel) -> torch.Tensor:
 @torch.no_grad()
 def hidden_state(path: Path, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+    use_causal_blocks(model)
     return model(TOKEN_IDS, output_hidden_states=True, use_cache=False).hidden_states[TAPPED_LAYER + 1]
 
 
@@ -76,6 +78,7 @@ def test_half_precision_files_give_the_same(dtype: str, saved_family: SavedFamil
 
 def test_the_last_layer_is_tapped_before_the_final_norm(saved_family: SavedFamily) -> None:
     model = AutoModelForCausalLM.from_pretrained(saved_family("llama"), dtype=torch.float32)
+    use_causal_blocks(model)
     with torch.no_grad():
         expected = hidden_after(model, PlainBatch(TOKEN_IDS, torch.ones_like(TOKEN_IDS).bool()), 4)
         normed = model(TOKEN_IDS, output_hidden_states=True).hidden_states[5]

@@ -121,8 +121,9 @@ def relearn_curve(
         subject.drop()
     model = setting.subjects[side].fresh("float32")
     if model.device.type == "cpu":
-        # In bfloat16 the gradient of PyTorch's fused attention takes ten times as long (docs/performance.md).
-        model.set_attn_implementation("eager")
+        from srmu.surgery.attention import use_causal_blocks
+
+        use_causal_blocks(model)
     neutral = list(general_paragraphs()[:_NEUTRAL_PARAGRAPHS])
     with mixed_precision(model.device):
         before = text_scores(model, setting.tokenizer, neutral)

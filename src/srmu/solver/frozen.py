@@ -16,7 +16,7 @@ from srmu.data.batching import batch_lengths
 from srmu.data.rows import TokenRows, bucket_length, pad_batch
 from srmu.objective.masked import sink_free_mask
 from srmu.surgery.replay import Entry, Replayer
-from srmu.tensors import Hidden, TokenMask
+from srmu.tensors import Hidden, TokenIds, TokenMask
 
 GIB = 1024**3
 KeptRow = tuple[Tensor, ...]
@@ -48,13 +48,13 @@ class FrozenRows:
         entry: Where their replay begins.
         output: Residual stream after the tapped layer, `[batch, seq, hidden]`.
         token_mask: `[batch, seq]` bool, true where the token counts.
-        row_ids: Place of each row among those of the store.
+        token_ids: `[batch, seq]`, on the CPU.
     """
 
     entry: Entry
     output: Hidden
     token_mask: TokenMask
-    row_ids: tuple[int, ...]
+    token_ids: TokenIds
 
     @property
     def num_tokens(self) -> int:
@@ -118,7 +118,8 @@ class FrozenStore:
             if self._are_kept(ids):
                 kept = [self._kept[row_id] for row_id in ids]
                 output, token_mask, *entry = (_pad(parts, length) for parts in zip(*kept, strict=True))
-                groups.append(FrozenRows(Entry(*entry), output, token_mask, tuple(ids)))
+                token_ids = pad_batch(self.rows, ids, length).token_ids
+                groups.append(FrozenRows(Entry(*entry), output, token_mask, token_ids))
             else:
                 groups.append(self._compute(ids, length))
         for _ in range(extra):
@@ -196,7 +197,7 @@ class FrozenStore:
             token_mask = real_mask
         else:
             token_mask = sink_free_mask(frozen.output, real_mask, self.sink_norm_ratio)
-        return FrozenRows(frozen.entry, frozen.output, token_mask, tuple(row_ids))
+        return FrozenRows(frozen.entry, frozen.output, token_mask, batch.token_ids)
 
 
 def _pad(rows: Sequence[Tensor], length: int) -> Tensor:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from srmu.config import UnlearnConfig
-from srmu.data.rows import TokenRows, pad_batch
+from srmu.data.rows import TokenRows
 from srmu.data.schedule import Step, build_schedule
 from srmu.data.specificity import token_weights
-from srmu.direction import draw_direction
+from srmu.direction import TokenDirections, draw_direction
 from srmu.distributed import share, sum_over_ranks, world_size
 from srmu.errors import InputError, RunError
 from srmu.importance import ActivationSums, ImportanceFitter
@@ -278,6 +278,15 @@ class GradientSolver:
                 seed=self.config.seed,
                 topic_index=index,
             )
+            token_directions = None
+            if self.config.method == "srmu" and self.config.misdirection == "tokens":
+                token_directions = TokenDirections(
+                    torch.cat([row.long() for row in topic.forget.token_ids]).unique(),
+                    self.truncated.hidden_size,
+                    seed=self.config.seed,
+                    topic_index=index,
+                    device=self.device,
+                )
             placed.append(
                 Topic(
                     name=topic.name,
@@ -288,6 +297,7 @@ class GradientSolver:
                     forget_offset=offsets[0],
                     retain_offsets=tuple(offsets[1:]),
                     token_weights=weights,
+                    token_directions=token_directions,
                 )
             )
         return placed, TokenRows(tuple(token_ids), tuple(range(len(token_ids))))
@@ -337,8 +347,7 @@ class GradientSolver:
         """What each token of forget rows weighs, `[batch, seq]`."""
         if topic.token_weights is None:
             return None
-        ids = pad_batch(self.store.rows, rows.row_ids, rows.token_mask.shape[1]).token_ids
-        return topic.token_weights[ids].to(self.device, self.master_dtype)
+        return topic.token_weights[rows.token_ids].to(self.device, self.master_dtype)
 
     def _compute_weights(
         self, matrices: Mapping[tuple[int, str], Tensor] | None = None

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from srmu.config import UnlearnConfig
+from srmu.direction import TokenDirections
 from srmu.distributed import sum_over_ranks, world_size
 from srmu.importance import ActivationSums, ImportanceFitter, activation_sums, importance_map
 from srmu.objective.adaptive_rmu import adaptive_rmu_target
@@ -29,6 +30,8 @@ class Topic:
     retain_offsets: tuple[int, ...]
     token_weights: Tensor | None
     """By token id, see `data.specificity`; none = all alike."""
+    token_directions: TokenDirections | None
+    """In place of `direction`, which is as long."""
     importance: Tensor | None = field(default=None)
 
 
@@ -111,4 +114,7 @@ class TargetMaker:
                 length = length.clamp(max=self.reach)
             coefficient = length / target_of(1.0).norm().clamp(min=1e-12)
         target = target_of(coefficient)
-        return [target] * len(forget), target.norm()
+        if topic.token_directions is None or topic.importance is None:
+            return [target] * len(forget), target.norm()
+        vectors = [topic.token_directions.of(rows.token_ids) for rows in forget]
+        return [srmu_target(vector, topic.importance, coefficient) for vector in vectors], target.norm()

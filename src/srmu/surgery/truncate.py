@@ -17,9 +17,6 @@ from srmu.surgery.streaming import streaming_options, tie_folder
 
 # Names of the last norm over the families; it lies behind the residual stream that the loss sees.
 FINAL_NORMS = ("norm", "ln_f", "final_layer_norm")
-# Rows up to which plain products are faster on a CPU than PyTorch's fused attention, whose gradient in bfloat16 takes
-# ten times as long (docs/performance.md).
-PLAIN_ATTENTION_TOKENS = {torch.float32: 64, torch.bfloat16: 256}
 
 
 @dataclass(frozen=True)
@@ -128,7 +125,6 @@ def load_truncated(
     device: torch.device,
     trust_remote_code: bool = False,
     on_disk_below: int = 0,
-    row_tokens: int | None = None,
 ) -> TruncatedModel:
     """Read the embedding and the first `num_layers` decoder layers, tensor by tensor, from the shards.
 
@@ -138,17 +134,17 @@ def load_truncated(
     Args:
         checkpoint: An opened checkpoint.
         num_layers: l + 1.
-        dtype: Compute dtype of the frozen weights; in float64 the plain attention and expert kernels are used,
-            on a CPU with short rows the plain attention.
+        dtype: Compute dtype of the frozen weights; in float64 the plain attention and expert kernels are used.
         device: Where they go.
         trust_remote_code: Run model code that comes with the checkpoint.
         on_disk_below: Layers below this one stay on disk; every pass reads each in its turn.
-        row_tokens: Longest row that it will run, where that is known.
 
     Raises:
         InputError: If the family is unknown, is no decoder-only model, or tensors are missing from the files.
     """
     from transformers import AutoModel
+
+    from srmu.surgery.attention import use_causal_blocks
 
     skeleton = build_skeleton(checkpoint, num_layers, trust_remote_code=trust_remote_code)
     prefix = skeleton.key_prefix
@@ -156,10 +152,7 @@ def load_truncated(
     placed: dict[str, Any] = {}
     if on_disk_below:
         placed = streaming_options(skeleton.inner, skeleton.layers_name, range(on_disk_below), device)
-    kernels = {"experts_implementation": "eager"} if dtype == torch.float64 else {}
-    short = device.type == "cpu" and row_tokens is not None and row_tokens <= PLAIN_ATTENTION_TOKENS.get(dtype, 0)
-    if short or dtype == torch.float64:
-        kernels["attn_implementation"] = "eager"
+    kernels = {"attn_implementation": "eager", "experts_implementation": "eager"} if dtype == torch.float64 else {}
     with _quiet_loading():
         inner, info = AutoModel.from_pretrained(
             checkpoint.path,
@@ -185,6 +178,8 @@ def load_truncated(
         if name in FINAL_NORMS:
             setattr(inner, name, nn.Identity())
     inner.requires_grad_(False).eval()
+    if device.type == "cpu":
+        use_causal_blocks(inner)
     if not placed:
         inner.to(device)
     return TruncatedModel(

@@ -213,7 +213,6 @@ class TrialBench:
                 dtype=plan.dtype,
                 device=plan.device,
                 trust_remote_code=plan.config.trust_remote_code,
-                row_tokens=plan.config.row_tokens,
             )
         return shortened(self._loaded, num_layers)
 
