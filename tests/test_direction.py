@@ -62,25 +62,29 @@ def test_every_seed_that_a_config_admits_can_be_used() -> None:
     assert not torch.equal(vector, signs(seed=2**63 - 2))
 
 
-def test_each_token_has_signs_of_its_own_whichever_others_there_are() -> None:
-    def draw(*token_ids: int, seed: int = 0, topic: int = 0) -> TokenDirections:
-        return TokenDirections(torch.tensor(token_ids), 4096, seed=seed, topic_index=topic, device=torch.device("cpu"))
+def token_directions(*token_ids: int, share: float = 1.0, seed: int = 0, topic: int = 0) -> TokenDirections:
+    return TokenDirections(torch.tensor(token_ids), signs(), share, seed=seed, topic_index=topic)
 
-    vectors = draw(3, 70, 151_000).of(torch.tensor([[70, 3], [151_000, 70]]))
+
+def test_each_token_has_signs_of_its_own_whichever_others_there_are() -> None:
+    vectors = token_directions(3, 70, 151_000).of(torch.tensor([[70, 3], [151_000, 70]]))
     assert vectors.shape == (2, 2, 4096)
     assert set(vectors.flatten().tolist()) == {-1, 1}
     assert torch.equal(vectors[0, 0], vectors[1, 1])
-    assert torch.equal(vectors[0, 0], draw(70).of(torch.tensor([[70]]))[0, 0])
-    others = [
-        vectors[0, 1],
-        vectors[1, 0],
-        *(draw(70, **other).of(torch.tensor([[70]]))[0, 0] for other in ({"seed": 1}, {"topic": 1})),
-    ]
-    for other in others:
+    alone = torch.tensor([[70]])
+    assert torch.equal(vectors[0, 0], token_directions(70).of(alone)[0, 0])
+    others = [token_directions(70, seed=1), token_directions(70, topic=1)]
+    for other in (vectors[0, 1], vectors[1, 0], *(directions.of(alone)[0, 0] for directions in others)):
         assert abs((vectors[0, 0].float() * other).mean()) < 0.05
 
 
+def test_the_features_that_are_not_a_tokens_own_are_the_topics() -> None:
+    vectors = token_directions(3, 70, share=0.25).of(torch.tensor([[3, 70]]))[0]
+    shared = (vectors == signs()).all(dim=0)
+    # Of the quarter that is drawn, a quarter agrees by chance in both.
+    assert int(shared.sum()) == pytest.approx(4096 * (0.75 + 0.25 / 4), abs=100)
+
+
 def test_the_signs_of_a_token_have_the_stored_digest() -> None:
-    drawn = TokenDirections(torch.tensor([70]), 4095, seed=7, topic_index=2, device=torch.device("cpu"))
-    digest = hashlib.sha256(drawn.of(torch.tensor([[70]])).numpy().tobytes()).hexdigest()
-    assert digest == "987189f6da747bdd21ec4d5df310d52a75ea22d16f7e3a6168629083403a540a"
+    drawn = token_directions(70, share=0.75, seed=7, topic=2).of(torch.tensor([[70]]))
+    assert hashlib.sha256(drawn.numpy().tobytes()).hexdigest() == "a43f20dad4e2268991b290adc8db1feaa933a11c1bc754757979f2646e92dc96"

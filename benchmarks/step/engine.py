@@ -7,7 +7,8 @@ import torch
 
 from srmu.config import UnlearnConfig
 from srmu.data.rows import TokenRows
-from srmu.solver.gradient import GradientSolver, TopicRows
+from srmu.solver.gradient import GradientSolver
+from srmu.solver.topics import TopicRows
 from srmu.surgery.checkpoint import open_checkpoint
 from srmu.surgery.truncate import load_truncated
 
@@ -37,6 +38,7 @@ class EngineRun:
             cache_gb=task["cache_gb"],
             skip_sinks=False,
             forget_tokens="all",
+            token_share=0.0,
             average_last=0.0,
             seed=task["seed"],
         )

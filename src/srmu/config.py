@@ -23,7 +23,7 @@ ImportanceMapName = Literal["ratio", "difference", "product", "none"]
 ActivationStatistic = Literal["abs", "rms", "signed"]
 ForgetTokens = Literal["all", "specific"]
 MapScope = Literal["dynamic", "running", "corpus"]
-Misdirection = Literal["signs", "tokens", "plus", "minus", "uniform"]
+Misdirection = Literal["signs", "plus", "minus", "uniform"]
 StrengthUnit = Literal["relative", "absolute"]
 LongDocuments = Literal["split", "cut"]
 LearningRateSchedule = Literal["constant", "linear"]
@@ -103,10 +103,11 @@ class UnlearnConfig:
     map_epsilon: float = option(1e-6, "Epsilon of the ratio and product maps.")
     difference_lambda: float = option(1.0, "Lambda of the difference map.")
     running_decay: float = option(0.9, "Weight of the past in the running map statistics, per step.")
-    misdirection: Misdirection = option(
-        "signs",
-        "Misdirection vector V of srmu: random signs, the same for all tokens (signs) or others for each (tokens); or "
-        "plus, minus, uniform: the paper's ablation.",
+    misdirection: Misdirection = option("signs", "Misdirection vector V of srmu.")
+    token_share: float = option(
+        0.5,
+        "With misdirection signs: share of V's features in which each forget token has signs of its own; 0 = one V for "
+        "all tokens.",
     )
     strength: float = option(3.0, "Length of the target: times the mean frozen norm (relative), or raw c (absolute).")
     strength_unit: StrengthUnit = option("relative", "Unit of the strength.")
@@ -299,8 +300,9 @@ def _problems(config: UnlearnConfig) -> list[str]:
             parse_requirement(text)
         except InputError as error:
             problems.append(str(error))
-    if not 0 <= config.average_last <= 1:
-        problems.append(f"average_last={config.average_last!r}, which must be from 0 to 1")
+    for name in ("average_last", "token_share"):
+        if not 0 <= (value := getattr(config, name)) <= 1:
+            problems.append(f"{name}={value!r}, which must be from 0 to 1")
     if not 0 <= config.heldout < 1:
         problems.append(f"heldout={config.heldout!r}, which must be at least 0 and below 1")
     problems += _auto_problems(config)

@@ -23,7 +23,6 @@ def misdirection_vector(hidden_size: int, kind: Misdirection, generator: torch.G
         return -torch.ones(hidden_size)
     if kind == "uniform":
         return torch.rand(hidden_size, generator=generator)
-    # Also where tokens have vectors of their own: these are as long.
     return torch.randint(0, 2, (hidden_size,), generator=generator).float() * 2 - 1
 
 
@@ -37,21 +36,28 @@ def draw_direction(method: Method, kind: Misdirection, hidden_size: int, *, seed
 
 
 class TokenDirections:
-    """V where each token has random signs of its own, so that what undoes one of them leaves the others.
+    """V with signs of its own for each token in some of the features, so that what undoes one token leaves the others.
+
+    In the other features tokens share the topic's V, which also reaches what no text tells (docs/method.md).
 
     Args:
         token_ids: Those that will be asked for, each once, ascending, `[ids]`.
-        hidden_size: Width of the residual stream.
+        direction: The topic's V, `[hidden]`, of signs.
+        share: Of the features, drawn at random, in which tokens differ.
         seed: Of the run.
         topic_index: Place of the topic among those of the run.
-        device: Where the vectors live, one byte an entry.
     """
 
-    def __init__(self, token_ids: Tensor, hidden_size: int, *, seed: int, topic_index: int, device: torch.device):
+    def __init__(self, token_ids: Tensor, direction: Tensor, share: float, *, seed: int, topic_index: int):
+        stream, size = (seed * 1_000_003 + topic_index) % 2**64, len(direction)
+        order = np.argsort(_random_words(stream, _NO_TOKEN, size), kind="stable")
+        own = np.sort(order[: round(share * size)])
+        signs = np.tile(direction.cpu().to(torch.int8).numpy(), (len(token_ids), 1))
+        for place, token_id in enumerate(token_ids.tolist()):
+            bits = np.unpackbits(_random_words(stream, token_id, -(-size // 64)).view(np.uint8), bitorder="little")
+            signs[place, own] = bits[own].astype(np.int8) * 2 - 1
         self._ids = token_ids.contiguous()
-        stream = (seed * 1_000_003 + topic_index) % 2**64
-        signs = np.stack([_signs(stream, token_id, hidden_size) for token_id in token_ids.tolist()])
-        self._signs = torch.from_numpy(signs).to(device)
+        self._signs = torch.from_numpy(signs).to(direction.device)
 
     def of(self, token_ids: TokenIds) -> Int8[Tensor, "batch seq hidden"]:
         """The vector of each token, `[batch, seq, hidden]` int8; of a token that was not named (padding), any."""
@@ -59,7 +65,9 @@ class TokenDirections:
         return self._signs[places.to(self._signs.device)]
 
 
-def _signs(stream: int, token_id: int, size: int) -> np.ndarray:
-    # A generator by counter, so that the signs of a token depend on no other token.
-    words = np.random.Philox(key=stream + (token_id << 64)).random_raw(-(-size // 64)).astype("<u8")
-    return np.unpackbits(words.view(np.uint8), bitorder="little")[:size].astype(np.int8) * 2 - 1
+_NO_TOKEN = 2**63
+
+
+def _random_words(stream: int, token_id: int, number: int) -> np.ndarray:
+    """Words of 64 bits from a generator by counter, so that what a token gets depends on no other token."""
+    return np.random.Philox(key=stream + (token_id << 64)).random_raw(number).astype("<u8")

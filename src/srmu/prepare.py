@@ -18,7 +18,7 @@ from srmu.export.files import write_atomic
 from srmu.export.manifest import DataRecord
 from srmu.plan import SELF, Plan, SplitRows
 from srmu.reporting import Reporter
-from srmu.solver.gradient import TopicRows
+from srmu.solver.topics import TopicRows
 from srmu.surgery.checkpoint import file_sha256
 from srmu.whole_model import must_stream, rows_at_once
 

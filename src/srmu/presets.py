@@ -2,8 +2,9 @@
 
 from typing import Any
 
-# What all published methods do: every forget token counts alike, and the last step's matrices are the result.
-PUBLISHED: dict[str, Any] = {"forget_tokens": "all", "average_last": 0.0}
+# What all published methods do: forget tokens count alike and share one vector, and the last step's matrices are the
+# result.
+PUBLISHED: dict[str, Any] = {"forget_tokens": "all", "token_share": 0.0, "average_last": 0.0}
 # RMU's published settings for zephyr-7b-beta; sources in docs/papers.md.
 _RMU_RECIPE: dict[str, Any] = {
     **PUBLISHED,

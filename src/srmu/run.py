@@ -33,7 +33,8 @@ from srmu.prepare import Prepared, prepare_rows
 from srmu.reporting import Reporter
 from srmu.run_directory import RunDirectory, check_output
 from srmu.run_record import run_card, write_card, write_records
-from srmu.solver.gradient import GradientSolver, TopicRows
+from srmu.solver.gradient import GradientSolver
+from srmu.solver.topics import TopicRows
 from srmu.surgery.names import check_names, stored_results
 from srmu.surgery.sharding import shard_below
 from srmu.surgery.truncate import TruncatedModel, load_truncated

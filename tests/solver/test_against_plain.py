@@ -18,7 +18,8 @@ from families import FAMILIES, TAPPED_LAYER, VARIANTS, find_family
 from oracle import formulas
 from oracle.plain import PlainBatch, PlainObjective, float64_exact, hidden_after, load_plain, plain_run
 from srmu.data.rows import TokenRows
-from srmu.solver.gradient import GradientSolver, TopicRows
+from srmu.solver.gradient import GradientSolver
+from srmu.solver.topics import TopicRows
 from tiny_runs import FORGET, RETAIN, SETTINGS, make_rows, make_solver, make_topic
 
 SavedFamily = Callable[..., Path]
@@ -62,8 +63,8 @@ def plain_batches(solver: GradientSolver, topics: Sequence[TopicRows]) -> tuple[
             replace(batch, token_weights=specific_weights(batch.token_ids, topics[step.topic]))
             for batch, step in zip(forget, solver.schedule, strict=True)
         ]
-    if solver.config.misdirection == "tokens":
-        vectors = [token_vectors(topics[step.topic], solver.config.seed) for step in solver.schedule]
+    if solver.topics[0].token_directions is not None:
+        vectors = [token_vectors(solver, topics[step.topic]) for step in solver.schedule]
         forget = [
             replace(batch, vectors=torch.tensor([[own.get(i, own[min(own)]) for i in row] for row in ids.tolist()]))
             for batch, own in zip(forget, vectors, strict=True) for ids in [batch.token_ids]
@@ -177,25 +178,35 @@ def test_weighted_forget_tokens_equal_two_whole_models(method: str, saved_family
 
 
 @pytest.mark.parametrize("unit", ["relative", "absolute"])
-@pytest.mark.parametrize("importance_map", ["difference", "none"])
-def test_a_vector_for_each_token_equals_two_whole_models(unit, importance_map, saved_family: SavedFamily) -> None:
+@pytest.mark.parametrize(("importance_map", "share"), [("difference", 0.4), ("none", 1.0)])
+def test_a_vector_for_each_token_equals_two_whole_models(
+    unit, importance_map, share, saved_family: SavedFamily
+) -> None:
     topics = [make_topic(make_rows((21, 5, 14, 9), seed=1), make_rows((60, 12, 6), seed=2), make_rows((30,), seed=3))]
     with float64_exact():
         solver = make_solver(
-            saved_family("llama"), topics, dtype=torch.float64, misdirection="tokens", row_tokens=64,
+            saved_family("llama"), topics, dtype=torch.float64, token_share=share, row_tokens=64,
             importance_map=importance_map, strength_unit=unit,
         )  # fmt: skip
-    vectors = token_vectors(topics[0], seed=solver.config.seed)
+    vectors = token_vectors(solver, topics[0])
+    common, own = torch.tensor(list(vectors.values())) == solver.topics[0].direction, round(share * 32)
+    assert common.all(dim=0).sum() == 32 - own
     assert solver.topics[0].token_directions.of(torch.tensor([list(vectors)])).tolist() == [list(vectors.values())]
     check("llama", saved_family("llama"), solver, topics, plain_objective(solver))
 
 
-def token_vectors(topic: TopicRows, seed: int) -> dict[int, list[int]]:
-    """V of each forget token: bits of a Philox generator with the seed's stream and the token as its key."""
-    vectors = {}
+def token_vectors(solver: GradientSolver, topic: TopicRows) -> dict[int, list[int]]:
+    """V of each forget token: bits of a Philox generator with the seed's stream and the token as its key.
+
+    The features with the smallest words of a generator that belongs to no token are its own, the others the topic's.
+    """
+    stream = solver.config.seed * 1_000_003
+    ranks = [int(word) for word in np.random.Philox(key=(2**63 << 64) + stream).random_raw(32)]
+    own = sorted(range(32), key=lambda place: ranks[place])[: round(solver.config.token_share * 32)]
+    common, vectors = solver.topics[0].direction.tolist(), {}
     for token in sorted({token for row in topic.forget.token_ids for token in row.tolist()}):
-        word = int(np.random.Philox(key=(token << 64) + seed * 1_000_003).random_raw())
-        vectors[token] = [1 if word >> place & 1 else -1 for place in range(32)]
+        word = int(np.random.Philox(key=(token << 64) + stream).random_raw())
+        vectors[token] = [(1 if word >> i & 1 else -1) if i in own else int(common[i]) for i in range(32)]
     return vectors
 
 

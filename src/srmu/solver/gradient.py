@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
@@ -13,17 +12,16 @@ from torch import Tensor
 from srmu.config import UnlearnConfig
 from srmu.data.rows import TokenRows
 from srmu.data.schedule import Step, build_schedule
-from srmu.data.specificity import token_weights
-from srmu.direction import TokenDirections, draw_direction
 from srmu.distributed import share, sum_over_ranks, world_size
-from srmu.errors import InputError, RunError
+from srmu.errors import RunError
 from srmu.importance import ActivationSums, ImportanceFitter
 from srmu.objective.masked import squared_distance_sum, widen
 from srmu.solver.batches import FORGET, RETAIN, Part, join_entries, replay_batches
 from srmu.solver.frozen import FrozenRows, FrozenStore, KeptRows
 from srmu.solver.learning_rate import auto_learning_rate
 from srmu.solver.state import pack_state, unpack_state
-from srmu.solver.targets import TargetMaker, Topic
+from srmu.solver.targets import TargetMaker
+from srmu.solver.topics import Topic, TopicRows, place_topics
 from srmu.surgery.reach import reachable_length
 from srmu.surgery.replay import Replayer
 from srmu.surgery.truncate import TruncatedModel
@@ -36,25 +34,6 @@ HALF_LOSS_SHIFT = 8.0
 SMALL_BATCH = 1024
 # Metrics are read from the device this many steps at a time, so that the loop does not wait for it.
 METRICS_EVERY = 10
-
-
-@dataclass(frozen=True)
-class TopicRows:
-    """Token rows of one topic.
-
-    Attributes:
-        name: Of the topic.
-        forget: Forget rows.
-        retain: Rows of each retain source; sources have equal shares of a step.
-        strength: In the config's unit.
-        retain_weight: Alpha.
-    """
-
-    name: str
-    forget: TokenRows
-    retain: tuple[TokenRows, ...]
-    strength: float
-    retain_weight: float
 
 
 class GradientSolver:
@@ -108,7 +87,7 @@ class GradientSolver:
         self.replayer = Replayer(truncated, first_layer, parameter_names[first_layer])
         self.reach = reachable_length(truncated, parameter_names)
         self.target_maker = TargetMaker(config, truncated.hidden_size, self.master_dtype, self.device, self.reach)
-        self.topics, all_rows = self._place(topics)
+        self.topics, all_rows = place_topics(topics, config, truncated.hidden_size, self.master_dtype, self.device)
         self.store = self._store(all_rows, kept)
         self.schedule = build_schedule(
             [len(topic.forget.token_ids) for topic in topics],
@@ -258,49 +237,6 @@ class GradientSolver:
 
     def _fitters(self) -> dict[str, ImportanceFitter]:
         return {topic.name: topic.fitter for topic in self.topics}
-
-    def _place(self, topics: Sequence[TopicRows]) -> tuple[list[Topic], TokenRows]:
-        """Lay all rows one after another and remember where each corpus begins."""
-        token_ids: list = []
-        placed = []
-        for index, topic in enumerate(topics):
-            offsets = []
-            if not topic.retain or not all(rows.token_ids for rows in (topic.forget, *topic.retain)):
-                raise InputError(f"Topic {topic.name!r} has a corpus without rows. Give it longer texts.")
-            for rows in (topic.forget, *topic.retain):
-                offsets.append(len(token_ids))
-                token_ids.extend(rows.token_ids)
-            weights = token_weights(topic.forget, topic.retain) if self.config.forget_tokens == "specific" else None
-            direction = draw_direction(
-                self.config.method,
-                self.config.misdirection,
-                self.truncated.hidden_size,
-                seed=self.config.seed,
-                topic_index=index,
-            )
-            token_directions = None
-            if self.config.method == "srmu" and self.config.misdirection == "tokens":
-                token_directions = TokenDirections(
-                    torch.cat([row.long() for row in topic.forget.token_ids]).unique(),
-                    self.truncated.hidden_size,
-                    seed=self.config.seed,
-                    topic_index=index,
-                    device=self.device,
-                )
-            placed.append(
-                Topic(
-                    name=topic.name,
-                    direction=direction.to(self.device, self.master_dtype),
-                    strength=topic.strength,
-                    retain_weight=topic.retain_weight,
-                    fitter=ImportanceFitter(self.config.map_scope, self.config.running_decay),
-                    forget_offset=offsets[0],
-                    retain_offsets=tuple(offsets[1:]),
-                    token_weights=weights,
-                    token_directions=token_directions,
-                )
-            )
-        return placed, TokenRows(tuple(token_ids), tuple(range(len(token_ids))))
 
     def _store(self, rows: TokenRows, kept: KeptRows | None = None) -> FrozenStore:
         return FrozenStore(

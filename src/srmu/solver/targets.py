@@ -1,38 +1,19 @@
 """What forget rows are driven to: from frozen activations over map and statistics to the target."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial, reduce
 
 import torch
 from torch import Tensor
 
 from srmu.config import UnlearnConfig
-from srmu.direction import TokenDirections
 from srmu.distributed import sum_over_ranks, world_size
-from srmu.importance import ActivationSums, ImportanceFitter, activation_sums, importance_map
+from srmu.importance import ActivationSums, activation_sums, importance_map
 from srmu.objective.adaptive_rmu import adaptive_rmu_target
 from srmu.objective.rmu import rmu_target
 from srmu.objective.srmu import srmu_target
 from srmu.solver.frozen import FrozenRows
-
-
-@dataclass
-class Topic:
-    """A topic while it is solved: its vector, its map statistics, and where its rows stand in the store."""
-
-    name: str
-    direction: Tensor
-    strength: float
-    retain_weight: float
-    fitter: ImportanceFitter
-    forget_offset: int
-    retain_offsets: tuple[int, ...]
-    token_weights: Tensor | None
-    """By token id, see `data.specificity`; none = all alike."""
-    token_directions: TokenDirections | None
-    """In place of `direction`, which is as long."""
-    importance: Tensor | None = field(default=None)
+from srmu.solver.topics import Topic
 
 
 class TargetMaker:

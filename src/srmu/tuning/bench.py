@@ -22,8 +22,9 @@ from srmu.evaluation.measure import Measurement, measure
 from srmu.plan import Plan
 from srmu.reporting import Reporter
 from srmu.solver.frozen import GIB, KeptRows
-from srmu.solver.gradient import GradientSolver, TopicRows
+from srmu.solver.gradient import GradientSolver
 from srmu.solver.learning_rate import auto_learning_rate
+from srmu.solver.topics import TopicRows
 from srmu.surgery.layers import find_decoder_layers
 from srmu.surgery.truncate import TruncatedModel, load_truncated, shortened
 from srmu.tuning.outcome import Outcome, Score, Validation, judge

@@ -8,7 +8,7 @@ from srmu.config import make_config
 from srmu.errors import InputError
 from srmu.plan import Plan, choose_matrices
 from srmu.presets import PRESETS
-from srmu.solver.gradient import TopicRows
+from srmu.solver.topics import TopicRows
 
 # What decides which rows there are, and so is the same for all trials on one set of texts.
 INPUT_SETTINGS = (
