@@ -38,6 +38,7 @@ ROOMS = (
     "compare_formats",
     "report",
     "evaluation",
+    "compute_dtype",
     "whole_model",
     "plan",
     "model_pair",

@@ -38,7 +38,6 @@ class EngineRun:
             cache_gb=task["cache_gb"],
             skip_sinks=False,
             forget_tokens="all",
-            token_share=0.0,
             average_last=0.0,
             seed=task["seed"],
         )

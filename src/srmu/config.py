@@ -87,7 +87,9 @@ class UnlearnConfig:
     )
     self_rows: int = option(384, "Rows that the base model writes for --retain self.")
     # Method
-    preset: str = option("default", "A named group of settings; see docs/papers.md.")
+    preset: str = option(
+        "default", "A named group of settings: default, robust (holds better), paper, ...; docs/papers.md."
+    )
     auto: bool = option(
         False, "Choose layer, retain weight, steps, strength and rate in a few trials, from the texts alone."
     )
@@ -105,7 +107,7 @@ class UnlearnConfig:
     running_decay: float = option(0.9, "Weight of the past in the running map statistics, per step.")
     misdirection: Misdirection = option("signs", "Misdirection vector V of srmu.")
     token_share: float = option(
-        0.5,
+        0.0,
         "With misdirection signs: share of V's features in which each forget token has signs of its own; 0 = one V for "
         "all tokens.",
     )

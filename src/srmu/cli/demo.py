@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
             "africa", help="africa (forget its capitals) or elements (forget their symbols)."
         ),
         methods: str = typer.Option(
-            "rmu,paper", "--methods", help="Methods beside the default: rmu, adaptive-rmu, paper."
+            "rmu,paper", "--methods", help="Methods beside the default: rmu, adaptive-rmu, paper, robust."
         ),
         model: str | None = typer.Option(None, "--model", help="Another checkpoint than SmolLM2-135M-Instruct."),
         out: Path = typer.Option(Path("runs/demo"), "--out", help="Directory for runs, plot and results."),

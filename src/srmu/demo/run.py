@@ -35,6 +35,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "rmu": {"method": "rmu", **_PUBLISHED},
     "adaptive-rmu": {"method": "adaptive-rmu", **_PUBLISHED},
     "paper": {"preset": "paper"},
+    "robust": {"preset": "robust"},
     "default": {},
 }
 GROUPS = ("forget", "entangled", "neighbours", "other")
