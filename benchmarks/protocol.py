@@ -39,12 +39,13 @@ METHODS: dict[str, dict[str, Any]] = {
     "adaptive-rmu": {**PUBLISHED, "method": "adaptive-rmu"},
     **{f"srmu {name}": {**PUBLISHED, "importance_map": name} for name in ("ratio", "difference", "product")},
     "default": {},
+    "robust": {"preset": "robust"},
     "auto": {},
     "default tuned": {},
     "gradient-difference": {},
     "npo": {},
 }
-UNTUNED = ("default", "auto")
+UNTUNED = ("default", "robust", "auto")
 WHOLE = ("gradient-difference", "npo")
 KEYS = [key for key in SPACE if key != "importance_map"]
 WORLD_SPACE = {
