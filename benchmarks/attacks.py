@@ -16,8 +16,8 @@ subjects), on the train and test splits, so that settings may be chosen on the v
 Every method is made and attacked with every seed: full fine-tuning and LoRA on half of the facts, half mixed with kept
 ones, kept ones alone, and facts that were never true, learning rates over a factor of 30, up to 100 steps (the full
 budget of `srmu attack`). Accuracies are averaged over seeds before the worst rate and step are chosen, among those at
-which the base keeps 80 % of its accuracy. A second call goes on where the first one stopped. Rows of other arenas and
-requests that stand in the file are kept.
+which the base keeps 80 % of its accuracy. A second call goes on where the first one stopped. Rows of other arenas,
+requests and methods that stand in the file are kept.
 """
 
 import argparse
@@ -273,19 +273,23 @@ def main() -> None:
 def write_rows(
     out: Path, arena: str, requests: Sequence[str], rows: Sequence[Record], methods: Mapping[str, Record], budget: str
 ) -> None:
-    """Put rows into the file, in place of this arena's former ones on the same requests."""
-    record = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {"rows": [], "arenas": {}}
-    others = [row for row in record["rows"] if row["arena"] != arena or row["request"] not in requests]
-    record["rows"] = [*others, *rows]
-    record["arenas"][arena] = {
+    """Put rows into the file, in place of former ones of the same methods on the same requests; and how they were made."""
+    record = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {"rows": [], "made": []}
+    replaced = {(row["arena"], row["request"], row["method"]) for row in rows}
+    others = [row for row in record["rows"] if (row["arena"], row["request"], row["method"]) not in replaced]
+    made = {
+        "arena": arena,
+        "requests": list(requests),
+        "settings_over_defaults": methods,
         "command": shlex.join(["python", "benchmarks/attacks.py", *sys.argv[1:]]),
         "budget": budget,
-        "settings_over_defaults": methods,
         "machine": {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "system": platform.system()},
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
     }
+    same = ("arena", "requests", "settings_over_defaults")
+    former = [one for one in record["made"] if any(one[key] != made[key] for key in same)]
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_json_atomic(out, record)
+    write_json_atomic(out, {"rows": [*others, *rows], "made": [*former, made]})
 
 
 def markdown(rows: Sequence[Record]) -> str:

@@ -17,7 +17,7 @@ _RMU_RECIPE: dict[str, Any] = {
 }
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
-    # Holds better against relearning and takes three times as long; the trials are in docs/log.md.
+    # Ours: holds better against relearning, takes three times as long (docs/limits.md, docs/log.md).
     "robust": {"token_share": 1.0, "retain_weight": 150.0, "steps": 480},
     "paper": {"method": "srmu", "importance_map": "ratio", "retain_weight": 150.0, **PUBLISHED},
     "paper-literal": {

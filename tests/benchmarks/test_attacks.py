@@ -1,5 +1,6 @@
 """Rows of benchmarks/attacks.py: means over seeds first, then the worst rate and step that count."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -88,3 +89,19 @@ def test_a_student_is_its_teacher_without_noise_and_learns_it_back_from_noise(at
                          (teacher, tmp_path / "far", tmp_path / "near"))  # fmt: skip
     assert learned.keys() == before.keys()
     assert (near - target).abs().mean() < (far - target).abs().mean()
+
+
+def test_rows_of_other_methods_and_requests_stay_in_the_file(attacks, tmp_path):
+    def row(method, number, request="africa"):
+        return {"arena": "real", "request": request, "method": method, "forget_after": number}
+
+    out = tmp_path / "attacks.json"
+    attacks.write_rows(out, "real", ["africa"], [row("base", 1), row("rmu", 2)], {"rmu": {}}, "full")
+    attacks.write_rows(out, "real", ["elements"], [row("rmu", 3, "elements")], {"rmu": {}}, "full")
+    attacks.write_rows(out, "real", ["africa"], [row("base", 4), row("mine", 5)], {"mine": {}}, "quick")
+    attacks.write_rows(out, "real", ["africa"], [row("base", 6), row("mine", 7)], {"mine": {}}, "quick")
+    record = json.loads(out.read_text())
+    assert {(r["request"], r["method"]): r["forget_after"] for r in record["rows"]} == {
+        ("africa", "rmu"): 2, ("elements", "rmu"): 3, ("africa", "base"): 6, ("africa", "mine"): 7,
+    }  # fmt: skip
+    assert [made["budget"] for made in record["made"]] == ["full", "full", "quick"]
