@@ -273,7 +273,7 @@ def main() -> None:
 def write_rows(
     out: Path, arena: str, requests: Sequence[str], rows: Sequence[Record], methods: Mapping[str, Record], budget: str
 ) -> None:
-    """Put rows into the file, in place of former ones of the same methods on the same requests; and how they were made."""
+    """Put rows into the file, in place of former ones of the same methods and requests, and how they were made."""
     record = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {"rows": [], "made": []}
     replaced = {(row["arena"], row["request"], row["method"]) for row in rows}
     others = [row for row in record["rows"] if (row["arena"], row["request"], row["method"]) not in replaced]
