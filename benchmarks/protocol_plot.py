@@ -15,18 +15,19 @@ MARKERS = "osD^vPX*<>h"
 
 
 def plot(cells: Sequence[Mapping[str, Any]], file: Path) -> None:
-    """One panel a request and overlap; each chosen point of a method is a mark, averaged over seeds."""
-    panels = sorted({(cell["arena"], cell["kind"], round(cell["overlap"], 3)) for cell in cells})
+    """One panel a request and overlap, as the table's rows; each chosen point of a method is a mark, over seeds."""
+    panels = sorted({_panel(cell) for cell in cells})
     methods = list(dict.fromkeys(cell["method"] for cell in cells))
     columns = min(4, len(panels))
     lines = -(-len(panels) // columns)
-    figure, axes = plt.subplots(lines, columns, figsize=(3 * columns, 3 * lines + 1), squeeze=False, sharey=True)
+    figure, axes = plt.subplots(
+        lines, columns, figsize=(max(8, 3 * columns), 3 * lines + 1), squeeze=False, sharex=True, sharey=True
+    )
     for axis in axes.flat[len(panels) :]:
         axis.axis("off")
-    for axis, (arena, kind, overlap) in zip(axes.flat, panels, strict=False):
+    for axis, panel in zip(axes.flat, panels, strict=False):
         for number, method in enumerate(methods):
-            own = [c for c in cells if (c["arena"], c["kind"], c["method"]) == (arena, kind, method)]
-            own = [c for c in own if round(c["overlap"], 3) == overlap]
+            own = [cell for cell in cells if _panel(cell) == panel and cell["method"] == method]
             for point in sorted({cell["point"] for cell in own}):
                 found = [cell for cell in own if cell["point"] == point]
                 totals = np.array(list(values(found).values()))
@@ -35,7 +36,8 @@ def plot(cells: Sequence[Mapping[str, Any]], file: Path) -> None:
                 axis.plot(forgotten, min(1, worst_kept(found)), MARKERS[number], color=f"C{number}", label=label, ms=8)
         axis.axvline(CHANCE, color="grey", lw=0.8, ls=":")
         axis.axhline(KEPT, color="grey", lw=0.8, ls=":")
-        axis.set(title=f"{arena}, {kind}\noverlap {100 * overlap:.0f} %", xlim=(0, 1.03), ylim=(0.35, 1.03))
+        arena, kind, overlap = panel
+        axis.set(title=f"{arena}, {kind}" + (f"\noverlap {100 * overlap:.0f} %" if overlap else ""))
         axis.set_xlabel("accuracy on what is to go")
     for row in axes:
         row[0].set_ylabel("kept, worst group")
@@ -46,3 +48,8 @@ def plot(cells: Sequence[Mapping[str, Any]], file: Path) -> None:
     figure.tight_layout(rect=(0, 0.16 / lines, 1, 1))
     figure.savefig(file, dpi=110)
     plt.close(figure)
+
+
+def _panel(cell: Mapping[str, Any]) -> tuple[str, str, float]:
+    """Arena, kind and overlap; the real model's requests stand in one panel."""
+    return cell["arena"], cell["kind"], 0.0 if cell["arena"] == "real" else round(cell["overlap"], 3)
