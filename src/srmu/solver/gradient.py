@@ -15,6 +15,7 @@ from srmu.data.schedule import Step, build_schedule
 from srmu.distributed import share, sum_over_ranks, world_size
 from srmu.errors import RunError
 from srmu.importance import ActivationSums, ImportanceFitter
+from srmu.memory import keep_freed_memory
 from srmu.objective.masked import squared_distance_sum, widen
 from srmu.solver.batches import FORGET, RETAIN, Part, join_entries, replay_batches
 from srmu.solver.frozen import FrozenRows, FrozenStore, KeptRows
@@ -104,6 +105,7 @@ class GradientSolver:
 
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> bool:
         """Compute what is frozen for the whole run, where it is worth it; returns whether rows are kept."""
+        keep_freed_memory()
         if self.replayer.sharded:
             self.store.record_calls()
         reads = [row_id for step in self.schedule for side in self._row_ids(step) for row_id in share(side)]
