@@ -92,6 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
     parser.add_argument("--arenas", nargs="+", choices=("world", "real"), default=["world", "real"])
+    parser.add_argument("--kinds", nargs="+", choices=("entities", "domain"), default=["entities", "domain"])
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -99,6 +100,8 @@ def main() -> None:
     tuned = json.loads((RESULTS / "tuned.json").read_text(encoding="utf-8"))
     for arena in arguments.arenas:
         for case in cases(arena):
+            if case.kind not in arguments.kinds:
+                continue
             settings = tuned[f"{arena}, {case.kind}, srmu ratio"][0]
             bench = case.bench("both", "report")
             for seed in range(arguments.seeds):
