@@ -77,8 +77,13 @@ def kill_and_resume(checkpoint: Path, folder: Path, number: int, moment: float, 
     """One run killed so many seconds after its start, or after its training began, and what becomes of it."""
     out, cache, log = folder / f"run{number}", folder / f"cache{number}", folder / f"log{number}.txt"
     arguments = command(checkpoint, folder, out)
-    while not start_and_kill(arguments, cache, log, out / "config.json" if trains else None, moment):
-        # The machine had become faster: that run is over.
+    while True:
+        killed = start_and_kill(arguments, cache, log, out / "config.json" if trains else None, moment)
+        # Over already, the machine having become faster or the moment being one of the last: a run killed in its
+        # training must have something to go on with.
+        over = trains and (out / "manifest.json").exists()
+        if killed and not over:
+            break
         shutil.rmtree(out)
         moment *= 0.8
     left = sorted(str(path.relative_to(out)) for path in out.rglob("*")) if out.exists() else None
