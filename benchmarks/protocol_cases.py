@@ -102,9 +102,9 @@ REAL: dict[Phase, dict[str, tuple[Kind, Callable[[], Request]]]] = {
     "report": {
         "capitals of Africa": ("entities", lambda: capitals_request(("Africa",))),
         "capitals of Europe": ("entities", lambda: capitals_request(("Europe",))),
-        "demonyms of Africa": ("entities", lambda: demonyms_request(("Africa",))),
-        "elements": ("domain", lambda: elements_request()),
+        "capitals of America": ("entities", lambda: capitals_request(("North America", "South America"))),
         "elements, half told": ("domain", lambda: elements_request(told_share=0.5)),
+        "capitals, half told": ("domain", lambda: capitals_request(None, told_share=0.5)),
     },
 }
 

@@ -74,7 +74,19 @@ class Request:
         return self.retain_entangled + self.retain_ordinary
 
 
-def make_question(fact: Fact, form: str, pool: Iterable[Fact], seed: int) -> Question:
+def likely_symbols(fact: Fact) -> list[str]:
+    """Wrong symbols that an element's name suggests as much as its own: its first letter, alone or with another.
+
+    Symbols of other elements come first. Who has only learned that symbols are made of a name's letters answers nine in
+    ten questions whose wrong choices are drawn from all symbols, and as many as chance has it among these.
+    """
+    letters = [letter for letter in fact.subject.lower() if letter.isalpha()]
+    made = {letters[0].upper(), *(letters[0].upper() + letter for letter in letters[1:])} - {fact.answer}
+    real = {other.answer for other in element_facts("symbol")}
+    return sorted(made, key=lambda symbol: (symbol not in real, stable_rank(fact.key, symbol)))
+
+
+def make_question(fact: Fact, form: str, pool: Iterable[Fact], seed: int, *, alike: bool = False) -> Question:
     """One four-choice question; wrong choices and the answer's place are fixed by fact, form and seed.
 
     Args:
@@ -82,11 +94,13 @@ def make_question(fact: Fact, form: str, pool: Iterable[Fact], seed: int) -> Que
         form: A question form, see `forms.py`.
         pool: Facts whose answers may serve as wrong choices; the fact itself may be among them.
         seed: Draws other wrong choices.
+        alike: Wrong symbols are `likely_symbols`, as far as there are three, instead of the pool's.
 
     Raises:
         InputError: If the pool has fewer than three other answers.
     """
-    others = {other.answer for other in pool} - {fact.answer}
+    likely = likely_symbols(fact)[: NUM_CHOICES - 1] if alike and fact.relation == "symbol" else []
+    others = set(likely) if len(likely) == NUM_CHOICES - 1 else {other.answer for other in pool} - {fact.answer}
     if len(others) < NUM_CHOICES - 1:
         raise InputError(
             f"A question about {fact.subject!r} needs {NUM_CHOICES - 1} wrong choices and its group has"
@@ -105,12 +119,13 @@ def make_questions(
     pool: Sequence[Fact],
     limit: int,
     seed: int,
+    alike: bool = False,
 ) -> tuple[Question, ...]:
     """At most `limit` questions over the facts, each fact in as many different forms as fit, at least one.
 
     Wrong choices come from the facts of `pool` with the same relation and group, or, where these are fewer
     than four, from all facts of that relation and group. Of more facts than `limit`, the first in a
-    stable random order are asked.
+    stable random order are asked. `alike` is `make_question`'s.
     """
     chosen = sorted(facts, key=lambda fact: stable_rank(seed, "asked", fact.key))[:limit]
     per_fact = max(1, limit // max(1, len(chosen)))
@@ -120,7 +135,7 @@ def make_questions(
         if len({other.answer for other in rivals}) < NUM_CHOICES:
             rivals = [other for other in relation_facts(fact.relation) if other.group == fact.group]
         ranked = sorted(forms[fact.relation], key=lambda form: stable_rank(seed, fact.key, form))
-        questions += [make_question(fact, form, rivals, seed) for form in ranked[:per_fact]]
+        questions += [make_question(fact, form, rivals, seed, alike=alike) for form in ranked[:per_fact]]
     return tuple(questions)
 
 
@@ -172,9 +187,13 @@ def _assemble(
     test["other"] = [fact for fact in known if fact not in validation["other"]]
 
     def ask(facts: dict[str, list[Fact]], forms: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[Question, ...]]:
+        # What must go is asked so that it cannot be guessed: else the base's habit of guessing would have to go too.
         return {
-            group: make_questions(facts[group], forms, pool=pools[group], limit=limit, seed=seed)
+            group: make_questions(
+                facts[group], forms, pool=pools[group], limit=limit, seed=seed, alike=group == "forget"
+            )
             for group, limit in MAX_QUESTIONS.items()
+            if pools[group]
         }
 
     paragraphs = _ordinary(pools)
@@ -227,10 +246,20 @@ def select_countries(forget: Sequence[str]) -> frozenset[str]:
 
 
 def _country_request(
-    relation: str, neighbour: str, forget: Sequence[str], *, seed: int, per_text: int, name: str
+    relation: str, neighbour: str, forget: Sequence[str] | None, *, told_share: float, seed: int, per_text: int, name: str
 ) -> Request:
+    if forget is None:
+        facts = country_facts(relation)
+        pools: dict[str, Sequence[Fact]] = {
+            "forget": facts,
+            "entangled": country_facts(neighbour),
+            "neighbours": (),
+            "other": element_facts("symbol"),
+        }
+        told = _told(facts, told_share, seed)
+        return _assemble(name, "domain", pools, told=told, per_text=per_text, seed=seed)
     chosen = select_countries(forget)
-    pools: dict[str, Sequence[Fact]] = {
+    pools = {
         "forget": [fact for fact in country_facts(relation) if fact.subject in chosen],
         "entangled": [fact for fact in country_facts(relation) if fact.subject not in chosen],
         "neighbours": [fact for fact in country_facts(neighbour) if fact.subject in chosen],
@@ -239,30 +268,62 @@ def _country_request(
             *(fact for fact in country_facts(neighbour) if fact.subject not in chosen),
         ],
     }
-    return _assemble(name, "entities", pools, told=pools["forget"], per_text=per_text, seed=seed)
+    told = _told(pools["forget"], told_share, seed)
+    return _assemble(name, "entities", pools, told=told, per_text=per_text, seed=seed)
+
+
+def _told(facts: Sequence[Fact], share: float, seed: int) -> Sequence[Fact]:
+    """The facts that forget texts tell.
+
+    Raises:
+        InputError: If the share is out of range.
+    """
+    if not 0 < share <= 1:
+        raise InputError(f"`told_share={share!r}` is out of range. Choose a number above 0 and up to 1.")
+    ranked = sorted(facts, key=lambda fact: stable_rank(seed, "share", fact.key))
+    return facts if share == 1 else ranked[: max(1, round(share * len(ranked)))]
 
 
 def capitals_request(
-    forget: Sequence[str] = ("Africa",), *, seed: int = 0, per_text: int = 4, name: str = "capitals"
+    forget: Sequence[str] | None = ("Africa",),
+    *,
+    told_share: float = 1.0,
+    seed: int = 0,
+    per_text: int = 4,
+    name: str = "capitals",
 ) -> Request:
     """Forget the capitals of some countries, keep all others' capitals, told in the same sentences.
 
-    Neighbours are the same countries' demonyms; other are element symbols and the other countries' demonyms.
+    Neighbours are the same countries' demonyms; other are element symbols and the other countries' demonyms. Where all
+    capitals are to go, the demonyms of all countries are entangled and there are no neighbours.
 
     Args:
-        forget: Continents, subregions or countries, see `select_countries`.
+        forget: Continents, subregions or countries, see `select_countries`; None for all, which is a domain request.
+        told_share: Share of the forgotten facts that forget texts mention, above 0 to 1; all are asked.
         seed: Draws the order of texts, the question forms and the wrong choices.
         per_text: Statements joined into one text.
         name: Name of the request.
     """
-    return _country_request("capital", "demonym", forget, seed=seed, per_text=per_text, name=name)
+    return _country_request(
+        "capital", "demonym", forget, told_share=told_share, seed=seed, per_text=per_text, name=name
+    )
 
 
 def demonyms_request(
-    forget: Sequence[str] = ("Africa",), *, seed: int = 0, per_text: int = 4, name: str = "demonyms"
+    forget: Sequence[str] | None = ("Africa",),
+    *,
+    told_share: float = 1.0,
+    seed: int = 0,
+    per_text: int = 4,
+    name: str = "demonyms",
 ) -> Request:
-    """Forget the demonyms of some countries; the mirror of `capitals_request`, with the same arguments."""
-    return _country_request("demonym", "capital", forget, seed=seed, per_text=per_text, name=name)
+    """Forget the demonyms of some countries; the mirror of `capitals_request`, with the same arguments.
+
+    Most can be guessed from the country's name, so do not judge a method by them.
+    """
+    return _country_request(
+        "demonym", "capital", forget, told_share=told_share, seed=seed, per_text=per_text, name=name
+    )
 
 
 def elements_request(
@@ -288,8 +349,6 @@ def elements_request(
     Raises:
         InputError: If a name is no element, or `told_share` is out of range.
     """
-    if not 0 < told_share <= 1:
-        raise InputError(f"`told_share={told_share!r}` is out of range. Choose a number above 0 and up to 1.")
     known = [element.name for element in elements()]
     chosen = known if forget is None else list(forget)
     for element in chosen:
@@ -303,8 +362,7 @@ def elements_request(
         "neighbours": [fact for fact in element_facts("number") if fact.subject in chosen],
         "other": country_facts("demonym"),
     }
-    ranked = sorted(symbols, key=lambda fact: stable_rank(seed, "share", fact.key))
-    told = ranked[: max(1, round(told_share * len(ranked)))]
+    told = _told(symbols, told_share, seed)
     kind: Literal["entities", "domain"] = "domain" if forget is None else "entities"
     return _assemble(name, kind, pools, told=told, per_text=per_text, seed=seed)
 
