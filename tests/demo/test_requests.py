@@ -86,7 +86,9 @@ def test_choices_are_distinct_answers_of_the_facts_own_group(request_):
     for group, question in all_questions(request_):
         fact = facts[question.fact]
         own = set(likely_symbols(fact)) if fact.relation == "symbol" and group == "forget" else set()
-        own |= {other.answer for other in facts.values() if (other.relation, other.group) == (fact.relation, fact.group)}
+        own |= {
+            other.answer for other in facts.values() if (other.relation, other.group) == (fact.relation, fact.group)
+        }
         assert len(set(question.choices)) == len(question.choices) == NUM_CHOICES
         assert set(question.choices) <= own
         assert question.choices[question.answer] == fact.answer

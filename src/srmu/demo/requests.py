@@ -246,7 +246,14 @@ def select_countries(forget: Sequence[str]) -> frozenset[str]:
 
 
 def _country_request(
-    relation: str, neighbour: str, forget: Sequence[str] | None, *, told_share: float, seed: int, per_text: int, name: str
+    relation: str,
+    neighbour: str,
+    forget: Sequence[str] | None,
+    *,
+    told_share: float,
+    seed: int,
+    per_text: int,
+    name: str,
 ) -> Request:
     if forget is None:
         facts = country_facts(relation)
