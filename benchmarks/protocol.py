@@ -49,7 +49,7 @@ UNTUNED = ("default", "robust", "auto")
 WHOLE = ("gradient-difference", "npo")
 KEYS = [key for key in SPACE if key != "importance_map"]
 WORLD_SPACE = {
-    "layer": Key(1, 5, step=1), "steps": Key(160, 320, step=80), "retain_weight": Key(20, 400, log=True),
+    "layer": Key(1, 5, step=1), "steps": Key(160, 800, step=160), "retain_weight": Key(20, 400, log=True),
     "strength": Key(1.5, 6, log=True), "learning_rate": Key(0.5, 2, log=True),
 }  # fmt: skip
 """Narrower, since few trials are made, but with all layers but the first of six; for all methods alike."""
@@ -142,7 +142,7 @@ def report(case: Case, retain: Retain, tuned: dict[str, Any], methods: list[str]
         else:
             points = [{}] if method in UNTUNED else tuned[key]
         for point, settings in enumerate(points):
-            for seed in range(seeds):
+            for seed in range(seeds) if case.seed is None else [case.seed]:
                 cell: dict[str, Any] = {
                     "arena": case.arena, "kind": case.kind, "case": case.name, "retain": retain, "overlap": overlap,
                     "method": method, "point": point, "seed": seed, "settings": settings,
@@ -160,7 +160,8 @@ def report(case: Case, retain: Retain, tuned: dict[str, Any], methods: list[str]
 def automatic(case: Case, retain: Retain, file: Path) -> dict[str, Any]:
     """What `--auto` chooses from the texts of this request; found among the cells where they have it."""
     for cell in read_cells(file):
-        if (cell["arena"], cell["case"], cell["retain"], cell["method"]) == (case.arena, case.name, retain, "auto"):
+        own = (cell["arena"], cell["case"], cell["retain"], cell["method"]) == (case.arena, case.name, retain, "auto")
+        if own and case.seed in (None, cell["seed"]):
             return dict(cell["settings"])
     record = choose_settings(*case.rows(retain, auto=True, request=case.kind), Reporter()).record
     return dict(record["trials"][record["chosen"]]["settings"])

@@ -8,7 +8,8 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,8 +33,13 @@ Kind = Literal["entities", "domain"]
 Phase = Literal["tune", "report"]
 Retain = Literal["both", "ordinary", "self"]
 Questions = dict[str, tuple[Question, ...]]
-DIALS = (0.2, 0.4, 0.7, 0.9)
-"""Of the world's entanglement. Settings are chosen at the first and the last."""
+DIALS = (0.2, 0.5, 0.8, 1.0)
+"""Of the world's entanglement: requests share 5 to 25 % of their words. Settings are chosen at the outer two."""
+WORLD = WorldRecipe(values=8)
+"""Few enough answers that the names, which are all different words, leave room for so much overlap."""
+WORLD_SEEDS: dict[Phase, tuple[int, ...]] = {"tune": (3,), "report": (0, 1, 2)}
+DRAWS = 4
+"""Of wrong choices, for every form of a question about what must go in the world: its facts are few."""
 TRIAL_QUESTIONS = 48
 """Most questions of a group while settings are chosen; all are asked for the report."""
 
@@ -53,6 +59,7 @@ class Case:
         questions: By group; `forget` and any others, which are kept.
         neighbours: Groups that are reported and count for nothing: other facts about what is forgotten.
         text: Ordinary texts to measure on; none in the world.
+        seed: Of the world and of the runs in it; none = runs of any seed, on one model.
     """
 
     arena: str
@@ -65,6 +72,7 @@ class Case:
     questions: Questions
     neighbours: tuple[str, ...] = ()
     text: tuple[str, ...] = ()
+    seed: int | None = None
 
     @property
     def overlap(self) -> float:
@@ -129,18 +137,22 @@ def real_cases(phase: Phase) -> Iterator[Case]:
 
 
 def world_cases(
-    phase: Phase, recipe: WorldRecipe | None = None, dials: Sequence[float] | None = None
+    phase: Phase,
+    recipe: WorldRecipe = WORLD,
+    dials: Sequence[float] | None = None,
+    seeds: Sequence[int] | None = None,
 ) -> Iterator[Case]:
-    """A domain and an entities request in worlds of several overlaps.
+    """A domain and an entities request in worlds of several overlaps and seeds.
 
-    Forget texts of the domain tell its train facts alone; validation facts choose settings, test facts are reported.
-    The entities are half of the hazard subjects; settings are chosen by forgetting the other half.
+    Forget texts of the domain tell its train facts alone, and its test facts are asked. The entities are half of the
+    hazard subjects. Settings are chosen in another world, by other sentence forms, than they are reported in.
     """
-    recipe = recipe or WorldRecipe()
-    for dial in dials or (DIALS if phase == "report" else (DIALS[0], DIALS[-1])):
-        world = load_world(WorldRecipe(**{**recipe.__dict__, "entanglement": dial}), Reporter(), twin=False)
+    dials = dials or (DIALS if phase == "report" else (DIALS[0], DIALS[-1]))
+    for dial, seed in product(dials, seeds or WORLD_SEEDS[phase]):
+        world = load_world(replace(recipe, entanglement=dial, seed=seed), Reporter(), twin=False)
         hazard, benign, general = (world.domain(name) for name in ("hazard", "benign", "general"))
         told = {domain.name: [fact for fact in domain.facts if fact.split != "test"] for domain in (benign, general)}
+        kept = _kept(benign, phase) | _kept(general, phase)
         ordinary = general.texts(told["general"])
         yield Case(
             arena="world",
@@ -150,12 +162,11 @@ def world_cases(
             forget=hazard.texts(hazard.select("train")),
             entangled=benign.texts(told["benign"]),
             ordinary=ordinary,
-            questions={"forget": _ask(hazard, _of(hazard.facts, phase), phase)}
-            | _kept(benign, phase) | _kept(general, phase),
-        )  # fmt: skip
+            questions={"forget": _ask(hazard, hazard.select("test"), phase, DRAWS)} | kept,
+            seed=seed,
+        )
         subjects = sorted({fact.subject for fact in hazard.facts})
-        halves = subjects[::2], subjects[1::2]
-        gone, stay = halves if phase == "report" else halves[::-1]
+        gone, stay = subjects[::2], subjects[1::2]
         forgotten = [fact for fact in hazard.facts if fact.subject in gone]
         kept_told = [fact for fact in hazard.facts if fact.subject in stay[::2]]
         kept_untold = [fact for fact in hazard.facts if fact.subject in stay[1::2]]
@@ -168,32 +179,32 @@ def world_cases(
             entangled=hazard.texts(kept_told) + benign.texts(told["benign"]),
             ordinary=ordinary,
             questions={
-                "forget": _ask(hazard, forgotten, phase),
+                "forget": _ask(hazard, forgotten, phase, DRAWS),
                 "hazard told": _ask(hazard, kept_told, phase),
                 "hazard untold": _ask(hazard, kept_untold, phase),
             }
-            | _kept(benign, phase) | _kept(general, phase),
-        )  # fmt: skip
-
-
-def _of(facts: Sequence[WorldFact], phase: Phase) -> list[WorldFact]:
-    wanted = "validation" if phase == "tune" else "test"
-    return [fact for fact in facts if fact.split == wanted]
+            | kept,
+            seed=seed,
+        )
 
 
 def _kept(domain: Domain, phase: Phase) -> Questions:
-    """What the retain texts tell, and what they do not; untold facts are split between choosing and reporting."""
-    untold = domain.select("test")
+    """What the retain texts tell, and what they do not."""
     return {
-        f"{domain.name} told": _ask(domain, domain.select("train" if phase == "report" else "validation"), phase),
-        f"{domain.name} untold": _ask(domain, untold[::2] if phase == "tune" else untold[1::2], phase),
+        f"{domain.name} told": _ask(domain, domain.select("train"), phase),
+        f"{domain.name} untold": _ask(domain, domain.select("test"), phase),
     }
 
 
-def _ask(domain: Domain, facts: Sequence[WorldFact], phase: Phase) -> tuple[Question, ...]:
+def _ask(domain: Domain, facts: Sequence[WorldFact], phase: Phase, draws: int = 1) -> tuple[Question, ...]:
     """In forms that no text uses: two of the four to choose by, the other two for the report."""
-    asked = domain.questions(facts, forms="unseen", per_fact=4)
-    return tuple(question for place, question in enumerate(asked) if (place % 4 < 2) == (phase == "tune"))
+    forms = 4
+    return tuple(
+        question
+        for draw in range(draws)
+        for place, question in enumerate(domain.questions(facts, forms="unseen", per_fact=forms, seed=draw))
+        if (place % forms < 2) == (phase == "tune")
+    )
 
 
 @contextmanager

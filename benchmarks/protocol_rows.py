@@ -17,10 +17,10 @@ Values = dict[tuple[str, str], tuple[float, int]]
 
 
 def make_rows(cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """One row for each arena, kind of request, overlap and method."""
+    """One row for each arena, kind of request, dial of the world and method."""
     groups: dict[tuple[Any, ...], dict[str, list[Cell]]] = defaultdict(lambda: defaultdict(list))
     for cell in cells:
-        place = "all" if cell["arena"] == "real" else round(cell["overlap"], 3)
+        place = "all" if cell["arena"] == "real" else cell["case"]
         groups[cell["arena"], cell["kind"], cell["retain"], place][cell["method"]].append(cell)
     rows = []
     for (arena, kind, retain, _), methods in sorted(groups.items(), key=str):
@@ -60,10 +60,13 @@ def worst_kept(cells: Sequence[Cell], *, loss: bool = False) -> float:
             if group == "forget" or group in own[0]["neighbours"]:
                 continue
             parts = [cell["groups"][group] for cell in own]
+            # Seeds are runs on one model, or worlds of their own.
             if loss:
                 shares.append(math.exp(np.mean([np.mean(p["base_nll"]) - np.mean(p["nll"]) for p in parts])))
             else:
-                shares.append(np.mean([np.mean(p["right"]) for p in parts]) / np.mean(parts[0]["base"]))
+                shares.append(
+                    np.mean([np.mean(p["right"]) for p in parts]) / np.mean([np.mean(p["base"]) for p in parts])
+                )
         if own[0]["text"]:
             shares.append(math.exp(np.mean([cell["text"]["base"] - cell["text"]["result"] for cell in own])))
     return float(min(shares))

@@ -42,7 +42,7 @@ SPACE: dict[str, Key] = {
     "retain_weight": Key(10, 1000, log=True),
     "strength": Key(1, 8, log=True),
     AUTO_RATE: Key(0.25, 4, log=True),
-    "steps": Key(40, 200, step=20),
+    "steps": Key(80, 480, step=40),
     "importance_map": Key(choices=("difference", "ratio", "product")),
 }
 """Ranges by setting; of `layer` as shares of the model's depth, of `learning_rate` as factors on the automatic rate."""
