@@ -90,9 +90,7 @@ class UnlearnConfig:
     preset: str = option(
         "default", "A named group of settings: default, robust (holds better), paper, ...; docs/papers.md."
     )
-    auto: bool = option(
-        False, "Choose layer, retain weight, steps, strength and rate in a few trials, from the texts alone."
-    )
+    auto: bool = option(False, "Choose layer, retain weight, strength and rate in a few trials, from the texts alone.")
     request: RequestKind = option(
         "auto",
         "For --auto: entities = others of the same kind must stay; domain = all of the kind must go, also what no text "
@@ -131,7 +129,9 @@ class UnlearnConfig:
         "auto", "AdamW's learning rate on the float32 masters; auto = in proportion to each matrix."
     )
     learning_rate_schedule: LearningRateSchedule = option("constant", "constant, or linear down to zero at the end.")
-    steps: int = option(160, "Optimizer steps.")
+    steps: int | Literal["auto"] = option(
+        "auto", "Optimizer steps; auto = until the forget loss has fallen and falls no longer, at most 1600."
+    )
     average_last: float = option(
         0.3, "Share of the steps, the last ones, over which the matrices are averaged; 0 = the last step's."
     )
@@ -263,7 +263,6 @@ def _problems(config: UnlearnConfig) -> list[str]:
         "self_rows",
         "sink_norm_ratio",
         "strength",
-        "steps",
         "forget_rows",
         "retain_rows",
     )
@@ -287,6 +286,8 @@ def _problems(config: UnlearnConfig) -> list[str]:
         for name in ("learning_rate", "retain_weight")
         if getattr(config, name) != "auto" and not getattr(config, name) >= 0
     ]
+    if config.steps != "auto" and not config.steps > 0:
+        problems.append(f"steps={config.steps!r}, which must be above 0")
     if not 0 <= config.running_decay < 1:
         problems.append(f"running_decay={config.running_decay!r}, which must be at least 0 and below 1")
     if config.memory_gb != "auto" and not config.memory_gb > 0:

@@ -12,6 +12,7 @@ from srmu.memory import GIB, fits
 from srmu.plan import Plan, TopicTexts
 from srmu.solver.frozen import tokens_a_batch
 from srmu.solver.gradient import SMALL_BATCH
+from srmu.solver.stopping import LIKELY_STEPS
 from srmu.surgery.truncate import Skeleton, build_skeleton
 from srmu.whole_model import measuring_bytes, must_stream
 
@@ -45,9 +46,10 @@ def estimate(plan: Plan) -> dict[str, float]:
     place = _own_prefix_place(plan, skeleton)
     cache = cache_limit_gb(plan, place) * GIB
     # Entry and output of every row that is read, at most.
-    kept = config.steps * tokens * 2 * skeleton.config.hidden_size * plan.dtype.itemsize
+    steps = LIKELY_STEPS if config.steps == "auto" else config.steps
+    kept = steps * tokens * 2 * skeleton.config.hidden_size * plan.dtype.itemsize
     return {
-        "training_seconds": config.steps * operations / _operations_a_second(plan),
+        "training_seconds": steps * operations / _operations_a_second(plan),
         "training_mb": process + (_training_bytes(plan, skeleton, tokens, place) + min(cache, kept)) / 1e6,
         "measuring_mb": process + measuring / 1e6,
         "disk_mb": plan.disk_bytes / 1e6,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int | None], None]
 
 
 class Reporter:
@@ -11,7 +11,7 @@ class Reporter:
 
     @contextmanager
     def task(self, title: str) -> Iterator[Progress]:
-        """A stage of work; the callback takes units done and units in all."""
+        """A stage of work; the callback takes units done and units in all, none = not known."""
         yield lambda done, total: None
 
     def detail(self, text: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from srmu.arguments import config_from_arguments
@@ -34,6 +35,7 @@ from srmu.reporting import Reporter
 from srmu.run_directory import RunDirectory, check_output
 from srmu.run_record import run_card, write_card, write_records
 from srmu.solver.gradient import GradientSolver
+from srmu.solver.stopping import WINDOW
 from srmu.solver.topics import TopicRows
 from srmu.surgery.names import check_names, stored_results
 from srmu.surgery.sharding import shard_below
@@ -239,7 +241,8 @@ class _Run:
     def _stopped(self, solver: GradientSolver, signal_number: int) -> Interrupted:
         """Keep what a resumed run needs, as far as texts may be stored, and say how to go on."""
         path = self.directory.path
-        done = f"Interrupted after step {solver.next_step} of {self.config.steps}"
+        total = solver.length.total
+        done = f"Interrupted after step {solver.next_step}" + (f" of {total}" if total else "")
         if (path / MANIFEST_FILE).exists():
             self.directory.drop_state()
             return Interrupted(f"Interrupted when all was done; the run is in {str(path)!r}.", signal_number)
@@ -379,14 +382,14 @@ class _Run:
         state = self.directory.load_state()
         if state is not None:
             solver.load_state(state)
-        if solver.next_step < self.config.steps:
+        if not solver.done:
             with self._timed("frozen"), self.reporter.task("Frozen activations") as progress:
                 solver.prepare(progress)
         with self._timed("training"), self.reporter.task("Unlearning") as progress:
-            progress(solver.next_step, self.config.steps)
+            progress(solver.next_step, solver.length.total)
 
             def after_step(done: int) -> None:
-                progress(done, self.config.steps)
+                progress(done, solver.length.total)
                 # Signals reach ranks at different steps: they agree on one.
                 if number := largest(stop.signal):
                     solver.flush(self._on_metrics)
@@ -405,6 +408,13 @@ class _Run:
             finally:
                 self.tracker.finish()
         self._say_if_out_of_reach(solver)
+        if solver.length.never_fell:
+            share = fmean(solver.length.losses[-WINDOW:]) / solver.length.losses[0]
+            self.reporter.note(
+                f"The forget loss did not fall and level off: after {solver.next_step} steps it was "
+                f"{100 * share:.0f} % of what it was at first, so little may have been forgotten. "
+                "Lower --retain-weight, or let --auto choose it."
+            )
 
     def _say_if_out_of_reach(self, solver: GradientSolver) -> None:
         """Families that normalise after the MLP cannot follow a long target; a run in which it was one says so."""

@@ -84,6 +84,7 @@ def write_records(
         config=to_dict(config),
         assumed=ASSUMED.get(config.preset, {}),
         seeds={"run": config.seed},
+        steps=solver.next_step,
         learning_rates={f"{layer}.{name}": rate for (layer, name), rate in solver.learning_rates.items()},
         environment={
             **describe_environment(str(plan.device), torch.get_num_threads()),

@@ -34,6 +34,7 @@ def write_run(base_dir: Path, run_dir: Path) -> Path:
             config={"forget": ["a secret sentence"], "retain": ["self"]},
             assumed={},
             seeds={"run": 0},
+            steps=3,
             learning_rates={"5.mlp.down_proj.weight": 1e-3},
             environment=describe_environment("cpu", torch.get_num_threads()),
             data=[DataRecord("default", "forget", "text", "0" * 64, 1, 1, 5)],

@@ -11,6 +11,7 @@ from srmu.distributed import main_process
 from srmu.errors import Interrupted
 from srmu.gate import check_requirements, passed
 from srmu.reporting import Reporter
+from srmu.solver.stopping import LIKELY_STEPS, MOST_STEPS
 
 
 def run_and_show(config: UnlearnConfig | None, *, dry_run: bool, json_output: bool, resume: Path | None = None) -> int:
@@ -95,15 +96,21 @@ def show_plan(config: UnlearnConfig, *, json_output: bool) -> int:
         from srmu.tuning.auto import PROCEDURE
 
         trials = f"in at most {PROCEDURE.trials} trials"
-        rows.append(("--auto", f"chooses layer, retain weight, steps, strength and rate {trials}"))
+        rows.append(("--auto", f"chooses layer, retain weight, strength and rate {trials}"))
     rows += [
-        ("training", f"about {cost['training_seconds']:.0f} s for {config.steps} steps"),
+        ("training", f"about {cost['training_seconds']:.0f} s for {_steps(config)}"),
         ("memory while training", f"about {cost['training_mb']:,.0f} MB"),
         ("memory while measuring", f"about {cost['measuring_mb']:,.0f} MB" if config.eval else "nothing is measured"),
         ("disk", f"{cost['disk_mb']:,.0f} MB"),
     ]
     output.print(facts("Dry run: nothing is written", rows))
     return 0
+
+
+def _steps(config: UnlearnConfig) -> str:
+    if config.steps == "auto":
+        return f"{LIKELY_STEPS} steps; the run takes as many as it needs, at most {MOST_STEPS}"
+    return f"{config.steps} steps"
 
 
 def show_result(result: Any) -> None:

@@ -53,6 +53,7 @@ def build_manifest(
     config: Mapping[str, Any],
     assumed: Mapping[str, str],
     seeds: Mapping[str, int],
+    steps: int,
     learning_rates: Mapping[str, float],
     environment: Mapping[str, Any],
     data: Sequence[DataRecord],
@@ -72,6 +73,7 @@ def build_manifest(
         assumed: Settings that the preset's sources do not give, with where each comes from
             (`config.ASSUMED`).
         seeds: By use ("run", "misdirection", ...).
+        steps: Optimizer steps taken.
         learning_rates: Full rate of each trained parameter, by its name in the loaded model.
         environment: From `describe_environment`.
         data: One entry a source of texts.
@@ -91,6 +93,7 @@ def build_manifest(
         "config": without_texts(config),
         "assumed": dict(assumed),
         "seeds": dict(seeds),
+        "steps": steps,
         "learning_rates": dict(learning_rates),
         "environment": dict(environment),
         "data": [asdict(record) for record in data],

@@ -36,7 +36,7 @@ def run_details(path: Path, name: str) -> dict[str, Any]:
         "created": manifest.get("created", ""),
         "base": base_name(manifest),
         "config": config,
-        "steps": number(config.get("steps"), "count"),
+        "steps": number(manifest.get("steps", config.get("steps")), "count"),
         "training": number(manifest.get("seconds", {}).get("training"), "seconds"),
         "forget": [(entry["source"], number(entry["documents"], "count")) for entry in _data(manifest, "forget")],
         "curves": _curves(path),

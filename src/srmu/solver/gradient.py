@@ -21,6 +21,7 @@ from srmu.solver.batches import FORGET, RETAIN, Part, join_entries, replay_batch
 from srmu.solver.frozen import FrozenRows, FrozenStore, KeptRows
 from srmu.solver.learning_rate import auto_learning_rate
 from srmu.solver.state import pack_state, unpack_state
+from srmu.solver.stopping import RunLength
 from srmu.solver.targets import TargetMaker
 from srmu.solver.topics import Topic, TopicRows, place_topics
 from srmu.surgery.reach import reachable_length
@@ -90,10 +91,11 @@ class GradientSolver:
         self.target_maker = TargetMaker(config, truncated.hidden_size, self.master_dtype, self.device, self.reach)
         self.topics, all_rows = place_topics(topics, config, truncated.hidden_size, self.master_dtype, self.device)
         self.store = self._store(all_rows, kept)
+        self.length = RunLength(None if config.steps == "auto" else config.steps, len(topics))
         self.schedule = build_schedule(
             [len(topic.forget.token_ids) for topic in topics],
             [[len(rows.token_ids) for rows in topic.retain] for topic in topics],
-            steps=config.steps,
+            steps=self.length.planned,
             forget_rows=config.forget_rows,
             retain_rows=config.retain_rows,
             seed=config.seed,
@@ -108,12 +110,13 @@ class GradientSolver:
         keep_freed_memory()
         if self.replayer.sharded:
             self.store.record_calls()
-        reads = [row_id for step in self.schedule for side in self._row_ids(step) for row_id in share(side)]
+        likely = self.schedule[: self.length.likely]
+        reads = [row_id for step in likely for side in self._row_ids(step) for row_id in share(side)]
         kept = self.store.keep(reads, self.config.cache_gb, progress)
         if self.config.map_scope == "corpus":
             for index, topic in enumerate(self.topics):
-                forget = sorted({i for s in self.schedule if s.topic == index for i in self._row_ids(s)[0]})
-                retain = sorted({i for s in self.schedule if s.topic == index for i in self._row_ids(s)[1]})
+                forget = sorted({i for s in likely if s.topic == index for i in self._row_ids(s)[0]})
+                retain = sorted({i for s in likely if s.topic == index for i in self._row_ids(s)[1]})
                 topic.fitter.update(self._corpus_sums(forget), self._corpus_sums(retain))
         return kept
 
@@ -128,11 +131,17 @@ class GradientSolver:
             RunError: If a loss or gradient is not finite, or a map is zero everywhere; the metrics up to that step
                 have been handed over.
         """
-        while self.next_step < len(self.schedule):
+        while not self.done:
             self.step()
-            if len(self._pending) >= METRICS_EVERY or self.next_step == len(self.schedule):
+            # By the step's number: an end that is found from the losses is found at the same step in a resumed run.
+            if self.next_step % METRICS_EVERY == 0 or self.done:
                 self.flush(on_metrics)
             after_step(self.next_step)
+
+    @property
+    def done(self) -> bool:
+        """Whether all steps have been taken."""
+        return self.length.total is not None and self.next_step >= self.length.total
 
     def step(self) -> None:
         """Take one step; its metrics wait for `flush`."""
@@ -195,6 +204,7 @@ class GradientSolver:
                     f"The importance map became zero for every feature at step {record['step']}: the forget texts use "
                     "none more than the retain texts do. Give other retain texts, or another --importance-map."
                 )
+        self.length.see(record["forget_loss"] for record in records)
 
     @torch.no_grad()
     def moved(self, rows: TokenRows) -> float:
@@ -225,14 +235,17 @@ class GradientSolver:
         return {f"{prefix}.{layer_id}.{name}": matrix.detach() for (layer_id, name), matrix in self.result.items()}
 
     def state(self) -> dict[str, Tensor]:
-        """Everything that changes from step to step, as tensors, for a resumable state."""
-        return pack_state(self.next_step, self.masters, self.averages, self.optimizer, self._fitters())
+        """Everything that changes from step to step, as tensors, for a resumable state; `flush` comes before it."""
+        return pack_state(
+            self.next_step, self.masters, self.averages, self.optimizer, self._fitters(), self.length.losses
+        )
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Continue from what `state` gave."""
-        self.next_step = unpack_state(
+        self.next_step, losses = unpack_state(
             tensors, self.masters, self.averages, self.optimizer, self._fitters(), self.device
         )
+        self.length.see(losses)
         # A topic whose last step is past takes no other, and its map is part of what the run leaves.
         for topic in self.topics:
             self.target_maker.make_map(topic)
@@ -252,10 +265,10 @@ class GradientSolver:
         )
 
     def _share_of_rate(self) -> float:
-        """Of the full rate, at the next step; linear: from all of it at the first step towards none after the last."""
+        """Of the full rate, at the next step."""
         if self.config.learning_rate_schedule == "constant":
             return 1.0
-        return 1 - self.next_step / len(self.schedule)
+        return self.length.share_of_rate(self.next_step)
 
     def _row_ids(self, step: Step) -> tuple[list[int], list[int]]:
         topic = self.topics[step.topic]
@@ -273,8 +286,7 @@ class GradientSolver:
     @torch.no_grad()
     def _average(self) -> None:
         """Take the masters into the average of the last steps, where it is their turn."""
-        first = len(self.schedule) - round(self.config.average_last * len(self.schedule))
-        taken = self.next_step - first
+        taken = self.next_step - self.length.first_averaged(self.config.average_last)
         if taken == 1:
             self.averages.update({key: master.detach().clone() for key, master in self.masters.items()})
         elif taken > 1:

@@ -1,6 +1,6 @@
 """What changes from step to step, as named tensors: the resumable state of a run, without pickles."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -19,8 +19,9 @@ def pack_state(
     averages: Masters,
     optimizer: torch.optim.Optimizer,
     fitters: Mapping[str, ImportanceFitter],
+    losses: Sequence[float],
 ) -> dict[str, Tensor]:
-    """Steps done, masters, AdamW's moments and the map statistics of each topic.
+    """Steps done, masters, AdamW's moments, the map statistics of each topic, and losses.
 
     Args:
         next_step: Steps done.
@@ -28,8 +29,9 @@ def pack_state(
         averages: Likewise, of the last steps; empty before them.
         optimizer: Over the masters.
         fitters: By topic.
+        losses: Forget losses of all steps, where the run's length is found from them.
     """
-    tensors = {"next_step": torch.tensor(next_step)}
+    tensors = {"next_step": torch.tensor(next_step), "losses": torch.tensor(losses, dtype=torch.float64)}
     for (layer_id, name), master in masters.items():
         key = f"{layer_id}.{name}"
         tensors[f"master.{key}"] = master.detach()
@@ -52,15 +54,15 @@ def unpack_state(
     optimizer: torch.optim.Optimizer,
     fitters: Mapping[str, ImportanceFitter],
     device: torch.device,
-) -> int:
-    """Fill masters, averages, moments and statistics from what `pack_state` gave; returns the steps done.
+) -> tuple[int, list[float]]:
+    """Fill masters, averages, moments and statistics from what `pack_state` gave; returns steps done and losses.
 
     Raises:
         InputError: If the state is another run's.
     """
     for (layer_id, name), master in masters.items():
         found = tensors.get(f"master.{layer_id}.{name}")
-        if "next_step" not in tensors or found is None or found.shape != master.shape:
+        if not {"next_step", "losses"} <= tensors.keys() or found is None or found.shape != master.shape:
             raise InputError(
                 f"The saved state does not belong to this run: it does not hold '{layer_id}.{name}' with shape "
                 f"{list(master.shape)}. Begin the run anew."
@@ -80,4 +82,4 @@ def unpack_state(
             if f"map.{topic}.{side}.count" in tensors:
                 read = {part: tensors[f"map.{topic}.{side}.{part}"].to(device) for part in _SUM_PARTS}
                 setattr(fitter, side, ActivationSums(**read))
-    return int(tensors["next_step"])
+    return int(tensors["next_step"]), tensors["losses"].tolist()

@@ -45,7 +45,7 @@ class Procedure:
     half_kept: float = 0.9
     layers: tuple[float, ...] = (1 / 4, 2 / 3)
     factors: tuple[tuple[str, float], ...] = (
-        ("steps", 2.0), ("strength", 2.0), (AUTO_RATE, 2.0), (AUTO_RATE, 0.5), ("strength", 0.5),
+        ("strength", 2.0), (AUTO_RATE, 2.0), (AUTO_RATE, 0.5), ("strength", 0.5),
     )  # fmt: skip
 
 
@@ -166,7 +166,7 @@ def auto_validation(plan: Plan, prepared: Prepared, kind: Kind) -> Validation:
 
 
 class Walk:
-    """Which settings to try next: a bracket around the right retain weight, then other layers, steps, strengths, rates.
+    """Which settings to try next: a bracket around the right retain weight, then other layers, strengths, rates.
 
     Args:
         plan: The run.

@@ -153,7 +153,7 @@ class TrialBench:
         with self.reporter.task("Frozen activations") as progress:
             solver.prepare(progress)
         with self.reporter.task("Trial") as progress:
-            solver.run(metrics.extend, lambda done: progress(done, plan.config.steps))
+            solver.run(metrics.extend, lambda done: progress(done, solver.length.total))
         return Trained(plan, truncated, solver, metrics, time.perf_counter() - started)
 
     def measure(self, solver: GradientSolver) -> Measurement:

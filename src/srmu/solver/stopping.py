@@ -1,0 +1,91 @@
+"""How many steps a run takes: as many as were given, or until the forget loss has fallen and falls no longer.
+
+The forget loss stands still at first, falls once the matrices have found what tells forget rows from retain rows, and
+levels off. When it falls depends on the model, the texts and the retain weight (docs/log.md): a run that ends before
+has forgotten nothing, and one that goes on for a while gives back what the fall cost the retain side.
+"""
+
+from collections.abc import Iterable
+from statistics import fmean
+
+MOST_STEPS = 1600
+"""A run whose loss does not level off ends here."""
+LIKELY_STEPS = 320
+"""What is planned with before it is known: what to keep in memory, what a run will cost."""
+SETTLING = 0.3
+"""Share of all steps, the last ones, after the loss has levelled off."""
+WINDOW = 40
+"""Steps of one topic whose mean loss is compared with that of the steps before them."""
+LEAST_WINDOWS = 3
+FALLEN = 0.6
+"""Of the first loss: a loss that has not yet fallen so far may stand still for long and fall then."""
+LEVEL = 0.96
+"""Of the window before: a loss that is still higher than this falls no longer."""
+
+
+class RunLength:
+    """How many steps a run takes, decided from its losses alone, so that a resumed run decides alike.
+
+    Args:
+        steps: As given; none = by the losses.
+        num_topics: Topics take turns; a window has as many steps of each.
+    """
+
+    def __init__(self, steps: int | None, num_topics: int):
+        self.total = steps
+        """Steps of the run; none while it is not known."""
+        self.levelled: int | None = None
+        """Steps done when the loss was found to fall no longer."""
+        self.is_given = steps is not None
+        self.losses: list[float] = []
+        self._num_topics = num_topics
+
+    @property
+    def planned(self) -> int:
+        """Steps to draw rows for."""
+        return MOST_STEPS if self.total is None else self.total
+
+    @property
+    def likely(self) -> int:
+        """Steps to plan memory with."""
+        return min(LIKELY_STEPS, self.planned) if not self.is_given else self.planned
+
+    @property
+    def never_fell(self) -> bool:
+        """Whether a run that was to end by its losses ended without them."""
+        return not self.is_given and self.total is not None and self.levelled is None
+
+    def see(self, losses: Iterable[float]) -> None:
+        """Take in the forget losses of the next steps, in order."""
+        if self.is_given:
+            return
+        for loss in losses:
+            self.losses.append(loss)
+            if self.total is None:
+                self._decide()
+
+    def first_averaged(self, share: float) -> int:
+        """Steps before those whose matrices are averaged, of which there are this share; all, while it is not known."""
+        if self.total is None:
+            return MOST_STEPS
+        return max(self.levelled or 0, self.total - round(share * self.total))
+
+    def share_of_rate(self, done: int) -> float:
+        """Of the full learning rate at the next step, where it falls in a line to none.
+
+        It falls from the first step or, where the end is found on the way, from where the loss levelled off.
+        """
+        if self.total is None:
+            return 1.0
+        start = self.levelled or 0
+        return (self.total - done) / (self.total - start)
+
+    def _decide(self) -> None:
+        window, done = WINDOW * self._num_topics, len(self.losses)
+        if done % window == 0 and done >= LEAST_WINDOWS * window:
+            last, before = fmean(self.losses[-window:]), fmean(self.losses[-2 * window : -window])
+            if last < FALLEN * fmean(self.losses[: self._num_topics]) and last > LEVEL * before:
+                self.levelled = done
+                self.total = min(MOST_STEPS, round(done / (1 - SETTLING)))
+        if self.total is None and done == round(MOST_STEPS * (1 - SETTLING)):
+            self.total = MOST_STEPS
