@@ -49,7 +49,7 @@ UNTUNED = ("default", "robust", "auto")
 WHOLE = ("gradient-difference", "npo")
 KEYS = [key for key in SPACE if key != "importance_map"]
 WORLD_SPACE = {
-    "layer": Key(1, 5, step=1), "steps": Key(160, 800, step=160), "retain_weight": Key(20, 400, log=True),
+    "layer": Key(1, 5, step=1), "steps": Key(160, 640, step=160), "retain_weight": Key(20, 400, log=True),
     "strength": Key(1.5, 6, log=True), "learning_rate": Key(0.5, 2, log=True),
 }  # fmt: skip
 """Narrower, since few trials are made, but with all layers but the first of six; for all methods alike."""

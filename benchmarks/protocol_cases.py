@@ -18,7 +18,7 @@ from srmu.data.corpora import corpus_from_strings
 from srmu.data.overlap import overlap
 from srmu.data.rows import tokenize_rows
 from srmu.demo.model import demo_model
-from srmu.demo.requests import Request, capitals_request, demonyms_request, elements_request
+from srmu.demo.requests import Request, capitals_request, elements_request
 from srmu.evaluation.questions import Question
 from srmu.plan import Plan, make_plan
 from srmu.prepare import Prepared, prepare_rows
@@ -104,7 +104,6 @@ class Case:
 REAL: dict[Phase, dict[str, tuple[Kind, Callable[[], Request]]]] = {
     "tune": {
         "capitals of Asia": ("entities", lambda: capitals_request(("Asia",))),
-        "demonyms of Europe": ("entities", lambda: demonyms_request(("Europe",))),
         "elements, half told, seed 1": ("domain", lambda: elements_request(told_share=0.5, seed=1)),
     },
     "report": {
