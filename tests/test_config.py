@@ -224,3 +224,10 @@ def test_every_recipe_and_every_file_in_the_docs_is_valid(tmp_path):
         config = make_config({}, file_settings=load_yaml(written(tmp_path, block)))
         assert config.model
         assert config.topics or config.forget
+
+
+@pytest.mark.parametrize("changes", [{"misdirection": "plus"}, {"method": "rmu"}])
+def test_signs_of_each_tokens_own_are_refused_where_they_would_do_nothing(changes):
+    assert make_config({"preset": "robust"}).token_share == 1.0
+    with pytest.raises(InputError, match="token_share"):
+        make_config({"preset": "robust", **changes})

@@ -306,6 +306,11 @@ def _problems(config: UnlearnConfig) -> list[str]:
     for name in ("average_last", "token_share"):
         if not 0 <= (value := getattr(config, name)) <= 1:
             problems.append(f"{name}={value!r}, which must be from 0 to 1")
+    if config.token_share > 0 and not (config.method == "srmu" and config.misdirection == "signs"):
+        problems.append(
+            f"token_share={config.token_share!r} with method {config.method} and misdirection {config.misdirection}; "
+            "tokens have signs of their own in srmu with signs alone, so leave it out"
+        )
     if not 0 <= config.heldout < 1:
         problems.append(f"heldout={config.heldout!r}, which must be at least 0 and below 1")
     problems += _auto_problems(config)
