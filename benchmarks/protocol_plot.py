@@ -9,14 +9,14 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from protocol_rows import CHANCE, KEPT, values, worst_kept
+from protocol_rows import CHANCE, KEPT, place, values, worst_kept
 
 MARKERS = "osD^vPX*<>h"
 
 
 def plot(cells: Sequence[Mapping[str, Any]], file: Path) -> None:
     """One panel a request and overlap, as the table's rows; each chosen point of a method is a mark, over seeds."""
-    panels = sorted({_panel(cell) for cell in cells})
+    panels = sorted({place(cell) for cell in cells})
     methods = list(dict.fromkeys(cell["method"] for cell in cells))
     columns = min(4, len(panels))
     lines = -(-len(panels) // columns)
@@ -27,7 +27,7 @@ def plot(cells: Sequence[Mapping[str, Any]], file: Path) -> None:
         axis.axis("off")
     for axis, panel in zip(axes.flat, panels, strict=False):
         for number, method in enumerate(methods):
-            own = [cell for cell in cells if _panel(cell) == panel and cell["method"] == method]
+            own = [cell for cell in cells if place(cell) == panel and cell["method"] == method]
             for point in sorted({cell["point"] for cell in own}):
                 found = [cell for cell in own if cell["point"] == point]
                 totals = np.array(list(values(found).values()))
@@ -36,8 +36,9 @@ def plot(cells: Sequence[Mapping[str, Any]], file: Path) -> None:
                 axis.plot(forgotten, min(1, worst_kept(found)), MARKERS[number], color=f"C{number}", label=label, ms=8)
         axis.axvline(CHANCE, color="grey", lw=0.8, ls=":")
         axis.axhline(KEPT, color="grey", lw=0.8, ls=":")
-        arena, kind, overlap = panel
-        axis.set(title=f"{arena}, {kind}" + (f"\noverlap {100 * overlap:.0f} %" if overlap else ""))
+        arena, kind, retain, _ = panel
+        overlap = float(np.mean([cell["overlap"] for cell in cells if place(cell) == panel]))
+        axis.set(title=f"{arena}, {kind}" + (f", {retain}" if retain != "both" else "") + f"\noverlap {overlap:.0%}")
         axis.set_xlabel("accuracy on what is to go")
     for row in axes:
         row[0].set_ylabel("kept, worst group")
@@ -48,8 +49,3 @@ def plot(cells: Sequence[Mapping[str, Any]], file: Path) -> None:
     figure.tight_layout(rect=(0, 0.16 / lines, 1, 1))
     figure.savefig(file, dpi=110)
     plt.close(figure)
-
-
-def _panel(cell: Mapping[str, Any]) -> tuple[str, str, float]:
-    """Arena, kind and overlap; the real model's requests stand in one panel."""
-    return cell["arena"], cell["kind"], 0.0 if cell["arena"] == "real" else round(cell["overlap"], 3)

@@ -20,10 +20,9 @@ def make_rows(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     """One row for each arena, kind of request, dial of the world and method."""
     groups: dict[tuple[Any, ...], dict[str, list[Cell]]] = defaultdict(lambda: defaultdict(list))
     for cell in cells:
-        place = "all" if cell["arena"] == "real" else cell["case"]
-        groups[cell["arena"], cell["kind"], cell["retain"], place][cell["method"]].append(cell)
+        groups[place(cell)][cell["method"]].append(cell)
     rows = []
-    for (arena, kind, retain, _), methods in sorted(groups.items(), key=str):
+    for (arena, kind, retain, _), methods in sorted(groups.items()):
         chosen = {method: best_point(found) for method, found in methods.items()}
         for method, found in methods.items():
             row = {
@@ -42,6 +41,11 @@ def make_rows(cells: Sequence[Cell]) -> list[dict[str, Any]]:
                 row |= {"default": True, "beats_published": _beats_published(methods, chosen)}
             rows.append(row)
     return rows
+
+
+def place(cell: Cell) -> tuple[str, str, str, str]:
+    """What a row pools: the requests of one kind on the real model, or the worlds of one dial."""
+    return cell["arena"], cell["kind"], cell["retain"], "" if cell["arena"] == "real" else cell["case"]
 
 
 def best_point(cells: Sequence[Cell]) -> int | None:
@@ -135,7 +139,7 @@ def _measured(cells: Sequence[Cell], point: int | None) -> dict[str, Any]:
     rises = {p: _mean(values(own, "nll")) - _mean(values(own, "base_nll")) for p, own in points.items()}
     reached = [p for p, own in points.items() if worst_kept(own, loss=True) >= KEPT]
     return {
-        "questions": sum(number for _, number in forget.values()) // len({cell["seed"] for cell in found}),
+        "questions": _num_questions(found),
         "forget_at_98": round(_mean(forget), 4),
         "ci_low": round(float(low), 4),
         "ci_high": round(float(high), 4),
@@ -144,6 +148,15 @@ def _measured(cells: Sequence[Cell], point: int | None) -> dict[str, Any]:
         "forget_loss_at_98": round(max((rises[p] for p in reached), default=0.0), 4),
         "settings": found[0]["settings"] if point is not None else None,
     }
+
+
+def _num_questions(cells: Sequence[Cell]) -> int:
+    """Different questions about what must go: every world has its own; on the real model seeds are asked alike."""
+    asked = {
+        (cell["case"], cell["seed"] if cell["arena"] == "world" else 0): len(cell["groups"]["forget"]["facts"])
+        for cell in cells
+    }
+    return sum(asked.values())
 
 
 def _beats_published(methods: Mapping[str, Sequence[Cell]], chosen: Mapping[str, int | None]) -> bool:
