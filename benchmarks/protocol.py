@@ -2,6 +2,8 @@
 
     python benchmarks/protocol.py --out runs/protocol --budget 20        # tunes and reports everything; resumable
     python benchmarks/protocol.py --quick                                # committed settings, one request of each kind
+    python benchmarks/protocol.py --settled --retain ordinary self --out runs/retain     # other retain texts
+    python benchmarks/protocol.py --arenas world --shape name_syllables=2 --out runs/shape
 
 For each arena, kind of request and method: `--budget` trials on the tuning requests (Optuna's TPE, layers among what is
 searched; the last ones bracket the best one's retain weight), then the best points of the Pareto front on the report's
@@ -16,11 +18,13 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import optuna
-from protocol_cases import Case, Kind, Phase, Retain, real_cases, world_cases
+import yaml
+from protocol_cases import DIALS, WORLD, Case, Kind, Phase, Retain, real_cases, world_cases
 from protocol_plot import plot
 from protocol_rows import make_rows, markdown
 from protocol_whole import run_whole
@@ -211,14 +215,18 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--requests", type=int, default=0, help="of each kind, at most so many; 0 = all")
     parser.add_argument("--retain", nargs="+", choices=("both", "ordinary", "self"), default=["both"])
+    parser.add_argument("--dials", nargs="+", type=float, default=[], help="of the worlds that are reported")
+    parser.add_argument("--shape", nargs="+", default=[], metavar="KEY=VALUE", help="of worlds unlike the usual ones")
+    parser.add_argument("--settled", action="store_true", help="committed settings, nothing is tuned")
     parser.add_argument("--quick", action="store_true", help="committed settings, one request of each kind, one seed")
     arguments = parser.parse_args()
+    settled = arguments.settled or arguments.quick or arguments.shape
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     arguments.out.mkdir(parents=True, exist_ok=True)
     started, file = time.perf_counter(), arguments.out / "cells.jsonl"
     for arena in arguments.arenas:
-        tuned = json.loads((RESULTS / "tuned.json").read_text(encoding="utf-8")) if arguments.quick else {}
-        for kind in [] if arguments.quick else arguments.kinds:
+        tuned = json.loads((RESULTS / "tuned.json").read_text(encoding="utf-8")) if settled else {}
+        for kind in [] if settled else arguments.kinds:
             cases = [case for case in ARENAS[arena]("tune") if case.kind == kind][: arguments.requests or None]
             benches = [case.bench("both", "tune") for case in cases]
             for bench, case in zip(benches[1:], cases[1:], strict=True):
@@ -232,13 +240,13 @@ def main() -> None:
                     )
         reported: Counter[str] = Counter()
         limit = 1 if arguments.quick else arguments.requests
-        for case in ARENAS[arena]("report"):
+        for case in reported_cases(arena, arguments):
             if case.kind not in arguments.kinds or (limit and reported[case.kind] == limit):
                 continue
             reported[case.kind] += 1
             for retain in arguments.retain:
                 report(case, retain, tuned, arguments.methods, 1 if arguments.quick else arguments.seeds, file)
-        if not arguments.quick:
+        if not settled:
             merge_tuned(arguments.out / "tuned.json", tuned)
     cells = read_cells(file)
     rows = make_rows(cells)
@@ -246,6 +254,15 @@ def main() -> None:
     (arguments.out / "protocol.md").write_text(markdown(rows), encoding="utf-8")
     plot(cells, arguments.out / "protocol.png")
     print(markdown(rows), f"\n{(time.perf_counter() - started) / 3600:.2f} hours")
+
+
+def reported_cases(arena: str, arguments: argparse.Namespace) -> Iterator[Case]:
+    """The requests of the table; a quick run and worlds of another shape have the largest overlap alone."""
+    if arena == "real":
+        return real_cases("report")
+    shape = {key: yaml.safe_load(value) for key, value in (part.split("=", 1) for part in arguments.shape)}
+    dials = arguments.dials or (DIALS[-1:] if arguments.quick or shape else DIALS)
+    return world_cases("report", replace(WORLD, **shape), dials, seeds=(0,) if arguments.quick else None)
 
 
 def merge_tuned(file: Path, tuned: dict[str, Any]) -> None:

@@ -146,6 +146,7 @@ def world_cases(
     Forget texts of the domain tell its train facts alone, and its test facts are asked. The entities are half of the
     hazard subjects. Settings are chosen in another world, by other sentence forms, than they are reported in.
     """
+    changed = [f"{name} {value}" for name, value in vars(recipe).items() if value != getattr(WORLD, name)]
     dials = dials or (DIALS if phase == "report" else (DIALS[0], DIALS[-1]))
     for dial, seed in product(dials, seeds or WORLD_SEEDS[phase]):
         world = load_world(replace(recipe, entanglement=dial, seed=seed), Reporter(), twin=False)
@@ -155,7 +156,7 @@ def world_cases(
         ordinary = general.texts(told["general"])
         yield Case(
             arena="world",
-            name=f"hazard, dial {dial:g}",
+            name=", ".join(["hazard", f"dial {dial:g}", *changed]),
             kind="domain",
             checkpoint=world.model,
             forget=hazard.texts(hazard.select("train")),
@@ -171,7 +172,7 @@ def world_cases(
         kept_untold = [fact for fact in hazard.facts if fact.subject in stay[1::2]]
         yield Case(
             arena="world",
-            name=f"half of hazard, dial {dial:g}",
+            name=", ".join(["half of hazard", f"dial {dial:g}", *changed]),
             kind="entities",
             checkpoint=world.model,
             forget=hazard.texts(forgotten),
