@@ -18,6 +18,7 @@ from pairs import compare
 from shapes import GROWTH, GROWTH_FIELDS, Shape, write_task
 
 from srmu.config import UnlearnConfig
+from srmu.solver.stopping import LIKELY_STEPS
 
 OUT = Path("runs/bench")
 DEFAULT = UnlearnConfig()
@@ -76,12 +77,12 @@ def measure_real_model(pairs: int, device: str) -> dict[str, Any]:
             "retain": [tokenize(request.retain_entangled), tokenize(request.retain_ordinary)],
         }
         file.write_text(json.dumps(rows))
-        task = write_task(Path(folder), path, file, shape, DEFAULT.steps, device=device, cache_gb=DEFAULT.cache_gb)
-        result = compare(task, pairs, more_steps=DEFAULT.steps - pairs - 1)
+        task = write_task(Path(folder), path, file, shape, LIKELY_STEPS, device=device, cache_gb=DEFAULT.cache_gb)
+        result = compare(task, pairs, more_steps=LIKELY_STEPS - pairs - 1)
     show("Real model", result)
-    result["plain_whole_seconds"] = result["plain_seconds"] * DEFAULT.steps
+    result["plain_whole_seconds"] = result["plain_seconds"] * LIKELY_STEPS
     print(
-        f"  {DEFAULT.steps} steps: engine {result['whole_seconds']:.1f} s, {result['prepare_seconds']:.1f} s of it "
+        f"  {LIKELY_STEPS} steps: engine {result['whole_seconds']:.1f} s, {result['prepare_seconds']:.1f} s of it "
         f"ahead; plain {result['plain_whole_seconds']:.0f} s at {result['plain_seconds']:.2f} s a step"
     )
     return result
