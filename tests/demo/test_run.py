@@ -29,6 +29,8 @@ def demo_directory(saved_family, small_request, tmp_path_factory):
     out = tmp_path_factory.mktemp("demo") / "out"
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(REQUESTS, "africa", lambda: small_request)
+        # What a random model is taught to forget never levels off.
+        patch.setattr("srmu.solver.stopping.MOST_STEPS", 40)
         code = main(
             ["demo", "africa", "--methods", "rmu,paper", "--model", str(saved_family("llama")), "--out", str(out)]
         )
