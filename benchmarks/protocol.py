@@ -217,6 +217,7 @@ def main() -> None:
     parser.add_argument("--retain", nargs="+", choices=("both", "ordinary", "self"), default=["both"])
     parser.add_argument("--dials", nargs="+", type=float, default=[], help="of the worlds that are reported")
     parser.add_argument("--shape", nargs="+", default=[], metavar="KEY=VALUE", help="of worlds unlike the usual ones")
+    parser.add_argument("--table", action="store_true", help="only the table and picture of the cells in --out")
     parser.add_argument("--settled", action="store_true", help="committed settings, nothing is tuned")
     parser.add_argument("--quick", action="store_true", help="committed settings, one request of each kind, one seed")
     arguments = parser.parse_args()
@@ -224,7 +225,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     arguments.out.mkdir(parents=True, exist_ok=True)
     started, file = time.perf_counter(), arguments.out / "cells.jsonl"
-    for arena in arguments.arenas:
+    for arena in [] if arguments.table else arguments.arenas:
         tuned = json.loads((RESULTS / "tuned.json").read_text(encoding="utf-8")) if settled else {}
         for kind in [] if settled else arguments.kinds:
             cases = [case for case in ARENAS[arena]("tune") if case.kind == kind][: arguments.requests or None]
