@@ -17,7 +17,7 @@ _RMU_RECIPE: dict[str, Any] = {
 }
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
-    # Ours: holds better against relearning, takes twice as long, reaches less of what no text tells (docs/limits.md).
+    # Ours: holds better against relearning, takes three times as long, reaches less of what no text tells.
     "robust": {"token_share": 1.0},
     "paper": {"method": "srmu", "importance_map": "ratio", "retain_weight": 150.0, **PUBLISHED},
     "paper-literal": {
