@@ -53,6 +53,8 @@ def test_a_loss_that_never_fell_is_given_all_steps_and_told(level):
 def test_a_loss_that_is_low_at_once_is_given_some_windows():
     length = length_of(lambda step: 0.1 if step else 1.0)
     assert length.levelled == LEAST_WINDOWS * WINDOW
+    # What is kept in memory must not depend on when a resumed run learns of its end.
+    assert length.total < length.likely == RunLength(None, 1).likely
 
 
 def test_topics_take_turns_and_each_has_its_window():

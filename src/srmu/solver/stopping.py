@@ -47,8 +47,8 @@ class RunLength:
 
     @property
     def likely(self) -> int:
-        """Steps to plan memory with."""
-        return min(LIKELY_STEPS, self.planned) if not self.is_given else self.planned
+        """Steps to plan memory with; the same in a resumed run, which must keep the same rows."""
+        return self.planned if self.is_given else LIKELY_STEPS
 
     @property
     def never_fell(self) -> bool:
