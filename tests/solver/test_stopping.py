@@ -1,6 +1,7 @@
 """When a run whose length is found from its losses ends, and that it ends alike however it was interrupted."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,10 @@ from tiny_runs import make_solver
 
 SavedFamily = Callable[..., Path]
 SETTLES = {"steps": "auto", "learning_rate": 2e-2, "retain_weight": 0.05, "average_last": 0.3}
+
+
+class Stopped(Exception):
+    """Where a run is to be interrupted."""
 
 
 def length_of(path: Callable[[int], float], num_topics: int = 1) -> RunLength:
@@ -78,11 +83,14 @@ def test_the_end_of_a_run_is_the_same_however_often_it_was_saved(
     def run(*stops: int) -> GradientSolver:
         solver = make_solver(saved_family("llama"), **SETTLES)
         for stop in (*stops, MOST_STEPS):
+
+            def after_step(done: int, stop: int = stop) -> None:
+                if done == stop:
+                    raise Stopped
+
             solver.prepare()
-            while not solver.done and solver.next_step < stop:
-                solver.step()
-                if solver.next_step % METRICS_EVERY == 0:
-                    solver.flush(lambda records: None)
+            with suppress(Stopped):
+                solver.run(lambda records: None, after_step)
             solver.flush(lambda records: None)
             state = {name: tensor.clone() for name, tensor in solver.state().items()}
             solver = make_solver(saved_family("llama"), **SETTLES)
