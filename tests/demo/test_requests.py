@@ -10,13 +10,12 @@ import pytest
 from srmu.data.general import general_paragraphs
 from srmu.demo.facts import countries, relation_facts
 from srmu.demo.forms import HELDOUT_STATEMENTS, STATEMENTS, fill
+from srmu.demo.questions import NUM_CHOICES, likely_symbols
 from srmu.demo.requests import (
-    NUM_CHOICES,
     REQUESTS,
     capitals_request,
     demonyms_request,
     elements_request,
-    likely_symbols,
     names,
     select_countries,
     tells,

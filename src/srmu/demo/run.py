@@ -12,7 +12,8 @@ from srmu.data.corpora import corpus_from_strings
 from srmu.data.overlap import overlap
 from srmu.data.rows import tokenize_rows
 from srmu.demo.model import demo_model
-from srmu.demo.requests import NUM_CHOICES, REQUESTS, Request
+from srmu.demo.questions import NUM_CHOICES
+from srmu.demo.requests import REQUESTS, Request
 from srmu.errors import InputError, nearest_hint
 from srmu.evaluation.completions import complete
 from srmu.evaluation.loading import load_tokenizer
