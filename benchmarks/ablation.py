@@ -11,15 +11,23 @@ result is a line of `cells.jsonl` in `--out`; what is there is not computed agai
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
+import torch
 from protocol import METHODS, RESULTS, measured, read_cells
 from protocol_cases import DIALS, Case, real_cases, world_cases
 from protocol_rows import worst_kept
 
+from srmu.importance import ActivationSums
+from srmu.solver.frozen import FrozenRows
+from srmu.solver.gradient import GradientSolver
+from srmu.solver.targets import TargetMaker
 from srmu.tuning.bench import TrialBench
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -42,6 +50,29 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 SAME_C = ("no map", "V all plus", "V all minus", "V uniform")
 ONE_LAYER = "layer l alone"
+UPDATED = "map of the updated model"
+
+
+class UpdatedMapSolver(GradientSolver):
+    """Takes a step's map from the model as it is by then; the target's length stays that of frozen activations."""
+
+    def __init__(self, *arguments: Any, **settings: Any):
+        super().__init__(*arguments, **settings)
+        self.target_maker = _UpdatedMaps(self)
+
+
+class _UpdatedMaps(TargetMaker):
+    def __init__(self, solver: GradientSolver):
+        maker = solver.target_maker
+        super().__init__(maker.config, maker.hidden_size, maker.dtype, maker.device, maker.reach)
+        self.solver = solver
+
+    @torch.no_grad()
+    def own_sums(self, groups: Sequence[FrozenRows]) -> ActivationSums:
+        solver = self.solver
+        weights = solver._by_layer(solver._compute_weights())
+        moved = [replace(group, output=solver.replayer.replay(group.entry, weights)) for group in groups]
+        return replace(super().own_sums(moved), norms=super().own_sums(groups).norms)
 
 
 def cases(arena: str) -> Iterator[Case]:
@@ -58,6 +89,7 @@ def variants(bench: TrialBench, settings: dict[str, Any], seed: int) -> Iterator
     """Name and settings of every variant."""
     yield from VARIANTS.items()
     yield ONE_LAYER, {"trained_layers": [settings["layer"]]}
+    yield UPDATED, {}
     solver = bench.train({**METHODS["srmu ratio"], **settings, "seed": seed, "map_scope": "corpus"}).solver
     topic = solver.topics[0]
     assert topic.importance is not None
@@ -109,7 +141,9 @@ def main() -> None:
                 for name, changes in variants(bench, settings, seed):
                     if (arena, case.name, name, seed) in done:
                         continue
-                    result = bench.run({**METHODS["srmu ratio"], **settings, **changes}, seed)
+                    solver = patch("srmu.tuning.bench.GradientSolver", UpdatedMapSolver)
+                    with solver if name == UPDATED else nullcontext():
+                        result = bench.run({**METHODS["srmu ratio"], **settings, **changes}, seed)
                     cell = {
                         "arena": arena, "kind": case.kind, "case": case.name, "variant": name, "seed": seed,
                         "settings": {**settings, **changes}, "neighbours": case.neighbours,

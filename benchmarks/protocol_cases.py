@@ -40,6 +40,8 @@ WORLD = WorldRecipe(values=8)
 WORLD_SEEDS: dict[Phase, tuple[int, ...]] = {"tune": (3,), "report": (0, 1, 2)}
 DRAWS = 4
 """Of wrong choices, for every form of a question about what must go in the world: its facts are few."""
+REAL_DRAWS = 3
+"""Of forms and wrong choices of the questions about what must go on the real model."""
 TRIAL_QUESTIONS = 48
 """Most questions of a group while settings are chosen; all are asked for the report."""
 
@@ -101,17 +103,20 @@ class Case:
         return TrialBench(plan, [topic.rows for topic in prepared.topics], Validation(questions, texts, {}))
 
 
-REAL: dict[Phase, dict[str, tuple[Kind, Callable[[], Request]]]] = {
+REAL: dict[Phase, dict[str, tuple[Kind, Callable[[int], Request]]]] = {
     "tune": {
-        "capitals of Asia": ("entities", lambda: capitals_request(("Asia",))),
-        "elements, half told, seed 1": ("domain", lambda: elements_request(told_share=0.5, seed=1)),
+        "capitals of Asia": ("entities", lambda seed: capitals_request(("Asia",), seed=seed)),
+        "elements, half told, seed 1": ("domain", lambda seed: elements_request(told_share=0.5, seed=seed + 1)),
     },
     "report": {
-        "capitals of Africa": ("entities", lambda: capitals_request(("Africa",))),
-        "capitals of Europe": ("entities", lambda: capitals_request(("Europe",))),
-        "capitals of America": ("entities", lambda: capitals_request(("North America", "South America"))),
-        "elements, half told": ("domain", lambda: elements_request(told_share=0.5)),
-        "capitals, half told": ("domain", lambda: capitals_request(None, told_share=0.5)),
+        "capitals of Africa": ("entities", lambda seed: capitals_request(("Africa",), seed=seed)),
+        "capitals of Europe": ("entities", lambda seed: capitals_request(("Europe",), seed=seed)),
+        "capitals of America": (
+            "entities",
+            lambda seed: capitals_request(("North America", "South America"), seed=seed),
+        ),
+        "elements, half told": ("domain", lambda seed: elements_request(told_share=0.5, seed=seed)),
+        "capitals, half told": ("domain", lambda seed: capitals_request(None, told_share=0.5, seed=seed)),
     },
 }
 
@@ -120,7 +125,13 @@ def real_cases(phase: Phase) -> Iterator[Case]:
     """Requests on the demo's model; while settings are chosen, with validation questions and texts."""
     base = demo_model(Reporter())
     for name, (kind, build) in REAL[phase].items():
-        request = build()
+        request = build(0)
+        questions = request.validation_questions
+        if phase == "report":
+            asked = [question for seed in range(REAL_DRAWS) for question in build(seed).questions["forget"]]
+            # The same question with its choices in another order is no new one.
+            different = {(question.prompt, frozenset(question.choices)): question for question in reversed(asked)}
+            questions = request.questions | {"forget": tuple(reversed(different.values()))}
         yield Case(
             arena="real",
             name=name,
@@ -129,7 +140,7 @@ def real_cases(phase: Phase) -> Iterator[Case]:
             forget=request.forget,
             entangled=request.retain_entangled,
             ordinary=request.retain_ordinary,
-            questions=request.questions if phase == "report" else request.validation_questions,
+            questions=questions,
             neighbours=("neighbours",),
             text=request.text if phase == "report" else request.validation_text,
         )
