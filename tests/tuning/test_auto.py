@@ -1,8 +1,10 @@
 """`--auto`: the walk through the settings, what it is measured on, and that its best trial is the run."""
 
 import json
+import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,8 +12,10 @@ from main_job import FORGET, RETAIN, SETTINGS, call, files_with, flags, read_met
 from srmu import unlearn
 from srmu.config import RETAIN_WEIGHT, make_config
 from srmu.errors import InputError
+from srmu.evaluation.measure import Measurement
+from srmu.evaluation.texts import TextScores
 from srmu.surgery.checkpoint import open_checkpoint, read_tensor
-from srmu.tuning.auto import PROCEDURE, Tried, Walk, auto_validation
+from srmu.tuning.auto import PROCEDURE, Tried, Walk, auto_validation, known_texts
 from srmu.tuning.outcome import Outcome
 from srmu.tuning.request import decide_request
 
@@ -124,6 +128,26 @@ def test_a_domain_is_measured_on_texts_held_out_and_entities_on_the_texts_themse
 
 def bytes_of(row):
     return row.numpy().tobytes()
+
+
+def test_texts_that_the_base_never_knew_do_not_count_as_kept(make_task):
+    task = make_task(auto=True)
+    validation = auto_validation(task.plan, task.prepared, "domain")
+    knowing = dict.fromkeys(validation.texts, 1.0)
+
+    def left(losses):
+        none = np.zeros(1, dtype=np.int32)
+        texts = {
+            name: TextScores(token_nll=np.float32([loss]), top_ids=none, target_ids=none, document_tokens=none)
+            for name, loss in losses.items()
+        }
+        return set(known_texts(Measurement(texts, {}, []), validation, vocab_size=10).texts)
+
+    worse_than_chance = math.log(10) + 0.1
+    assert left(knowing) == set(knowing)
+    assert left(knowing | {"general paragraphs": worse_than_chance}) == set(knowing) - {"general paragraphs"}
+    assert left(knowing | {"forget": worse_than_chance}) == set(knowing)
+    assert left(dict.fromkeys(knowing, worse_than_chance)) == set(knowing)
 
 
 def test_questions_without_a_group_to_forget_are_refused(make_task, texts):

@@ -4,7 +4,7 @@ Never asked: anything but what the user gave, and the paragraphs that come with 
 """
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from srmu.config import UnlearnConfig, make_config
@@ -12,12 +12,24 @@ from srmu.data.corpora import corpus_from_strings
 from srmu.data.general import general_paragraphs
 from srmu.data.rows import TokenRows, tokenize_rows
 from srmu.errors import InputError, RunError
+from srmu.evaluation.measure import Measurement
 from srmu.plan import GENERAL, Plan, resolve_retain_weight
 from srmu.prepare import Prepared
 from srmu.reporting import Reporter
 from srmu.surgery.layers import auto_layer
 from srmu.tuning.bench import Trained, TrialBench
-from srmu.tuning.outcome import FORGET, KEPT, PRICE, REMAINING, Outcome, Validation, judge, make_validation, shortfall
+from srmu.tuning.outcome import (
+    FORGET,
+    KEPT,
+    PRICE,
+    REMAINING,
+    Outcome,
+    Validation,
+    is_forget,
+    judge,
+    make_validation,
+    shortfall,
+)
 from srmu.tuning.request import Kind, decide_request
 from srmu.tuning.space import AUTO_RATE
 
@@ -108,6 +120,7 @@ def choose_settings(plan: Plan, prepared: Prepared, reporter: Reporter, procedur
     reporter.note(f"Request: {request.kind} ({request.reason}).")
     validation = auto_validation(plan, prepared, request.kind)
     bench = TrialBench(plan, [topic.rows for topic in prepared.topics], validation, reporter=reporter)
+    validation = bench.validation = known_texts(bench.base, validation, plan.vocab_size)
     walk = Walk(plan, bench.automatic_rate, procedure)
     tried: list[Tried] = []
     best: Trained | None = None
@@ -163,6 +176,21 @@ def auto_validation(plan: Plan, prepared: Prepared, kind: Kind) -> Validation:
         texts[f"{GENERAL} paragraphs"] = _general_rows(plan)
     trained_rows = [rows for topic in prepared.topics for rows in (topic.rows.forget, *topic.rows.retain)]
     return make_validation(plan.questions, texts, trained_rows, plan.vocab_size)
+
+
+def known_texts(base: Measurement, validation: Validation, vocab_size: int) -> Validation:
+    """Without texts to keep that the base predicts worse than a token drawn at random: it cannot lose what it lacks.
+
+    Shipped paragraphs are such texts to a model of another language. Where nothing else is to stay, they all count.
+    """
+    known = {
+        name: rows
+        for name, rows in validation.texts.items()
+        if is_forget(name) or base.texts[name].nll < math.log(vocab_size)
+    }
+    if all(map(is_forget, [*validation.questions, *known])):
+        return validation
+    return replace(validation, texts=known)
 
 
 class Walk:
