@@ -18,7 +18,7 @@ _RMU_RECIPE: dict[str, Any] = {
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     # Ours: holds better against relearning, keeps a point or two less (docs/limits.md, docs/log.md).
-    "robust": {"token_share": 1.0, "retain_weight": 150.0, "steps": 480},
+    "robust": {"token_share": 1.0, "retain_weight": 250.0},
     "paper": {"method": "srmu", "importance_map": "ratio", "retain_weight": 150.0, **PUBLISHED},
     "paper-literal": {
         "method": "srmu",
