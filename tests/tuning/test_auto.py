@@ -14,7 +14,9 @@ from srmu.config import RETAIN_WEIGHT, make_config
 from srmu.errors import InputError
 from srmu.evaluation.measure import Measurement
 from srmu.evaluation.texts import TextScores
+from srmu.reporting import Reporter
 from srmu.surgery.checkpoint import open_checkpoint, read_tensor
+from srmu.tuning import auto
 from srmu.tuning.auto import PROCEDURE, Tried, Walk, auto_validation, known_texts
 from srmu.tuning.outcome import Outcome
 from srmu.tuning.request import decide_request
@@ -148,6 +150,21 @@ def test_texts_that_the_base_never_knew_do_not_count_as_kept(make_task):
     assert left(knowing | {"general paragraphs": worse_than_chance}) == set(knowing) - {"general paragraphs"}
     assert left(knowing | {"forget": worse_than_chance}) == set(knowing)
     assert left(dict.fromkeys(knowing, worse_than_chance)) == set(knowing)
+
+
+def test_trials_are_judged_by_known_texts_alone(make_task, monkeypatch):
+    def drop_paragraphs(base, validation, vocab_size):
+        assert base.texts.keys() == validation.texts.keys()
+        assert vocab_size == task.plan.vocab_size
+        texts = {name: rows for name, rows in validation.texts.items() if name != "general paragraphs"}
+        return replace(validation, texts=texts)
+
+    task = make_task(auto=True)
+    monkeypatch.setattr(auto, "known_texts", drop_paragraphs)
+    record = auto.choose_settings(task.plan, task.prepared, Reporter(), replace(PROCEDURE, trials=1)).record
+    names = {"forget (text)", "1: texts given in the call (text)"}
+    assert set(record["groups"]) == names
+    assert set(record["trials"][0]["groups"]) == names
 
 
 def test_questions_without_a_group_to_forget_are_refused(make_task, texts):

@@ -1,0 +1,39 @@
+"""The ablation's solver, whose map is that of the model as it is by then."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import tiny_runs
+from srmu.solver.gradient import GradientSolver
+from tiny_runs import all_equal, finish, make_solver, masters_of
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def updated_map_solver(monkeypatch):
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import ablation
+
+    yield ablation.UpdatedMapSolver
+    for name in set(sys.modules) - before:
+        if name.startswith(("ablation", "protocol")):
+            del sys.modules[name]
+
+
+def test_the_map_follows_the_model_and_the_target_keeps_its_length(updated_map_solver, saved_family, monkeypatch):
+    solvers, records = [], []
+    for kind in (GradientSolver, updated_map_solver):
+        monkeypatch.setattr(tiny_runs, "GradientSolver", kind)
+        solvers.append(make_solver(saved_family("llama"), strength_unit="relative"))
+        records.append(finish(solvers[-1]))
+    frozen, updated = records
+    assert updated[0]["forget_loss"] == pytest.approx(frozen[0]["forget_loss"], rel=1e-5)
+    lengths = [[record["target_norm"] for record in part] for part in records]
+    assert lengths[1] == pytest.approx(lengths[0], rel=1e-5)
+    maps = [solver.topics[0].importance for solver in solvers]
+    assert (maps[0] - maps[1]).abs().max() > 1e-3
+    assert not all_equal(*map(masters_of, solvers))
