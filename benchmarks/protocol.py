@@ -51,6 +51,8 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 UNTUNED = ("default", "robust", "auto")
 WHOLE = ("gradient-difference", "npo")
+WHOLE_STEPS = {"real": 40, "world": 100}
+"""At most: a step of the whole real model takes seven seconds on one core, of the world's a tenth of one."""
 KEYS = [key for key in SPACE if key != "importance_map"]
 WORLD_SPACE = {
     "layer": Key(1, 5, step=1), "steps": Key(160, 640, step=160), "retain_weight": Key(20, 400, log=True),
@@ -82,7 +84,8 @@ def tune(
         found = [(t.user_attrs["settings"], *t.values) for t in done if t.values]
         settings = refined(found) if found and len(done) >= budget - REFINED else None
         if settings is None:
-            settings = whole_settings(trial) if method in WHOLE else to_settings(suggest(trial, space), rate)
+            whole = method in WHOLE
+            settings = whole_settings(trial, arena) if whole else to_settings(suggest(trial, space), rate)
         trial.set_user_attr("settings", settings)
         try:
             outcomes = [judge(b.base, run(b, method, settings, 0)[0], b.validation) for b in benches]
@@ -94,12 +97,12 @@ def tune(
     return [trial.user_attrs["settings"] for trial in front[:points]]
 
 
-def whole_settings(trial: optuna.Trial) -> dict[str, Any]:
+def whole_settings(trial: optuna.Trial, arena: str) -> dict[str, Any]:
     """What is searched where the whole model is trained."""
     return {
         "learning_rate": trial.suggest_float("learning_rate", 3e-6, 3e-4, log=True),
         "retain_weight": trial.suggest_float("retain_weight", 0.1, 30, log=True),
-        "steps": trial.suggest_int("steps", 20, 100, step=20),
+        "steps": trial.suggest_int("steps", 20, WHOLE_STEPS[arena], step=20),
     }
 
 

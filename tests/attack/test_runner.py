@@ -94,7 +94,10 @@ def test_an_attack_that_destroys_the_base_does_not_count(run, short, question_fl
     code, record = call(capsys, run, *question_flags, "--only", "relearn_control", "--learning-rates", "0.3")
     entry = record["attacks"]["relearn_control"]
     assert (code, entry["status"]) == (0, "not applicable")
-    assert not any(point["counts"] for point in entry["cells"][0]["curve"])
+    # Neither model is trained any further than the first stop, and neither diverged.
+    (cell,) = entry["cells"]
+    assert [(point["step"], point["counts"]) for point in cell["curve"]] == [(runner.QUICK.steps[0], False)]
+    assert cell["diverged_at"] is None
 
 
 @pytest.mark.slow

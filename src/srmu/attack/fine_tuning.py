@@ -43,7 +43,7 @@ def fine_tune(
         at_stop: Looks at the model; false ends the loop.
 
     Returns:
-        The step at which the loss was not finite, or `at_stop` said so; none if the loop went to its end.
+        The step at which the loss was not finite, or `at_stop` ended the loop; none if it went to its end.
     """
     rows = [encode(tokenizer, text) for text in texts]
     rows = [row for row in rows if len(row) > 1]

@@ -11,11 +11,11 @@ under the very same attack, keeps 80 % of its accuracy on the tested half. Takin
 is biased upwards, for the attacker.
 
 Budget: quick: one learning rate, 16 steps of 8 rows no longer than a fact. Full: four rates over a factor of 30, 100
-steps.
+steps. Both models stop where the base, asked on the way, has lost more than it may: what follows would not count.
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -62,18 +62,31 @@ def run_cells(setting: AttackSetting, cells: Cells, materials: Sequence[str]) ->
         for tuning in setting.budget.tunings[material]:
             for rate in setting.budget.rates:
                 try:
-                    sides = {
-                        side: cells.get(
-                            f"relearn/{material}/{tuning}/{rate:g}/{setting.subjects[side].digest or side}",
-                            partial(relearn_curve, setting, side, texts, tuning=tuning, learning_rate=rate),
-                        )
-                        for side in SIDES
-                    }
+                    done.append(_cell(setting, cells, texts, material=material, tuning=tuning, learning_rate=rate))
                 except Skipped as reason:
                     notes.append(f"{tuning}: {reason}")
                     break
-                done.append({"material": material, "tuning": tuning, "learning_rate": rate, **sides})
     return done, list(dict.fromkeys(notes))
+
+
+def _cell(
+    setting: AttackSetting, cells: Cells, texts: Sequence[str], *, material: str, tuning: str, learning_rate: float
+) -> Cell:
+    """Curves of both models: the base's to the stop at which it has lost too much to count, the result's as far."""
+    before = before_attack(setting, cells)["base"]["forget"]
+
+    def curve(side: str, stops: Sequence[int], go_on: Callable[[float], bool]) -> dict[str, Any]:
+        return cells.get(
+            f"relearn/{material}/{tuning}/{learning_rate:g}/{setting.subjects[side].digest or side}",
+            partial(
+                relearn_curve, setting, side, texts,
+                tuning=tuning, learning_rate=learning_rate, stops=stops, go_on=go_on,
+            ),
+        )  # fmt: skip
+
+    base = curve("base", setting.budget.steps, lambda after: counts(before, after, setting.chance))
+    result = curve("result", [point["step"] for point in base["curve"]], lambda after: True)
+    return {"material": material, "tuning": tuning, "learning_rate": learning_rate, "base": base, "result": result}
 
 
 def material_texts(setting: AttackSetting, material: str) -> list[str]:
@@ -108,15 +121,24 @@ def false_statements(questions: Sequence[Question], *, avoid: Collection[str] = 
 
 
 def relearn_curve(
-    setting: AttackSetting, side: str, texts: Sequence[str], *, tuning: str, learning_rate: float
+    setting: AttackSetting,
+    side: str,
+    texts: Sequence[str],
+    *,
+    tuning: str,
+    learning_rate: float,
+    stops: Sequence[int],
+    go_on: Callable[[float], bool],
 ) -> dict[str, Any]:
-    """Fine-tune one model; what it knows after each stop.
+    """Fine-tune one model; what it knows after each stop, the last one being where its accuracy does not `go_on`.
 
     Returns:
         `curve`: a point a stop, with `step`, accuracy on the tested half (`forget`) and its standard error by fact,
         accuracy by kept group, and `disturbance`: how far log-probabilities of ordinary tokens moved, nats a token;
         and `diverged_at`, the step after which its losses were not finite, or none.
     """
+    if not stops:
+        return {"curve": [], "diverged_at": None}
     for subject in setting.subjects.values():
         subject.drop()
     model = setting.subjects[side].fresh("float32")
@@ -130,7 +152,7 @@ def relearn_curve(
     points: list[dict[str, Any]] = []
     title = f"Relearning, {tuning}, {side}"
     with setting.reporter.task(title) as progress:
-        progress(0, len(setting.budget.steps))
+        progress(0, len(stops))
 
         @mixed_precision(model.device)
         def look(step: int) -> bool:
@@ -147,14 +169,15 @@ def relearn_curve(
                     "disturbance": moved,
                 }
             )
-            progress(len(points), len(setting.budget.steps))
-            return True
+            progress(len(points), len(stops))
+            return go_on(scores.accuracy)
 
-        diverged = fine_tune(
-            model, setting.tokenizer, texts, tuning=tuning, learning_rate=learning_rate, stops=setting.budget.steps,
+        ended = fine_tune(
+            model, setting.tokenizer, texts, tuning=tuning, learning_rate=learning_rate, stops=stops,
             seed=setting.seed, at_stop=look,
         )  # fmt: skip
-    return {"curve": points, "diverged_at": diverged}
+    looked = points[-1]["step"] if points else 0
+    return {"curve": points, "diverged_at": None if ended == looked else ended}
 
 
 def disturbance(before: TextScores, after: TextScores) -> float:
