@@ -1,7 +1,7 @@
 """The protocol: do SRMU and the default forget better than the published methods and their peers, at equal effort?
 
     python benchmarks/protocol.py --out runs/protocol --budget 20        # tunes and reports everything; resumable
-    python benchmarks/protocol.py --quick                                # committed settings, one request of each kind
+    python benchmarks/protocol.py --quick                               # one request of each kind, beside the published
     python benchmarks/protocol.py --settled --retain ordinary self --out runs/retain     # other retain texts
     python benchmarks/protocol.py --arenas world --shape name_syllables=2 --out runs/shape
 
@@ -26,7 +26,7 @@ import optuna
 import yaml
 from protocol_cases import DIALS, WORLD, Case, Kind, Phase, Retain, real_cases, world_cases
 from protocol_plot import plot
-from protocol_rows import make_rows, markdown
+from protocol_rows import against, make_rows, markdown
 from protocol_whole import run_whole
 
 from srmu.errors import RunError
@@ -257,6 +257,8 @@ def main() -> None:
     (arguments.out / "protocol.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     (arguments.out / "protocol.md").write_text(markdown(rows), encoding="utf-8")
     plot(cells, arguments.out / "protocol.png")
+    if arguments.quick:
+        print(against(rows, json.loads((RESULTS / "protocol.json").read_text(encoding="utf-8"))))
     print(markdown(rows), f"\n{(time.perf_counter() - started) / 3600:.2f} hours")
 
 

@@ -58,8 +58,7 @@ def best_point(cells: Sequence[Cell]) -> int | None:
 def worst_kept(cells: Sequence[Cell], *, loss: bool = False) -> float:
     """Least share that is kept: accuracy over the base's, or likelihood of the right answer; of texts by perplexity."""
     shares = []
-    for request in {cell["case"] for cell in cells}:
-        own = [cell for cell in cells if cell["case"] == request]
+    for own in _by_request(cells).values():
         for group in own[0]["groups"]:
             if group == "forget" or group in own[0]["neighbours"]:
                 continue
@@ -130,24 +129,54 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def against(rows: Sequence[Mapping[str, Any]], published: Sequence[Mapping[str, Any]]) -> str:
+    """What a rerun left of each request, beside the published interval of the same method and request."""
+    known = {(row["method"], row["retain"], case): one for row in published for case, one in row["requests"].items()}
+    lines, inside, compared = [], 0, 0
+    for row in rows:
+        for case, own in row["requests"].items():
+            lines.append(f"{case}, {row['method']}: {own['forget']:.3f}")
+            one = known.get((row["method"], row["retain"], case))
+            if one is None:
+                lines[-1] += ", not published"
+                continue
+            within = one["ci_low"] <= own["forget"] <= one["ci_high"]
+            inside, compared = inside + within, compared + 1
+            lines[-1] += f", published {one['forget']:.3f} ({one['ci_low']:.3f} to {one['ci_high']:.3f})"
+            lines[-1] += "" if within else ", outside"
+    return "\n".join([*lines, f"{inside} of {compared} lie within the published intervals."])
+
+
 def _measured(cells: Sequence[Cell], point: int | None) -> dict[str, Any]:
     """Accuracy at the point, or the base's where none keeps enough, with its interval; and what the losses say."""
     points = _by_point(cells)
     found = cells if point is None else points[point]
-    forget = values(found, "base" if point is None else "right")
-    low, high = np.quantile(resampled_means([forget])[:, 0], [0.025, 0.975])
+    accuracy, low, high = _with_interval(values(found, "base" if point is None else "right"))
+    shown = points[min(points)] if point is None else found
     rises = {p: _mean(values(own, "nll")) - _mean(values(own, "base_nll")) for p, own in points.items()}
     reached = [p for p, own in points.items() if worst_kept(own, loss=True) >= KEPT]
     return {
         "questions": _num_questions(found),
-        "forget_at_98": round(_mean(forget), 4),
-        "ci_low": round(float(low), 4),
-        "ci_high": round(float(high), 4),
+        "forget_at_98": accuracy,
+        "ci_low": low,
+        "ci_high": high,
+        "requests": {name: _of_request(own) for name, own in sorted(_by_request(shown).items())},
         "reached": point is not None,
         "kept": round(worst_kept(found), 4) if point is not None else 1.0,
         "forget_loss_at_98": round(max((rises[p] for p in reached), default=0.0), 4),
         "settings": found[0]["settings"] if point is not None else None,
     }
+
+
+def _of_request(cells: Sequence[Cell]) -> dict[str, float]:
+    """What the method left and kept of one request, whether or not that is enough."""
+    accuracy, low, high = _with_interval(values(cells))
+    return {"forget": accuracy, "ci_low": low, "ci_high": high, "kept": round(worst_kept(cells), 4)}
+
+
+def _with_interval(forget: Values) -> tuple[float, float, float]:
+    low, high = np.quantile(resampled_means([forget])[:, 0], [0.025, 0.975])
+    return round(_mean(forget), 4), round(float(low), 4), round(float(high), 4)
 
 
 def _num_questions(cells: Sequence[Cell]) -> int:
@@ -190,6 +219,13 @@ def _by_point(cells: Sequence[Cell]) -> dict[int, list[Cell]]:
     for cell in cells:
         points[cell["point"]].append(cell)
     return points
+
+
+def _by_request(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
+    requests: dict[str, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        requests[cell["case"]].append(cell)
+    return requests
 
 
 def _mean(found: Values) -> float:

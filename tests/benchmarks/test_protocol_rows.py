@@ -50,6 +50,22 @@ def test_a_method_that_never_keeps_enough_gets_the_accuracy_of_the_base(rows):
     assert not row["reached"]
 
 
+def test_a_rerun_is_compared_request_by_request_whether_or_not_enough_was_kept(rows):
+    europe = cell("rmu", 0.60, 0.90) | {"case": "europe"}
+    (row,) = published = rows.make_rows([cell("rmu", 0.30, 0.90) | {"arena": "real"}, europe | {"arena": "real"}])
+    assert not row["reached"]
+    assert row["requests"]["hazard"]["forget"] == pytest.approx(0.30)
+    assert row["requests"]["hazard"]["ci_high"] < row["requests"]["europe"]["ci_low"]
+    assert row["requests"]["europe"]["kept"] == pytest.approx(0.90)
+    told = rows.against(rows.make_rows([cell("rmu", 0.32, 1.0)]), published)
+    assert told.endswith("1 of 1 lie within the published intervals.")
+    told = rows.against(rows.make_rows([cell("rmu", 0.60, 1.0), cell("npo", 0.30, 1.0)]), published)
+    assert "rmu: 0.600, published 0.300 (0.2" in told
+    assert "outside" in told
+    assert "npo: 0.300, not published" in told
+    assert told.endswith("0 of 1 lie within the published intervals.")
+
+
 def test_below_chance_is_as_far_as_above_and_neighbours_do_not_count(rows):
     cells = [cell("rmu", 0.05, 1.0, point=0), cell("rmu", 0.35, 1.0, point=1)]
     (row,) = rows.make_rows(cells)
