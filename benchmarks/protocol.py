@@ -26,7 +26,7 @@ import optuna
 import yaml
 from protocol_cases import DIALS, WORLD, Case, Kind, Phase, Retain, real_cases, world_cases
 from protocol_plot import plot
-from protocol_rows import against, make_rows, markdown
+from protocol_rows import against, make_rows, markdown, merged
 from protocol_whole import run_whole
 
 from srmu.errors import RunError
@@ -51,7 +51,7 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 UNTUNED = ("default", "robust", "auto")
 WHOLE = ("gradient-difference", "npo")
-WHOLE_STEPS = {"real": 40, "world": 100}
+WHOLE_STEPS = {"real": 20, "world": 100}
 """At most: a step of the whole real model takes seven seconds on one core, of the world's a tenth of one."""
 KEYS = [key for key in SPACE if key != "importance_map"]
 WORLD_SPACE = {
@@ -221,6 +221,7 @@ def main() -> None:
     parser.add_argument("--dials", nargs="+", type=float, default=[], help="of the worlds that are reported")
     parser.add_argument("--shape", nargs="+", default=[], metavar="KEY=VALUE", help="of worlds unlike the usual ones")
     parser.add_argument("--table", action="store_true", help="only the table and picture of the cells in --out")
+    parser.add_argument("--publish", action="store_true", help="put the rows into benchmarks/results/protocol.json")
     parser.add_argument("--settled", action="store_true", help="committed settings, nothing is tuned")
     parser.add_argument("--quick", action="store_true", help="committed settings, one request of each kind, one seed")
     arguments = parser.parse_args()
@@ -257,8 +258,12 @@ def main() -> None:
     (arguments.out / "protocol.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     (arguments.out / "protocol.md").write_text(markdown(rows), encoding="utf-8")
     plot(cells, arguments.out / "protocol.png")
+    published = json.loads((RESULTS / "protocol.json").read_text(encoding="utf-8"))
     if arguments.quick:
-        print(against(rows, json.loads((RESULTS / "protocol.json").read_text(encoding="utf-8"))))
+        print(against(rows, published))
+    if arguments.publish:
+        rows = merged(rows, published)
+        (RESULTS / "protocol.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     print(markdown(rows), f"\n{(time.perf_counter() - started) / 3600:.2f} hours")
 
 

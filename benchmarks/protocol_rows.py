@@ -129,9 +129,21 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def merged(rows: Sequence[dict[str, Any]], published: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The published rows with those of a run in place of the same ones, or after them."""
+
+    def place_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
+        return row["arena"], row["request"], row["retain"], round(row["overlap"], 2), row["method"]
+
+    found = {place_of(row): row for row in published} | {place_of(row): row for row in rows}
+    return sorted(found.values(), key=lambda row: place_of(row)[:4])
+
+
 def against(rows: Sequence[Mapping[str, Any]], published: Sequence[Mapping[str, Any]]) -> str:
     """What a rerun left of each request, beside the published interval of the same method and request."""
-    known = {(row["method"], row["retain"], case): one for row in published for case, one in row["requests"].items()}
+    known = {
+        (row["method"], row["retain"], case): one for row in published for case, one in row.get("requests", {}).items()
+    }
     lines, inside, compared = [], 0, 0
     for row in rows:
         for case, own in row["requests"].items():

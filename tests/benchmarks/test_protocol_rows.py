@@ -66,6 +66,13 @@ def test_a_rerun_is_compared_request_by_request_whether_or_not_enough_was_kept(r
     assert told.endswith("0 of 1 lie within the published intervals.")
 
 
+def test_rows_of_a_run_take_the_place_of_the_same_published_ones(rows):
+    published = rows.make_rows([cell("rmu", 0.30, 1.0), cell("npo", 0.50, 1.0)])
+    new = rows.make_rows([cell("npo", 0.40, 1.0), cell("npo", 0.60, 1.0) | {"retain": "self"}])
+    found = [(row["method"], row["retain"], row["forget_at_98"]) for row in rows.merged(new, published)]
+    assert found == [("rmu", "both", 0.30), ("npo", "both", 0.40), ("npo", "self", 0.60)]
+
+
 def test_below_chance_is_as_far_as_above_and_neighbours_do_not_count(rows):
     cells = [cell("rmu", 0.05, 1.0, point=0), cell("rmu", 0.35, 1.0, point=1)]
     (row,) = rows.make_rows(cells)
