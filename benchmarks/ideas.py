@@ -2,9 +2,8 @@
 
     python benchmarks/ideas.py --out runs/ideas --arenas world real --seeds 3
 
-On the requests that settings are chosen on, with their validation questions; every idea has the default's settings and
-takes as many steps as the default itself took with that seed. Every result is a line of `cells.jsonl` in `--out`; what
-is there is not computed again.
+On the requests that settings are chosen on, with their validation questions; all else is the default's. Every result
+is a line of `cells.jsonl` in `--out`; what is there is not computed again.
 """
 
 import argparse
@@ -12,7 +11,6 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -20,13 +18,11 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from protocol import measured, read_cells
-from protocol_cases import DIALS, Case, Phase, real_cases, world_cases
+from protocol_cases import DIALS, Case, real_cases, world_cases
 from protocol_rows import worst_kept
 from torch import Tensor
 
-from srmu.importance import ActivationSums
 from srmu.objective.masked import widen
-from srmu.solver.frozen import FrozenRows
 from srmu.solver.gradient import GradientSolver
 from srmu.solver.targets import TargetMaker
 from srmu.solver.topics import Topic
@@ -71,24 +67,6 @@ class IdeaSolver(GradientSolver):
         return list(range(topic.forget_offset, topic.retain_offsets[0])), list(
             range(topic.retain_offsets[0], len(self.store.rows))
         )
-
-
-class EigenbasisMaker(Maker):
-    """Map and V in the eigenbasis of the retain rows' second moments, where no feature is massive by its axis alone."""
-
-    def __init__(self, solver: Any):
-        super().__init__(solver)
-        moments = sum(hidden.double().T @ hidden.double() for hidden in solver.counted(solver.sides()[1]))
-        self.basis = torch.linalg.eigh(moments).eigenvectors.to(self.dtype)
-
-    def own_sums(self, groups: Sequence[FrozenRows]) -> ActivationSums:
-        """In the eigenbasis."""
-        return super().own_sums([replace(group, output=widen(group.output) @ self.basis) for group in groups])
-
-    def targets(self, *arguments: Any) -> tuple[list[Tensor], Tensor]:
-        """Turned back."""
-        targets, length = super().targets(*arguments)
-        return [target @ self.basis.T for target in targets], length
 
 
 class DiscriminantMaker(Maker):
@@ -189,21 +167,26 @@ def made_by(maker: Callable[..., Maker]) -> type[GradientSolver]:
     return type("Solver", (IdeaSolver,), {"maker": maker})
 
 
+AXES = {"map_basis": "retain"}
 IDEAS: dict[str, tuple[type[GradientSolver] | None, dict[str, Any]]] = {
-    "difference map in the retain eigenbasis": (made_by(EigenbasisMaker), {}),
-    "ratio map in the retain eigenbasis": (made_by(EigenbasisMaker), {"importance_map": "ratio"}),
-    "no map": (None, {"importance_map": "none"}),
+    "alpha 100": (None, {"retain_weight": 100}),
+    "difference map in the retain axes": (None, AXES),
+    "ratio map in the retain axes": (None, {**AXES, "importance_map": "ratio"}),
+    "ratio map in the retain axes, alpha 100": (None, {**AXES, "importance_map": "ratio", "retain_weight": 100}),
+    "ratio map in the retain axes, alpha 800": (None, {**AXES, "importance_map": "ratio", "retain_weight": 800}),
+    "no map": (GradientSolver, {"importance_map": "none"}),
     "map of how well a feature tells the sides apart": (made_by(DiscriminantMaker), {}),
     "map of the full discriminant": (made_by(FullDiscriminantMaker), {}),
     "a vector for each forget row": (made_by(RowMaker), {}),
     "the strength grows over half of the steps": (made_by(RampMaker), {}),
     "retain rows that moved most are read more often": (HardRowsSolver, {}),
 }
+"""Settings, which end by themselves, and other solvers, which take as many steps as the default did."""
 
 
-def cases(arena: str, phase: Phase) -> Iterator[Case]:
-    """Those that settings are chosen on, or those of the report; of the world the largest overlap."""
-    yield from real_cases(phase) if arena == "real" else world_cases(phase, dials=DIALS[-1:])
+def cases(arena: str) -> Iterator[Case]:
+    """Those that settings are chosen on; of the world the largest overlap."""
+    yield from real_cases("tune") if arena == "real" else world_cases("tune", dials=DIALS[-1:])
 
 
 def main() -> None:
@@ -212,15 +195,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/ideas"))
     parser.add_argument("--arenas", nargs="+", choices=("world", "real"), default=["world", "real"])
     parser.add_argument("--ideas", nargs="+", choices=list(IDEAS), default=list(IDEAS))
-    parser.add_argument("--phase", choices=("tune", "report"), default="tune", help="report: only what won")
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     file = arguments.out / "cells.jsonl"
     for arena in arguments.arenas:
-        for case in cases(arena, arguments.phase):
-            bench = case.bench("both", arguments.phase)
-            for seed in range(arguments.seeds) if case.seed is None or arguments.phase == "tune" else [case.seed]:
+        for case in cases(arena):
+            bench = case.bench("both", "tune")
+            for seed in range(arguments.seeds):
                 done = {(c["arena"], c["case"], c["idea"], c["seed"]): c for c in read_cells(file)}
                 steps = done.get((arena, case.name, "default", seed), {}).get("steps")
                 for idea, (solver, changes) in {"default": (None, {}), **IDEAS}.items():
@@ -228,13 +210,14 @@ def main() -> None:
                         continue
                     if (arena, case.name, idea, seed) in done:
                         continue
-                    settings = changes if steps is None else {**changes, "steps": steps}
+                    settings = changes if solver is None else {**changes, "steps": steps}
                     with patch("srmu.tuning.bench.GradientSolver", solver) if solver else nullcontext():
                         trained = bench.train({**settings, "seed": seed})
-                    steps = len(trained.metrics)
+                    if idea == "default":
+                        steps = len(trained.metrics)
                     cell = {
                         "arena": arena, "kind": case.kind, "case": case.name, "idea": idea, "seed": seed,
-                        "steps": steps, "neighbours": case.neighbours,
+                        "steps": len(trained.metrics), "neighbours": case.neighbours,
                         **measured(bench.base, bench.measure(trained.solver)),
                     }  # fmt: skip
                     with file.open("a", encoding="utf-8") as lines:
