@@ -68,11 +68,11 @@ class _UpdatedMaps(TargetMaker):
         self.solver = solver
 
     @torch.no_grad()
-    def own_sums(self, groups: Sequence[FrozenRows], axes: torch.Tensor | None) -> ActivationSums:
+    def own_sums(self, groups: Sequence[FrozenRows]) -> ActivationSums:
         solver = self.solver
         weights = solver._by_layer(solver._compute_weights())
         moved = [replace(group, output=solver.replayer.replay(group.entry, weights)) for group in groups]
-        return replace(super().own_sums(moved, axes), norms=super().own_sums(groups, axes).norms)
+        return replace(super().own_sums(moved), norms=super().own_sums(groups).norms)
 
 
 def cases(arena: str) -> Iterator[Case]:

@@ -2,8 +2,8 @@
 
     python benchmarks/ideas.py --out runs/ideas --arenas world real --seeds 3
 
-On the requests that settings are chosen on, with their validation questions; all else is the default's. Every result
-is a line of `cells.jsonl` in `--out`; what is there is not computed again.
+On the requests that settings are chosen on, with their validation questions, or on the report's; all else is the
+default's. Every result is a line of `cells.jsonl` in `--out`; what is there is not computed again.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -18,11 +19,13 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from protocol import measured, read_cells
-from protocol_cases import DIALS, Case, real_cases, world_cases
+from protocol_cases import DIALS, Case, Phase, real_cases, world_cases
 from protocol_rows import worst_kept
 from torch import Tensor
 
+from srmu.importance import ActivationSums
 from srmu.objective.masked import widen
+from srmu.solver.frozen import FrozenRows
 from srmu.solver.gradient import GradientSolver
 from srmu.solver.targets import TargetMaker
 from srmu.solver.topics import Topic
@@ -67,6 +70,26 @@ class IdeaSolver(GradientSolver):
         return list(range(topic.forget_offset, topic.retain_offsets[0])), list(
             range(topic.retain_offsets[0], len(self.store.rows))
         )
+
+
+class AxesMaker(Maker):
+    """The map weighs the retain rows' principal axes instead of features, a few of which have massive activations."""
+
+    def __init__(self, solver: Any):
+        super().__init__(solver)
+        moments = sum(hidden.double().T @ hidden.double() for hidden in solver.counted(solver.sides()[1]))
+        self.axes = torch.linalg.eigh(moments).eigenvectors.to(self.dtype)
+        for topic in solver.topics:
+            topic.direction = topic.direction @ self.axes
+
+    def own_sums(self, groups: Sequence[FrozenRows]) -> ActivationSums:
+        """Along the axes."""
+        return super().own_sums([replace(group, output=widen(group.output) @ self.axes) for group in groups])
+
+    def targets(self, *arguments: Any) -> tuple[list[Tensor], Tensor]:
+        """In features again."""
+        targets, length = super().targets(*arguments)
+        return [target @ self.axes.T for target in targets], length
 
 
 class DiscriminantMaker(Maker):
@@ -167,26 +190,27 @@ def made_by(maker: Callable[..., Maker]) -> type[GradientSolver]:
     return type("Solver", (IdeaSolver,), {"maker": maker})
 
 
-AXES = {"map_basis": "retain"}
+SAME = {"steps": "of the default"}
+"""As many as the default took; without it a run ends where the loss has levelled off."""
+AXES, RATIO = made_by(AxesMaker), {"importance_map": "ratio"}
 IDEAS: dict[str, tuple[type[GradientSolver] | None, dict[str, Any]]] = {
     "alpha 100": (None, {"retain_weight": 100}),
-    "difference map in the retain axes": (None, AXES),
-    "ratio map in the retain axes": (None, {**AXES, "importance_map": "ratio"}),
-    "ratio map in the retain axes, alpha 100": (None, {**AXES, "importance_map": "ratio", "retain_weight": 100}),
-    "ratio map in the retain axes, alpha 800": (None, {**AXES, "importance_map": "ratio", "retain_weight": 800}),
-    "no map": (GradientSolver, {"importance_map": "none"}),
-    "map of how well a feature tells the sides apart": (made_by(DiscriminantMaker), {}),
-    "map of the full discriminant": (made_by(FullDiscriminantMaker), {}),
-    "a vector for each forget row": (made_by(RowMaker), {}),
-    "the strength grows over half of the steps": (made_by(RampMaker), {}),
-    "retain rows that moved most are read more often": (HardRowsSolver, {}),
+    "difference map in the retain axes": (AXES, {}),
+    "ratio map in the retain axes": (AXES, RATIO),
+    "ratio map in the retain axes, alpha 100": (AXES, {**RATIO, "retain_weight": 100}),
+    "ratio map in the retain axes, alpha 800": (AXES, {**RATIO, "retain_weight": 800}),
+    "no map": (None, {"importance_map": "none", **SAME}),
+    "map of how well a feature tells the sides apart": (made_by(DiscriminantMaker), SAME),
+    "map of the full discriminant": (made_by(FullDiscriminantMaker), SAME),
+    "a vector for each forget row": (made_by(RowMaker), SAME),
+    "the strength grows over half of the steps": (made_by(RampMaker), SAME),
+    "retain rows that moved most are read more often": (HardRowsSolver, SAME),
 }
-"""Settings, which end by themselves, and other solvers, which take as many steps as the default did."""
 
 
-def cases(arena: str) -> Iterator[Case]:
-    """Those that settings are chosen on; of the world the largest overlap."""
-    yield from real_cases("tune") if arena == "real" else world_cases("tune", dials=DIALS[-1:])
+def cases(arena: str, phase: Phase) -> Iterator[Case]:
+    """Those that settings are chosen on, of the world the largest overlap; or those of the report."""
+    yield from real_cases(phase) if arena == "real" else world_cases(phase, dials=DIALS[-1:] if phase == "tune" else ())
 
 
 def main() -> None:
@@ -195,14 +219,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/ideas"))
     parser.add_argument("--arenas", nargs="+", choices=("world", "real"), default=["world", "real"])
     parser.add_argument("--ideas", nargs="+", choices=list(IDEAS), default=list(IDEAS))
+    parser.add_argument("--phase", choices=("tune", "report"), default="tune", help="report: for what has won")
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     file = arguments.out / "cells.jsonl"
     for arena in arguments.arenas:
-        for case in cases(arena):
-            bench = case.bench("both", "tune")
-            for seed in range(arguments.seeds):
+        for case in cases(arena, arguments.phase):
+            bench = case.bench("both", arguments.phase)
+            # Each world of the report has its own seed.
+            world_seeds = [case.seed] if arguments.phase == "report" and case.seed is not None else None
+            for seed in world_seeds or range(arguments.seeds):
                 done = {(c["arena"], c["case"], c["idea"], c["seed"]): c for c in read_cells(file)}
                 steps = done.get((arena, case.name, "default", seed), {}).get("steps")
                 for idea, (solver, changes) in {"default": (None, {}), **IDEAS}.items():
@@ -210,9 +237,9 @@ def main() -> None:
                         continue
                     if (arena, case.name, idea, seed) in done:
                         continue
-                    settings = changes if solver is None else {**changes, "steps": steps}
+                    settings = {**changes, "seed": seed} | ({"steps": steps} if "steps" in changes else {})
                     with patch("srmu.tuning.bench.GradientSolver", solver) if solver else nullcontext():
-                        trained = bench.train({**settings, "seed": seed})
+                        trained = bench.train(settings)
                     if idea == "default":
                         steps = len(trained.metrics)
                     cell = {

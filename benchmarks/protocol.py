@@ -44,13 +44,12 @@ METHODS: dict[str, dict[str, Any]] = {
     **{f"srmu {name}": {**PUBLISHED, "importance_map": name} for name in ("ratio", "difference", "product")},
     "default": {},
     "robust": {"preset": "robust"},
-    "retain axes": {"map_basis": "retain", "importance_map": "ratio"},
     "auto": {},
     "default tuned": {},
     "gradient-difference": {},
     "npo": {},
 }
-UNTUNED = ("default", "robust", "retain axes", "auto")
+UNTUNED = ("default", "robust", "auto")
 WHOLE = ("gradient-difference", "npo")
 WHOLE_STEPS = {"real": 20, "world": 100}
 """At most: a step of the whole real model takes seven seconds on one core, of the world's a tenth of one."""

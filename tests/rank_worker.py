@@ -34,18 +34,10 @@ CASES: dict[str, dict[str, Any]] = {
     "ratio": {"forget_rows": 1, "retain_rows": 5, "importance_map": "ratio", "statistic": "rms"},
     "running": {"forget_rows": 3, "retain_rows": 1, "map_scope": "running", "topics": TWO_TOPICS, "cache_gb": 0.0},
     "corpus": {"forget_rows": 1, "retain_rows": 2, "map_scope": "corpus", "topics": TWO_TOPICS},
-    "axes": {
-        "forget_rows": 3,
-        "retain_rows": 1,
-        "map_basis": "retain",
-        "importance_map": "ratio",
-        "row_tokens": 64,
-        "topics": [make_topic(FORGET, make_rows((60, 12, 16), 4))],
-    },
     "rmu": {"forget_rows": 5, "retain_rows": 1, "method": "rmu", "strength_unit": "absolute"},
     "adaptive-rmu": {"forget_rows": 1, "retain_rows": 3, "method": "adaptive-rmu"},
 }
-SHARDED = ("float32", "ratio", "running", "corpus", "axes")
+SHARDED = ("float32", "ratio", "running", "corpus")
 RECORDED = (
     "step",
     "forget_loss",

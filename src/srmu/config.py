@@ -23,7 +23,6 @@ ImportanceMapName = Literal["ratio", "difference", "product", "none"]
 ActivationStatistic = Literal["abs", "rms", "signed"]
 ForgetTokens = Literal["all", "specific"]
 MapScope = Literal["dynamic", "running", "corpus"]
-MapBasis = Literal["features", "retain"]
 Misdirection = Literal["signs", "plus", "minus", "uniform"]
 StrengthUnit = Literal["relative", "absolute"]
 LongDocuments = Literal["split", "cut"]
@@ -101,10 +100,6 @@ class UnlearnConfig:
     importance_map: ImportanceMapName = option("difference", "Importance map of srmu.")
     statistic: ActivationStatistic = option("abs", "Mean activation of a feature: of |h| (abs), rms, or h (signed).")
     map_scope: MapScope = option("dynamic", "Statistics of the map: each batch, a running mean, or the whole corpus.")
-    map_basis: MapBasis = option(
-        "features",
-        "What the map weighs: features, or the principal axes of the retain texts' activations (retain).",
-    )
     map_epsilon: float = option(1e-6, "Epsilon of the ratio and product maps.")
     difference_lambda: float = option(1.0, "Lambda of the difference map.")
     running_decay: float = option(0.9, "Weight of the past in the running map statistics, per step.")

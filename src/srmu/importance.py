@@ -61,28 +61,6 @@ def activation_sums(hidden_frozen: Hidden, token_mask: TokenMask, statistic: Act
     return ActivationSums(count=count, features=values.sum(dim=(0, 1)), norms=counted.norm(dim=-1).sum())
 
 
-def second_moments(hidden_frozen: Hidden, token_mask: TokenMask) -> Tensor:
-    """Sum of h h^T over counted tokens, `[hidden, hidden]` float64: small axes would be lost in less.
-
-    Args:
-        hidden_frozen: `[batch, seq, hidden]`.
-        token_mask: `[batch, seq]` bool, true where the token counts.
-    """
-    counted = hidden_frozen[token_mask].double()
-    return counted.T @ counted
-
-
-def principal_axes(moments: Tensor, dtype: torch.dtype) -> Tensor:
-    """Eigenvectors of second moments as columns, `[hidden, hidden]`, on their device."""
-    # Solvers of accelerators differ more than that of the CPU.
-    return torch.linalg.eigh(moments.cpu()).eigenvectors.to(moments.device, dtype)
-
-
-def along(tensor: Tensor, axes: Tensor | None) -> Tensor:
-    """Components of vectors `[..., hidden]` along orthonormal axes, `[..., axes]`; without axes as they are."""
-    return tensor if axes is None else tensor.to(axes.dtype) @ axes
-
-
 def importance_map(
     forget_mean: Feature,
     retain_mean: Feature,

@@ -25,15 +25,6 @@ def test_targets_equal_the_oracle() -> None:
         assert torch.allclose(target, torch.from_numpy(expected), rtol=1e-14, atol=0)
 
 
-def test_a_map_along_axes_weighs_v_s_components_and_one_of_ones_changes_nothing() -> None:
-    axes = torch.linalg.qr(torch.randn(8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)).Q
-    target = srmu_target(SIGNS, WEIGHTS, 2.0, axes=axes)
-    assert torch.allclose(axes.T @ target, 2.0 * WEIGHTS * (axes.T @ SIGNS), rtol=1e-12)
-    # Whichever way an axis points.
-    assert torch.allclose(srmu_target(SIGNS, WEIGHTS, 2.0, axes=axes * SIGNS), target, rtol=1e-12)
-    assert torch.allclose(srmu_target(SIGNS, torch.ones_like(SIGNS), 2.0, axes=axes), 2.0 * SIGNS, rtol=1e-12)
-
-
 def test_adaptive_target_is_beta_times_each_tokens_norm_long() -> None:
     lengths = adaptive_rmu_target(UNIT, 5.0, HIDDEN).norm(dim=-1)
     assert lengths.flatten().tolist() == pytest.approx((5.0 * HIDDEN.norm(dim=-1)).flatten().tolist())

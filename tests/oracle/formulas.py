@@ -53,11 +53,6 @@ def mean_activation(hidden_frozen: Array, token_mask: Mask, statistic: Statistic
     return counted.mean(axis=0)
 
 
-def principal_axes(counted: Array) -> Array:
-    """Orthonormal eigenvectors, as columns, of the mean of h h^T over counted tokens `[tokens, hidden]`."""
-    return np.linalg.eigh(np.einsum("ti,tj->ij", counted, counted) / len(counted)).eigenvectors
-
-
 def importance_map(
     forget_mean: Array,
     retain_mean: Array,

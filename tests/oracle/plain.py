@@ -89,7 +89,6 @@ class PlainObjective:
         map_epsilon: Of ratio and product.
         difference_lambda: Of difference.
         fixed_importance: I_norm to use in place of each batch's own, `[hidden]`.
-        axes: Orthonormal columns that the map weighs, `[hidden, hidden]`; none given = the features.
         sink_norm_ratio: For batches without a token mask; None = every real token counts.
     """
 
@@ -104,7 +103,6 @@ class PlainObjective:
     map_epsilon: float = 1e-6
     difference_lambda: float = 1.0
     fixed_importance: np.ndarray | None = None
-    axes: np.ndarray | None = None
     sink_norm_ratio: float | None = 4.0
 
 
@@ -177,7 +175,10 @@ def plain_losses(
         retain_frozen = hidden_after(frozen, retain, layer_id)
     forget_mask = _counted(forget, forget_frozen, objective)
     retain_mask = _counted(retain, retain_frozen, objective)
-    target = _target(forget_frozen, forget_mask, retain_frozen, retain_mask, objective, forget.vectors)
+    target = _target(forget_frozen, forget_mask, retain_frozen, retain_mask, objective)
+    if forget.vectors is not None:
+        # As long as the one target, feature by feature, with signs of its own for each token.
+        target = target / torch.from_numpy(objective.vector) * forget.vectors
     forget_updated = hidden_after(updated, forget, layer_id)
     retain_updated = hidden_after(updated, retain, layer_id)
     return (
@@ -261,28 +262,23 @@ def _target(
     retain_frozen: Tensor,
     retain_mask: Tensor,
     objective: PlainObjective,
-    vectors: Tensor | None,
 ) -> Tensor:
     """The target of this step, `[hidden]` or `[batch, seq, hidden]`, by the NumPy formulas."""
-    vector = objective.vector.astype(np.float64)
-    axes = np.eye(len(vector)) if objective.axes is None else objective.axes
-    hidden, mask = _numpy(forget_frozen), forget_mask.numpy()
+    hidden, mask, vector = _numpy(forget_frozen), forget_mask.numpy(), objective.vector.astype(np.float64)
     if objective.method == "adaptive-rmu":
         target = formulas.adaptive_rmu_target(vector, hidden, objective.strength)
         return torch.from_numpy(target).to(forget_frozen.dtype)
-    weights, turned = np.ones_like(vector), vector
+    weights = np.ones_like(vector)
     if objective.method == "srmu":
-        turned = vector @ axes
-        weights = _importance(hidden @ axes, mask, _numpy(retain_frozen) @ axes, retain_mask.numpy(), objective)
+        weights = _importance(hidden, mask, _numpy(retain_frozen), retain_mask.numpy(), objective)
     coefficient = objective.strength
     if objective.strength_unit == "relative":
         norm = formulas.mean_norm(hidden, mask)
-        coefficient = formulas.relative_coefficient(turned * weights, objective.strength, norm)
+        coefficient = formulas.relative_coefficient(vector * weights, objective.strength, norm)
         if objective.reach is not None:
-            coefficient = min(coefficient, objective.reach / np.linalg.norm(turned * weights))
+            coefficient = min(coefficient, objective.reach / np.linalg.norm(vector * weights))
     if objective.method == "srmu":
-        each = turned if vectors is None else _numpy(vectors) @ axes
-        target = formulas.srmu_target(each, weights, coefficient) @ axes.T
+        target = formulas.srmu_target(vector, weights, coefficient)
     else:
         target = formulas.rmu_target(vector, coefficient)
     return torch.from_numpy(target).to(forget_frozen.dtype)

@@ -241,28 +241,6 @@ def side_values(model: Any, batch: PlainBatch) -> tuple[np.ndarray, np.ndarray]:
     return np.abs(counted), np.linalg.norm(counted, axis=-1)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [*({"importance_map": name} for name in MAPS), {"importance_map": "ratio", "statistic": "rms", "token_share": 0.5},
-     {"importance_map": "ratio", "strength_unit": "absolute", "forget_tokens": "specific"}],
-    ids=describe,
-)  # fmt: skip
-def test_the_map_in_the_retain_rows_principal_axes_equals_two_whole_models(changes, saved_family: SavedFamily) -> None:
-    path, retain = saved_family("llama"), make_rows((60, 12, 16), seed=2)
-    topics = [make_topic(make_rows((21, 5, 14, 9), seed=1), retain)]
-    with float64_exact():
-        solver = make_solver(path, topics, dtype=torch.float64, map_basis="retain", row_tokens=64, **changes)
-    model = load_plain(path)
-    read = sorted({position for step in solver.schedule for _, position in step.retain})
-    with torch.no_grad(), float64_exact():
-        batch = padded(retain, read)
-        hidden = hidden_after(model, batch, TAPPED_LAYER).numpy()
-    counted = hidden[formulas.sink_mask(hidden, batch.attention_mask.numpy())]
-    axes = formulas.principal_axes(counted)
-    assert len(counted) > len(axes)
-    check("llama", path, solver, topics, replace(plain_objective(solver), axes=axes))
-
-
 @pytest.mark.parametrize("scope", ["corpus", "running"])
 def test_map_scopes_equal_two_whole_models(scope: str, saved_family: SavedFamily) -> None:
     path, topics = saved_family("llama"), [make_topic()]

@@ -267,13 +267,7 @@ def test_a_corpus_without_rows_is_refused(llama: Path) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [
-        {"average_last": 0.5},
-        {"map_scope": "running"},
-        {"map_scope": "corpus"},
-        {"map_scope": "corpus", "map_basis": "retain"},
-        {"cache_gb": 0.0, "average_last": 0.2},
-    ],
+    [{"average_last": 0.5}, {"map_scope": "running"}, {"map_scope": "corpus"}, {"cache_gb": 0.0, "average_last": 0.2}],
 )
 @pytest.mark.parametrize("stop", [0, 4, 6])
 def test_a_run_that_was_stopped_goes_on_to_the_same_bits(

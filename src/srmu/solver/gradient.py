@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import Any
 
@@ -12,9 +12,9 @@ from torch import Tensor
 from srmu.config import UnlearnConfig
 from srmu.data.rows import TokenRows
 from srmu.data.schedule import Step, build_schedule
-from srmu.distributed import main_process, share, sum_over_ranks, world_size
+from srmu.distributed import share, sum_over_ranks, world_size
 from srmu.errors import RunError
-from srmu.importance import ActivationSums, ImportanceFitter, principal_axes, second_moments
+from srmu.importance import ActivationSums, ImportanceFitter
 from srmu.memory import keep_freed_memory
 from srmu.objective.masked import squared_distance_sum, widen
 from srmu.solver.batches import FORGET, RETAIN, Part, join_entries, replay_batches
@@ -113,14 +113,11 @@ class GradientSolver:
         likely = self.schedule[: self.length.likely]
         reads = [row_id for step in likely for side in self._row_ids(step) for row_id in share(side)]
         kept = self.store.keep(reads, self.config.cache_gb, progress)
-        for index, topic in enumerate(self.topics):
-            forget, retain = (
-                sorted({i for s in likely if s.topic == index for i in self._row_ids(s)[side]}) for side in (0, 1)
-            )
-            if self.config.method == "srmu" and self.config.map_basis == "retain":
-                topic.axes = self._axes(retain)
-            if self.config.map_scope == "corpus":
-                topic.fitter.update(self._corpus_sums(forget, topic.axes), self._corpus_sums(retain, topic.axes))
+        if self.config.map_scope == "corpus":
+            for index, topic in enumerate(self.topics):
+                forget = sorted({i for s in likely if s.topic == index for i in self._row_ids(s)[0]})
+                retain = sorted({i for s in likely if s.topic == index for i in self._row_ids(s)[1]})
+                topic.fitter.update(self._corpus_sums(forget), self._corpus_sums(retain))
         return kept
 
     def run(self, on_metrics: Callable[[list[dict[str, float]]], None], after_step: Callable[[int], None]) -> None:
@@ -279,26 +276,12 @@ class GradientSolver:
         retain = [topic.retain_offsets[source] + position for source, position in step.retain]
         return forget, retain
 
-    def _corpus_sums(self, row_ids: Sequence[int], axes: Tensor | None) -> ActivationSums:
-        parts = [self.target_maker.own_sums(groups, axes) for groups in self._read(row_ids)]
-        return self.target_maker.over_ranks(reduce(ActivationSums.__add__, parts))
-
-    def _axes(self, row_ids: Sequence[int]) -> Tensor:
-        """The principal axes of these rows, the same on all ranks."""
-        size = self.truncated.hidden_size
-        moments = torch.zeros(size, size, dtype=torch.float64, device=self.device)
-        for groups in self._read(row_ids):
-            for group in groups:
-                moments += second_moments(group.output, group.token_mask)
-        axes = principal_axes(sum_over_ranks(moments), self.master_dtype)
-        return sum_over_ranks(axes if main_process() else torch.zeros_like(axes))
-
-    def _read(self, row_ids: Sequence[int]) -> Iterator[list[FrozenRows]]:
-        """This rank's share of rows, some at a time."""
+    def _corpus_sums(self, row_ids: Sequence[int]) -> ActivationSums:
         size, own = 64, share(row_ids)
         # As many as the rank with most rows has: ranks that share layers ask for rows together.
-        for start in range(0, max(1, len(row_ids[:: world_size()])), size):
-            yield self.store.get(own[start : start + size])
+        starts = range(0, max(1, len(row_ids[:: world_size()])), size)
+        parts = [self.target_maker.own_sums(self.store.get(own[start : start + size])) for start in starts]
+        return self.target_maker.over_ranks(reduce(ActivationSums.__add__, parts))
 
     @torch.no_grad()
     def _average(self) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from srmu.config import UnlearnConfig
 from srmu.distributed import sum_over_ranks, world_size
-from srmu.importance import ActivationSums, activation_sums, along, importance_map
+from srmu.importance import ActivationSums, activation_sums, importance_map
 from srmu.objective.adaptive_rmu import adaptive_rmu_target
 from srmu.objective.rmu import rmu_target
 from srmu.objective.srmu import srmu_target
@@ -42,10 +42,9 @@ class TargetMaker:
         self.device = device
         self.reach = reach
 
-    def own_sums(self, groups: Sequence[FrozenRows], axes: Tensor | None) -> ActivationSums:
-        """Activation sums of this rank's groups along a topic's axes; of no groups, zeros."""
-        statistic = self.config.statistic
-        parts = [activation_sums(along(rows.output, axes), rows.token_mask, statistic) for rows in groups]
+    def own_sums(self, groups: Sequence[FrozenRows]) -> ActivationSums:
+        """Activation sums of this rank's groups; of none, zeros."""
+        parts = [activation_sums(rows.output, rows.token_mask, self.config.statistic) for rows in groups]
         if not parts:
             zeros = partial(torch.zeros, dtype=self.dtype, device=self.device)
             return ActivationSums(count=zeros(()), features=zeros(self.hidden_size), norms=zeros(()))
@@ -76,7 +75,7 @@ class TargetMaker:
     ) -> tuple[list[Tensor], Tensor]:
         """The target of each forget group, and its mean length."""
         config = self.config
-        forget_sums, retain_sums = (self.over_ranks(self.own_sums(groups, topic.axes)) for groups in (forget, retain))
+        forget_sums, retain_sums = (self.over_ranks(self.own_sums(groups)) for groups in (forget, retain))
         if config.map_scope != "corpus":
             topic.fitter.update(forget_sums, retain_sums)
         assert topic.fitter.forget is not None
@@ -87,7 +86,7 @@ class TargetMaker:
         target_of: Callable[[float | Tensor], Tensor] = partial(rmu_target, topic.direction)
         self.make_map(topic)
         if topic.importance is not None:
-            target_of = partial(srmu_target, topic.direction, topic.importance, axes=topic.axes)
+            target_of = partial(srmu_target, topic.direction, topic.importance)
         coefficient: float | Tensor = topic.strength
         if config.strength_unit == "relative":
             # Where the map is zero everywhere, so is the target; `GradientSolver.flush` stops the run.
@@ -99,5 +98,4 @@ class TargetMaker:
         if topic.token_directions is None or topic.importance is None:
             return [target] * len(forget), target.norm()
         vectors = [topic.token_directions.of(rows.token_ids) for rows in forget]
-        targets = [srmu_target(vector, topic.importance, coefficient, axes=topic.axes) for vector in vectors]
-        return targets, target.norm()
+        return [srmu_target(vector, topic.importance, coefficient) for vector in vectors], target.norm()

@@ -48,8 +48,6 @@ class Topic:
     """By token id, see `data.specificity`; none = all alike."""
     token_directions: TokenDirections | None
     """In place of `direction`, which is as long."""
-    axes: Tensor | None = field(default=None)
-    """What the map weighs, `[hidden, axes]`, orthonormal; none = the features themselves."""
     importance: Tensor | None = field(default=None)
 
 
