@@ -90,13 +90,14 @@ def test_relearning_without_peft_says_that_lora_was_left_out(run, short, questio
     assert {cell["tuning"] for cell in entry["cells"]} == {"full"}
 
 
-def test_an_attack_that_destroys_the_base_does_not_count(run, short, question_flags, capsys):
+def test_an_attack_that_destroys_the_base_does_not_count(run, short, question_flags, capsys, monkeypatch):
+    monkeypatch.setattr(runner, "QUICK", replace(runner.QUICK, steps=(1, 2, 3, 4)))
     code, record = call(capsys, run, *question_flags, "--only", "relearn_control", "--learning-rates", "0.3")
     entry = record["attacks"]["relearn_control"]
     assert (code, entry["status"]) == (0, "not applicable")
-    # Neither model is trained any further than the first stop, and neither diverged.
+    # Neither model is trained any further than the second such stop, and neither diverged.
     (cell,) = entry["cells"]
-    assert [(point["step"], point["counts"]) for point in cell["curve"]] == [(runner.QUICK.steps[0], False)]
+    assert [(point["step"], point["counts"]) for point in cell["curve"]] == [(1, False), (2, False)]
     assert cell["diverged_at"] is None
 
 

@@ -11,7 +11,7 @@ under the very same attack, keeps 80 % of its accuracy on the tested half. Takin
 is biased upwards, for the attacker.
 
 Budget: quick: one learning rate, 16 steps of 8 rows no longer than a fact. Full: four rates over a factor of 30, 100
-steps. Both models stop where the base, asked on the way, has lost more than it may: what follows would not count.
+steps. Both models end where the base has lost more than it may at two stops in a row; after one it may come back.
 """
 
 import math
@@ -31,7 +31,8 @@ from srmu.evaluation.texts import TextScores, text_scores
 MATERIALS = ("half", "mixed", "kept")
 _NEUTRAL_PARAGRAPHS = 3
 
-Cell = dict[str, Any]
+Record = dict[str, Any]
+Cell = Record
 
 
 def relearn(setting: AttackSetting, cells: Cells) -> Outcome:
@@ -72,10 +73,13 @@ def run_cells(setting: AttackSetting, cells: Cells, materials: Sequence[str]) ->
 def _cell(
     setting: AttackSetting, cells: Cells, texts: Sequence[str], *, material: str, tuning: str, learning_rate: float
 ) -> Cell:
-    """Curves of both models: the base's to the stop at which it has lost too much to count, the result's as far."""
+    """Curves of both models: the base's to where it has lost too much to count at two stops, the result's as far."""
     before = before_attack(setting, cells)["base"]["forget"]
 
-    def curve(side: str, stops: Sequence[int], go_on: Callable[[float], bool]) -> dict[str, Any]:
+    def may_count(points: Sequence[Record]) -> bool:
+        return len(points) < 2 or any(counts(before, point["forget"], setting.chance) for point in points[-2:])
+
+    def curve(side: str, stops: Sequence[int], go_on: Callable[[Sequence[Record]], bool]) -> Record:
         return cells.get(
             f"relearn/{material}/{tuning}/{learning_rate:g}/{setting.subjects[side].digest or side}",
             partial(
@@ -84,8 +88,8 @@ def _cell(
             ),
         )  # fmt: skip
 
-    base = curve("base", setting.budget.steps, lambda after: counts(before, after, setting.chance))
-    result = curve("result", [point["step"] for point in base["curve"]], lambda after: True)
+    base = curve("base", setting.budget.steps, may_count)
+    result = curve("result", [point["step"] for point in base["curve"]], lambda points: True)
     return {"material": material, "tuning": tuning, "learning_rate": learning_rate, "base": base, "result": result}
 
 
@@ -128,9 +132,9 @@ def relearn_curve(
     tuning: str,
     learning_rate: float,
     stops: Sequence[int],
-    go_on: Callable[[float], bool],
-) -> dict[str, Any]:
-    """Fine-tune one model; what it knows after each stop, the last one being where its accuracy does not `go_on`.
+    go_on: Callable[[Sequence[Record]], bool],
+) -> Record:
+    """Fine-tune one model; what it knows after each stop, up to the one whose points so far do not `go_on`.
 
     Returns:
         `curve`: a point a stop, with `step`, accuracy on the tested half (`forget`) and its standard error by fact,
@@ -149,7 +153,7 @@ def relearn_curve(
     neutral = list(general_paragraphs()[:_NEUTRAL_PARAGRAPHS])
     with mixed_precision(model.device):
         before = text_scores(model, setting.tokenizer, neutral)
-    points: list[dict[str, Any]] = []
+    points: list[Record] = []
     title = f"Relearning, {tuning}, {side}"
     with setting.reporter.task(title) as progress:
         progress(0, len(stops))
@@ -170,7 +174,7 @@ def relearn_curve(
                 }
             )
             progress(len(points), len(stops))
-            return go_on(scores.accuracy)
+            return go_on(points)
 
         ended = fine_tune(
             model, setting.tokenizer, texts, tuning=tuning, learning_rate=learning_rate, stops=stops,
@@ -185,15 +189,15 @@ def disturbance(before: TextScores, after: TextScores) -> float:
     return float(abs(before.token_nll - after.token_nll).mean())
 
 
-def pairs_of_points(cell: Cell) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+def pairs_of_points(cell: Cell) -> list[tuple[Record, Record]]:
     """Points of result and base after the same steps; a curve that diverged is shorter."""
     return list(zip(cell["result"]["curve"], cell["base"]["curve"], strict=False))
 
 
-def before_attack(setting: AttackSetting, cells: Cells) -> dict[str, Any]:
+def before_attack(setting: AttackSetting, cells: Cells) -> Record:
     """Accuracy of both models on the tested half and the kept groups, untouched."""
 
-    def measure(side: str) -> dict[str, Any]:
+    def measure(side: str) -> Record:
         model = setting.subjects[side].model()
         scores = setting.ask(model, setting.tested)
         return {"forget": scores.accuracy, "stderr": scores.stderr_by_fact, "kept": setting.ask_kept(model)}
@@ -249,7 +253,7 @@ def kept_record(before: Any, after: dict[str, float], base_after: dict[str, floa
     }  # fmt: skip
 
 
-def _summary(cell: Cell, before: dict[str, Any], chance: float) -> dict[str, Any]:
+def _summary(cell: Cell, before: Record, chance: float) -> Record:
     """A cell without its two raw curves: result and base side by side, and where the attack counts."""
     curve = []
     for result, base in pairs_of_points(cell):
