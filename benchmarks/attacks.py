@@ -242,6 +242,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arena", choices=("real", "world"), required=True)
     parser.add_argument("--methods", type=Path, required=True, help="YAML: method -> settings over the defaults")
+    parser.add_argument("--only", nargs="+", default=[], help="of these methods; default: all")
+    parser.add_argument("--label", default="", help="put behind the request's name, so that its other rows stay")
     parser.add_argument("--requests", nargs="+", help="real: africa elements; world: domain entities")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--robust", nargs="*", default=[], help="methods that are claimed to hold")
@@ -252,7 +254,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/attacks.json"))
     arguments = parser.parse_args()
     methods = yaml.safe_load(arguments.methods.read_text(encoding="utf-8"))
-    methods = {name: settings or {} for name, settings in methods.items()}
+    methods = {name: settings or {} for name, settings in methods.items() if name in (arguments.only or methods)}
+    label = f", {arguments.label}" if arguments.label else ""
     requests = arguments.requests or (["africa", "elements"] if arguments.arena == "real" else ["domain", "entities"])
     world = None
     if arguments.arena == "world":
@@ -265,8 +268,9 @@ def main() -> None:
             case = dataclasses.replace(case, rates=tuple(arguments.rates) or case.rates)
             home = arguments.runs / arguments.arena / f"{request}-{seed}"
             by_seed[seed] = attack_case(case, methods, home, seed, quick=arguments.quick, tunings=arguments.tunings)
-        rows += rows_of(arguments.arena, request, by_seed, arguments.robust)
-    write_rows(arguments.out, arguments.arena, requests, rows, methods, "quick" if arguments.quick else "full")
+        rows += rows_of(arguments.arena, request + label, by_seed, arguments.robust)
+    named = [request + label for request in requests]
+    write_rows(arguments.out, arguments.arena, named, rows, methods, "quick" if arguments.quick else "full")
     print(markdown(rows))
 
 

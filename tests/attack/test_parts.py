@@ -13,7 +13,7 @@ from srmu.attack.keywords import keywords_of
 from srmu.attack.min_k import area_under_roc
 from srmu.attack.outcome import counts, recovery, worst_utility
 from srmu.attack.probe import probe_accuracy, without_choice_means
-from srmu.attack.relearn import false_statements, tell
+from srmu.attack.relearn import false_statements, may_count_again, tell
 from srmu.attack.relearn_matched import accuracy_at
 from srmu.attack.runner import _budget
 from srmu.attack.setting import FULL, QUICK, fact_of, right_answer
@@ -33,6 +33,14 @@ def test_an_attack_counts_where_the_base_keeps_80_percent_of_its_accuracy():
     assert counts(0.9, 0.72, 0.25)
     assert not counts(0.9, 0.71, 0.25)
     assert not counts(0.25, 0.24, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "goes_on"),
+    [([0.5], True), ([0.9, 0.5], True), ([0.9, 0.5, 0.8], True), ([0.5, 0.6], False), ([0.9, 0.5, 0.6], False)],
+)
+def test_relearning_goes_on_after_one_stop_at_which_it_does_not_count_and_ends_after_two(accuracies, goes_on):
+    assert may_count_again([{"forget": accuracy} for accuracy in accuracies], 0.9, 0.25) == goes_on
 
 
 def test_utility_is_the_worst_ratio():

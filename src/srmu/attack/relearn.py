@@ -76,9 +76,6 @@ def _cell(
     """Curves of both models: the base's to where it has lost too much to count at two stops, the result's as far."""
     before = before_attack(setting, cells)["base"]["forget"]
 
-    def may_count(points: Sequence[Record]) -> bool:
-        return len(points) < 2 or any(counts(before, point["forget"], setting.chance) for point in points[-2:])
-
     def curve(side: str, stops: Sequence[int], go_on: Callable[[Sequence[Record]], bool]) -> Record:
         return cells.get(
             f"relearn/{material}/{tuning}/{learning_rate:g}/{setting.subjects[side].digest or side}",
@@ -88,9 +85,14 @@ def _cell(
             ),
         )  # fmt: skip
 
-    base = curve("base", setting.budget.steps, may_count)
+    base = curve("base", setting.budget.steps, lambda points: may_count_again(points, before, setting.chance))
     result = curve("result", [point["step"] for point in base["curve"]], lambda points: True)
     return {"material": material, "tuning": tuning, "learning_rate": learning_rate, "base": base, "result": result}
+
+
+def may_count_again(points: Sequence[Record], base_before: float, chance: float) -> bool:
+    """Whether the base is worth training on: not after two stops in a row at which the attack does not count."""
+    return len(points) < 2 or any(counts(base_before, point["forget"], chance) for point in points[-2:])
 
 
 def material_texts(setting: AttackSetting, material: str) -> list[str]:
