@@ -10,12 +10,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq -c constrain
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow golden bench bench-full check format clean
+.PHONY: help demo test test-slow test-gpu golden bench bench-full check format clean
 
 help:
 	@echo "make demo       a real language model forgets the capitals of Africa, offline"
 	@echo "make test       the default tests"
 	@echo "make test-slow  the tests that take minutes"
+	@echo "make test-gpu   the tests that need a CUDA device"
 	@echo "make golden     record the golden trajectories again, where numbers are meant to move"
 	@echo "make bench      a step against a plain implementation and against its own floor (5 minutes)"
 	@echo "make bench-full the same at growing sizes, and on the demo's real model"
@@ -46,6 +47,9 @@ test: $(VENV)/.dev
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "slow and not gpu" $(ARGS)
+
+test-gpu: $(VENV)/.dev
+	$(BIN)/python -m pytest -m gpu $(ARGS)
 
 golden: $(VENV)/.dev
 	cd tests && ../$(BIN)/python -m golden.record

@@ -43,6 +43,7 @@ from srmu.demo.model import demo_model
 from srmu.demo.requests import REQUESTS
 from srmu.evaluation.questions import Question
 from srmu.export.manifest import MANIFEST_FILE, MODEL_DIR, write_json_atomic
+from srmu.plan import choose_device, device_name
 from srmu.reporting import Reporter
 from srmu.run import unlearn
 from srmu.world.model import World, load_world
@@ -287,7 +288,12 @@ def write_rows(
         "settings_over_defaults": methods,
         "command": shlex.join(["python", "benchmarks/attacks.py", *sys.argv[1:]]),
         "budget": budget,
-        "machine": {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "system": platform.system()},
+        "machine": {
+            "device": device_name(choose_device("auto")),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "system": platform.system(),
+        },
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
     }
     same = ("arena", "requests", "settings_over_defaults")

@@ -51,8 +51,8 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 UNTUNED = ("default", "robust", "auto")
 WHOLE = ("gradient-difference", "npo")
-WHOLE_STEPS = {"real": 20, "world": 100}
-"""At most: a step of the whole real model takes about eight seconds on one core, of the world's a tenth of one."""
+WHOLE_STEPS = {"real": 60, "world": 100}
+"""At most: a step of the whole real model takes about eight seconds on one core, so that it wants a GPU."""
 KEYS = [key for key in SPACE if key != "importance_map"]
 WORLD_SPACE = {
     "layer": Key(1, 5, step=1), "steps": Key(160, 640, step=160), "retain_weight": Key(20, 400, log=True),

@@ -9,7 +9,7 @@ from main_job import FORGET, RETAIN, SETTINGS
 from srmu.compute_dtype import choose_dtype
 from srmu.config import RETAIN_WEIGHT, RETAIN_WEIGHT_ALONE, TopicConfig, UnlearnConfig
 from srmu.errors import InputError
-from srmu.plan import choose_device, is_source, make_plan, refuse_strings
+from srmu.plan import choose_device, device_name, is_source, make_plan, refuse_strings
 from srmu.surgery.checkpoint import open_checkpoint
 
 
@@ -149,6 +149,12 @@ def test_a_device_that_is_not_there_is_refused():
     for name in ("quantum", "mps" if not torch.backends.mps.is_available() else "xpu"):
         with pytest.raises(InputError, match="this machine cannot use it"):
             choose_device(name)
+
+
+def test_a_device_is_called_by_its_name(monkeypatch):
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda device: f"Example {device.index}")
+    assert device_name(torch.device("cuda:1")) == "cuda:1 (Example 1)"
+    assert device_name(torch.device("cpu")) == "cpu"
 
 
 @pytest.mark.parametrize("native", [True, False])

@@ -42,8 +42,13 @@ def test_the_floor_counts_the_products_that_the_method_needs(modules) -> None:
 
 
 def test_losses_that_differ_stop_the_benchmark(modules) -> None:
+    check, tolerance = modules["pairs"]._check_losses, modules["pairs"].LOSS_TOLERANCE
     answers = {"plain": {"losses": [1.0, 0.0]}, "engine": {"losses": [1.0005, 1e-15]}}
-    modules["pairs"]._check_losses(answers, 1)
-    answers["engine"]["losses"][0] = 1.01
-    with pytest.raises(SystemExit, match=r"forget losses of step 1 differ: plain 1.0, engine 1.01"):
-        modules["pairs"]._check_losses(answers, 1)
+    check(answers, 1, tolerance["float32"])
+    answers["engine"]["losses"] = [1.005, 1e-4]
+    with pytest.raises(SystemExit, match=r"forget losses of step 1 differ: plain 1.0, engine 1.005"):
+        check(answers, 1, tolerance["float32"])
+    check(answers, 1, tolerance["bfloat16"])
+    answers["engine"]["losses"][1] = 2e-3
+    with pytest.raises(SystemExit, match="retain losses of step 1 differ"):
+        check(answers, 1, tolerance["bfloat16"])

@@ -23,7 +23,7 @@ from shapes import STANDARD, ZEPHYR, Shape, write_checkpoint, write_rows, write_
 
 def measure(shape: Shape, method: str, folder: Path, pairs: int, device: str, *, with_floor: bool) -> dict[str, Any]:
     """Compare both sides on a new checkpoint in `folder`, or on the one that an earlier call left there."""
-    model = folder / "model" if (folder / "model").exists() else write_checkpoint(shape, folder)
+    model = folder / "model" if (folder / "model").exists() else write_checkpoint(shape, folder, device)
     rows = write_rows(shape, pairs + 1, folder)
     task = write_task(folder, model, rows, shape, pairs + 1, method=method, device=device)
     return compare(task, pairs, with_floor=with_floor)

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-# Losses agree to rounding, which AdamW's first steps blow up where a gradient is nearly zero.
-LOSS_TOLERANCE = 1e-3
+# Losses agree to rounding, which AdamW's first steps blow up where a gradient is nearly zero. The plain side keeps its
+# weights in bfloat16 where the model does, as published code does, and a step of AdamW is then rounded away in part; so
+# there the retain loss, which is made of such steps alone, is compared with the forget loss's size.
+LOSS_TOLERANCE = {"float32": (1e-3, 0.0), "bfloat16": (1e-2, 1e-3)}
+"""Of a loss itself, and of the forget loss."""
 
 
 class Side:
@@ -56,6 +59,7 @@ def compare(task: Path, pairs: int, *, with_floor: bool = False, more_steps: int
     Raises:
         SystemExit: If the losses of the two sides differ.
     """
+    tolerance = LOSS_TOLERANCE[json.loads(task.read_text())["shape"]["dtype"]]
     sides = {kind: Side(kind, task) for kind in ("plain", "engine")}
     try:
         prepared = sides["engine"].ask("prepare")["seconds"]
@@ -63,7 +67,7 @@ def compare(task: Path, pairs: int, *, with_floor: bool = False, more_steps: int
         for number in range(pairs + 1):
             order = ("plain", "engine") if number % 2 else ("engine", "plain")
             answers = {kind: sides[kind].ask("step") for kind in order}
-            _check_losses(answers, number + 1)
+            _check_losses(answers, number + 1, tolerance)
             floor = sides["engine"].ask("floor") if with_floor else {}
             rounds.append((answers, floor))
         rest = [sides["engine"].ask("step")["seconds"] for _ in range(more_steps)]
@@ -74,11 +78,13 @@ def compare(task: Path, pairs: int, *, with_floor: bool = False, more_steps: int
     return {**_summary(rounds[1:], rounds[-1][0]), "prepare_seconds": prepared, "whole_seconds": whole}
 
 
-def _check_losses(answers: dict[str, dict[str, Any]], step: int) -> None:
+def _check_losses(answers: dict[str, dict[str, Any]], step: int, tolerance: tuple[float, float]) -> None:
+    own, of_forget = tolerance
+    least = of_forget * abs(answers["plain"]["losses"][0]) + 1e-12
     for name, plain, engine in zip(
         ("forget", "retain"), answers["plain"]["losses"], answers["engine"]["losses"], strict=True
     ):
-        if abs(plain - engine) > LOSS_TOLERANCE * abs(plain) + 1e-12:
+        if abs(plain - engine) > own * abs(plain) + least:
             raise SystemExit(f"The {name} losses of step {step} differ: plain {plain!r}, engine {engine!r}.")
 
 

@@ -56,8 +56,8 @@ GROWTH = {
 GROWTH_FIELDS = {"depth": "layers", "width": "hidden", "row length": "row_tokens", "vocabulary": "vocabulary"}
 
 
-def write_checkpoint(shape: Shape, folder: Path) -> Path:
-    """Save a random model of that shape; returns its directory."""
+def write_checkpoint(shape: Shape, folder: Path, device: str = "cpu") -> Path:
+    """Save a random model of that shape, drawn on the device; returns its directory."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
@@ -73,7 +73,9 @@ def write_checkpoint(shape: Shape, folder: Path) -> Path:
     default = torch.get_default_dtype()
     torch.set_default_dtype(getattr(torch, shape.dtype))
     try:
-        LlamaForCausalLM(config).save_pretrained(folder / "model")
+        with torch.device(device):
+            model = LlamaForCausalLM(config)
+        model.save_pretrained(folder / "model")
     finally:
         torch.set_default_dtype(default)
     return folder / "model"

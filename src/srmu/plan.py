@@ -221,6 +221,11 @@ def choose_device(name: str) -> torch.device:
     return device if world_size() == 1 or device.type == "cpu" else _own_device(device)
 
 
+def device_name(device: torch.device) -> str:
+    """As torch names it, with what a CUDA device is called."""
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
 def _own_device(device: torch.device) -> torch.device:
     if ":" in str(device):
         raise InputError(

@@ -27,7 +27,7 @@ from srmu.export.manifest_file import IMPORTANCE_FILE, METRICS_FILE, RESULTS_FIL
 from srmu.export.patch import CARD, CheckReport
 from srmu.importance import describe_map
 from srmu.memory import peak_memory_mb
-from srmu.plan import Plan
+from srmu.plan import Plan, device_name
 from srmu.presets import ASSUMED
 from srmu.solver.gradient import GradientSolver
 from srmu.surgery.checkpoint import StoredTensors, file_sha256, open_checkpoint
@@ -87,7 +87,7 @@ def write_records(
         steps=solver.next_step,
         learning_rates={f"{layer}.{name}": rate for (layer, name), rate in solver.learning_rates.items()},
         environment={
-            **describe_environment(str(plan.device), torch.get_num_threads()),
+            **describe_environment(device_name(plan.device), torch.get_num_threads()),
             "processes": world_size(),
             # What `auto` came to depends on the machine.
             "dtype": str(plan.dtype).removeprefix("torch."),

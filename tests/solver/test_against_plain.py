@@ -20,6 +20,8 @@ from oracle.plain import PlainBatch, PlainObjective, float64_exact, hidden_after
 from srmu.data.rows import TokenRows
 from srmu.solver.gradient import GradientSolver
 from srmu.solver.topics import TopicRows
+from srmu.surgery.checkpoint import open_checkpoint
+from srmu.surgery.truncate import load_truncated
 from tiny_runs import FORGET, RETAIN, SETTINGS, make_rows, make_solver, make_topic
 
 SavedFamily = Callable[..., Path]
@@ -105,7 +107,7 @@ def plain_objective(solver: GradientSolver, topic_id: int = 0) -> PlainObjective
     config, topic = solver.config, solver.topics[topic_id]
     return PlainObjective(
         config.method,
-        topic.direction.double().numpy(),
+        topic.direction.double().cpu().numpy(),
         strength=topic.strength,
         strength_unit=config.strength_unit,
         reach=longest_push(solver),
@@ -139,7 +141,7 @@ def check(
     records: list[dict[str, Any]] = []
     with float64_exact():
         solver.step()
-        gradients = {key: master.grad.clone() for key, master in zip(in_full, solver.masters.values(), strict=True)}
+        gradients = {key: master.grad.cpu() for key, master in zip(in_full, solver.masters.values(), strict=True)}
         solver.run(records.extend, lambda _: None)
     assert records[0]["forget_loss"] == pytest.approx(plain.losses[0].forget, rel=1e-10)
     assert records[0]["retain_loss"] < 1e-24
@@ -147,7 +149,7 @@ def check(
         expected = plain.gradients[full]
         assert gradients[key].dtype == torch.float64
         assert (gradients[key] - expected).abs().max() <= 1e-10 * expected.abs().max()
-        assert (solver.trained_parameters()[key] - plain.parameters[full]).abs().max() < 1e-8
+        assert (solver.trained_parameters()[key].cpu() - plain.parameters[full]).abs().max() < 1e-8
     for record, losses in zip(records, plain.losses, strict=True):
         assert record["loss"] == pytest.approx(losses.total, rel=1e-8)
         assert record["retain_loss"] == pytest.approx(losses.retain, rel=1e-8, abs=1e-20)
@@ -175,6 +177,20 @@ def test_weighted_forget_tokens_equal_two_whole_models(method: str, saved_family
     assert weights is not None
     assert len(set(weights[torch.cat(topics[0].forget.token_ids).long()].tolist())) > 3
     check("llama", saved_family("llama"), solver, topics, plain_objective(solver))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("target", [*TARGETS[:3], {"forget_tokens": "specific"}, {"token_share": 1.0}], ids=describe)
+def test_on_a_gpu_the_engine_equals_two_whole_models(target: dict[str, Any], saved_family: SavedFamily) -> None:
+    path = saved_family("llama")
+    topics = [make_topic(make_rows((21, 5, 14, 9), seed=1), make_rows((60, 12, 6), seed=2), make_rows((30,), seed=3))]
+    with float64_exact():
+        truncated = load_truncated(
+            open_checkpoint(path), TAPPED_LAYER + 1, dtype=torch.float64, device=torch.device("cuda")
+        )
+        solver = make_solver(path, topics, dtype=torch.float64, truncated=truncated, row_tokens=64, **target)
+    assert {master.device.type for master in solver.masters.values()} == {"cuda"}
+    check("llama", path, solver, topics, plain_objective(solver))
 
 
 @pytest.mark.parametrize("unit", ["relative", "absolute"])

@@ -39,16 +39,18 @@ def machine() -> dict[str, Any]:
     """Versions, processors, memory, accelerators, disk, optional parts."""
     import torch
 
-    from srmu.plan import choose_device
+    from srmu import __version__
+    from srmu.plan import choose_device, device_name
 
-    versions = {name: importlib.metadata.version(name) for name in ("srmu", "torch", "transformers")}
+    versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers")}
     found = {name: _installed(package) for name, package in EXTRAS.items()}
     return {
         "python": platform.python_version(),
+        "srmu": __version__,
         **versions,
         "threads": torch.get_num_threads(),
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.1f} GB",
-        "device": str(choose_device("auto")),
+        "device": device_name(choose_device("auto")),
         "disk free here": f"{shutil.disk_usage('.').free / 1e9:.0f} GB",
         "extras installed": ", ".join(name for name, there in found.items() if there) or "none",
         "extras missing": ", ".join(name for name, there in found.items() if not there) or "none",
