@@ -1,27 +1,15 @@
 """The ablation's solver, whose map is that of the model as it is by then."""
 
-import sys
-from pathlib import Path
-
 import pytest
 
 import tiny_runs
 from srmu.solver.gradient import GradientSolver
 from tiny_runs import all_equal, finish, make_solver, masters_of
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
-
-@pytest.fixture
-def updated_map_solver(monkeypatch):
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import ablation
-
-    yield ablation.UpdatedMapSolver
-    for name in set(sys.modules) - before:
-        if name.startswith(("ablation", "protocol")):
-            del sys.modules[name]
+@pytest.fixture(scope="module")
+def updated_map_solver(benchmark_module):
+    return benchmark_module("ablation").UpdatedMapSolver
 
 
 def test_the_map_follows_the_model_and_the_target_keeps_its_length(updated_map_solver, saved_family, monkeypatch):

@@ -1,24 +1,14 @@
 """Rows of benchmarks/attacks.py: means over seeds first, then the worst rate and step that count."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture(scope="module")
-def attacks():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCHMARKS))
-        import attacks
-
-        yield attacks
-        for name in ("attacks", "distil"):
-            del sys.modules[name]
+def attacks(benchmark_module):
+    return benchmark_module("attacks")
 
 
 def entry(*points, material="half"):

@@ -1,8 +1,5 @@
 """The ideas of the log: a map along other axes, a vector for each row, and rows that moved most."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -11,20 +8,12 @@ import tiny_runs
 from oracle import formulas
 from tiny_runs import finish, make_rows, make_solver, make_topic
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 TOPIC = make_topic(make_rows((21, 5, 14, 9), seed=1), make_rows((60, 12, 16), seed=2))
 
 
-@pytest.fixture
-def ideas(monkeypatch):
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import ideas
-
-    yield ideas
-    for name in set(sys.modules) - before:
-        if name.startswith(("ideas", "protocol")):
-            del sys.modules[name]
+@pytest.fixture(scope="module")
+def ideas(benchmark_module):
+    return benchmark_module("ideas")
 
 
 def test_a_map_along_the_retain_axes_is_the_formula_turned_there_and_back(ideas, saved_family, monkeypatch):

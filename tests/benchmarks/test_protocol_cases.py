@@ -1,6 +1,5 @@
 """The protocol's requests on the real model: how much is asked, and that nothing is asked twice."""
 
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -8,19 +7,13 @@ import pytest
 
 from srmu.demo.requests import capitals_request
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture(scope="module")
-def cases():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCHMARKS))
-        import protocol_cases
-
-        # Requests need no model.
-        patch.setattr(protocol_cases, "demo_model", lambda _: Path("nowhere"))
-        yield protocol_cases
-        del sys.modules["protocol_cases"]
+def cases(benchmark_module):
+    module = benchmark_module("protocol_cases")
+    # Requests need no model.
+    module.demo_model = lambda _: Path("nowhere")
+    return module
 
 
 def test_what_must_go_is_asked_often_enough_and_no_question_twice(cases):

@@ -1,23 +1,11 @@
 """The last trials of the protocol's budget: the best trial's retain weight, until it is bracketed."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-MODULES = ("protocol", "protocol_cases", "protocol_plot", "protocol_rows", "protocol_whole")
 
 
 @pytest.fixture(scope="module")
-def protocol():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCHMARKS))
-        import protocol
-
-        yield protocol
-        for name in MODULES:
-            sys.modules.pop(name, None)
+def protocol(benchmark_module):
+    return benchmark_module("protocol")
 
 
 def trial(weight, remaining, kept, layer=2):

@@ -1,23 +1,13 @@
 """The protocol's table: what it counts, on cells whose answers are known."""
 
-import sys
-from pathlib import Path
-
 import pytest
 
-FOLDER = Path(__file__).parents[2] / "benchmarks"
 FACTS = [f"capital:{number}" for number in range(100)]
 
 
 @pytest.fixture(scope="module")
-def rows():
-    sys.path.insert(0, str(FOLDER))
-    try:
-        import protocol_rows
-
-        yield protocol_rows
-    finally:
-        sys.path.remove(str(FOLDER))
+def rows(benchmark_module):
+    return benchmark_module("protocol_rows")
 
 
 def group(right, base=1.0):
