@@ -141,6 +141,28 @@ def test_results_are_merged_gated_and_hold_no_text(run, short, question_flags, c
         assert not any(word in kept for group in SUBJECTS for word in (*SUBJECTS[group], *ANSWERS[group]))
 
 
+def test_several_seeds_are_averaged_and_each_is_computed_once(run, short, question_flags, capsys, monkeypatch):
+    asked = ["--only", "few_shot,relearn", "--learning-rates", "1e-3"]
+    single = [call(capsys, run, *question_flags, *asked, "--seed", seed)[1]["attacks"] for seed in (0, 1)]
+    computed = []
+    curve = relearn.relearn_curve
+    monkeypatch.setattr(relearn, "relearn_curve", lambda *a, **k: computed.append(k) or curve(*a, **k))
+    _, record = call(capsys, run, *question_flags, *asked, "--seed", 0, "--seed", 1)
+    assert record["seed"] == [0, 1]
+    assert not computed
+    for name, entry in record["attacks"].items():
+        each = [one[name] for one in single]
+        assert list(entry["recovery_by_seed"].values()) == [one["recovery"] for one in each]
+        assert entry["forget_before"] == pytest.approx(sum(one["forget_before"] for one in each) / 2)
+    few_shot = record["attacks"]["few_shot"]
+    assert few_shot["forget_after"] == pytest.approx(sum(one["few_shot"]["forget_after"] for one in single) / 2)
+    assert json.loads((run / "results.json").read_text())["attacks"] == record["attacks"]
+    assert main(["attack", str(run), *question_flags, *asked, "--seed", "0", "--seed", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert "seeds 0, 1" in shown
+    assert "relearn: recovery by seed" in shown
+
+
 def test_the_table_names_every_attack(run, question_flags, capsys):
     assert main(["attack", str(run), *question_flags, "--only", "few_shot,keywords"]) == 0
     out = capsys.readouterr().out
@@ -156,6 +178,7 @@ def test_the_table_names_every_attack(run, question_flags, capsys):
         (["--learning-rates", "2"], "out of range"),
         (["--texts", "unsen=x.txt"], "Did you mean 'unseen'"),
         (["--dtype", "float23"], "Did you mean"),
+        (["--seed", "2", "--seed", "2"], "Give each seed once"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(run, question_flags, capsys, arguments, message):
@@ -181,13 +204,18 @@ def test_texts_to_relearn_that_tell_a_tested_fact_are_left_out(run, knowing, que
     told.write_text("\n\n".join(f"x is {answer}" for answer in ANSWERS["forget"]))
     pair = runner.resolve_pair(str(run))
     groups = runner._read_questions(pair, dict([question_flags[1].split("=", 1)]))
-    setting = runner._make_setting(
-        pair, groups, runner._read_texts({"relearn": str(told)}, "text"), runner.QUICK, seed=0, device="cpu",
+    settings = runner._make_settings(
+        pair, groups, runner._read_texts({"relearn": str(told)}, "text"), runner.QUICK, seeds=[0, 1], device="cpu",
         dtype="auto", trust_remote_code=False, reporter=runner.Reporter(),
     )  # fmt: skip
-    assert len(setting.texts["relearn"]) == 8
-    with pytest.raises(NotApplicable):
-        setting.all_kept()
+    for setting in settings:
+        answers = {runner.right_answer(question) for question in setting.tested}
+        assert len(setting.texts["relearn"]) == 8
+        assert not any(runner.holds(text, answer) for text in setting.texts["relearn"] for answer in answers)
+        with pytest.raises(NotApplicable):
+            setting.all_kept()
+    assert settings[0].texts != settings[1].texts
+    assert settings[0].subjects is settings[1].subjects
 
 
 def test_a_destroyed_model_fails_the_gate_on_utility_and_the_base_on_forgetting(knowing, question_flags, tmp_path):

@@ -30,6 +30,7 @@ from srmu.evaluation.texts import TextScores, text_scores
 
 MATERIALS = ("half", "mixed", "kept")
 _NEUTRAL_PARAGRAPHS = 3
+NO_STEP_COUNTS = "no step of any cell leaves the base 80 % of its accuracy; lower --learning-rates"
 
 Record = dict[str, Any]
 Cell = Record
@@ -229,7 +230,7 @@ def _outcome(setting: AttackSetting, cells: Cells, done: Sequence[Cell], notes: 
         "cells": [_summary(cell, before, chance) for cell in done],
     }
     if not candidates:
-        notes = ["no step of any cell leaves the base 80 % of its accuracy; lower --learning-rates", *notes]
+        notes = [NO_STEP_COUNTS, *notes]
         return Outcome(status="not applicable", detail="; ".join(notes), numbers=numbers)
     worst, cell, result, base = max(candidates, key=lambda candidate: candidate[0])
     numbers |= {

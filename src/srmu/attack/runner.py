@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from srmu.attack.cells import CELLS_FILE, Cells
+from srmu.attack.cells import CELLS_FILE, Cells, CellsFile
 from srmu.attack.outcome import NotApplicable, Outcome, Skipped
 from srmu.attack.registry import ATTACKS
+from srmu.attack.seeds import over_seeds
 from srmu.attack.setting import (
     FULL,
     QUICK,
@@ -55,7 +56,7 @@ def attack(
     learning_rates: Sequence[float] = (),
     tunings: Sequence[str] = (),
     text_field: str = "text",
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
     device: str = "auto",
     dtype: str = "auto",
     trust_remote_code: bool = False,
@@ -78,7 +79,8 @@ def attack(
         learning_rates: Instead of the budget's; of full fine-tuning, LoRA takes ten times as much.
         tunings: Of `full` and `lora`, those to relearn with; none = the budget's.
         text_field: Field that holds the text in records of `texts`.
-        seed: Of every random choice.
+        seed: Of every random choice, the halves too; over several, accuracies are averaged before the worst case is
+            chosen.
         device: As torch names it, or `auto`.
         dtype: For attacks that do not train, `auto` = as stored where the device multiplies that natively, else
             float32; those that train have float32 weights.
@@ -98,21 +100,22 @@ def attack(
     pair = resolve_pair(model, base)
     if pair.base is None:
         raise InputError(f"{model!r} is attacked beside its base, and none was given. Add --base, or name a run.")
-    setting = _make_setting(
-        pair, _read_questions(pair, questions), _read_texts(texts or {}, text_field),
-        _budget(full, learning_rates, tunings), seed=seed, device=device, dtype=dtype,
-        trust_remote_code=trust_remote_code, reporter=reporter,
+    seeds = _check_seeds(seed)
+    budget = _budget(full, learning_rates, tunings)
+    settings = _make_settings(
+        pair, _read_questions(pair, questions), _read_texts(texts or {}, text_field), budget, seeds=seeds,
+        device=device, dtype=dtype, trust_remote_code=trust_remote_code, reporter=reporter,
     )  # fmt: skip
     if cells_file is None and pair.run_dir is not None:
         cells_file = pair.run_dir / CELLS_FILE
-    cells = Cells(cells_file, identity_of(setting))
+    cells = CellsFile(cells_file)
     records = {}
     for name in names:
-        records[name] = _run(name, setting, cells)
+        records[name] = over_seeds([_run(name, setting, Cells(cells, identity_of(setting))) for setting in settings])
         if pair.run_dir is not None:
             _merge(pair.run_dir, {name: records[name]})
-    about = {"model": str(pair.model), "base": str(pair.base), "budget": setting.budget.name, "seed": seed}
-    return {**about, SECTION: records}
+    about = {"model": str(pair.model), "base": str(pair.base), "budget": budget.name}
+    return {**about, "seed": seeds[0] if len(seeds) == 1 else seeds, SECTION: records}
 
 
 def has_error(record: Mapping[str, Any]) -> bool:
@@ -126,6 +129,13 @@ def _check_names(only: Sequence[str]) -> list[str]:
             known = list(ATTACKS)
             raise InputError(f"Attack {name!r} is unknown.{nearest_hint(name, known)} Known: {', '.join(known)}.")
     return [name for name in ATTACKS if not only or name in only]
+
+
+def _check_seeds(seed: int | Sequence[int]) -> list[int]:
+    seeds = [seed] if isinstance(seed, int) else list(seed)
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise InputError(f"seed={seeds!r} were asked for. Give each seed once.")
+    return seeds
 
 
 def _budget(full: bool, learning_rates: Sequence[float], tunings: Sequence[str]) -> Budget:
@@ -167,10 +177,26 @@ def _read_texts(files: Mapping[str, str], text_field: str) -> dict[str, tuple[st
     return texts
 
 
-def _make_setting(
-    pair: ModelPair, groups: Mapping[str, Sequence[Question]], texts: dict[str, tuple[str, ...]], budget: Budget, *,
-    seed: int, device: str, dtype: str, trust_remote_code: bool, reporter: Reporter,
-) -> AttackSetting:  # fmt: skip
+def _make_settings(
+    pair: ModelPair, groups: Mapping[str, Sequence[Question]], texts: Mapping[str, tuple[str, ...]], budget: Budget, *,
+    seeds: Sequence[int], device: str, dtype: str, trust_remote_code: bool, reporter: Reporter,
+) -> list[AttackSetting]:  # fmt: skip
+    """One a seed; they share the models."""
+    asked = [_asked(groups, texts, budget, seed) for seed in seeds]
+    options = {"device": device, "dtype": dtype, "trust_remote_code": trust_remote_code}
+    assert pair.base is not None
+    subjects = {"base": _subject(pair.base, options), "result": _subject(pair.model, options)}
+    tokenizer = load_tokenizer(pair.model, trust_remote_code=trust_remote_code)
+    return [
+        AttackSetting(subjects=subjects, tokenizer=tokenizer, budget=budget, reporter=reporter, **own) for own in asked
+    ]
+
+
+def _asked(
+    groups: Mapping[str, Sequence[Question]], given: Mapping[str, tuple[str, ...]], budget: Budget, seed: int
+) -> dict[str, Any]:
+    """What the seed decides: who tells what, and what is asked."""
+    texts = dict(given)
     forget = [question for name, group in groups.items() if side_of(name) == "forget" for question in group]
     told, tested = split_halves(forget, budget, seed)
     facts = {fact_of(question) for question in tested}
@@ -182,21 +208,15 @@ def _make_setting(
         )
         if not texts["relearn"]:
             raise InputError("Every text to relearn holds an answer that is tested. Give texts on half of the facts.")
-    options = {"device": device, "dtype": dtype, "trust_remote_code": trust_remote_code}
-    assert pair.base is not None
-    return AttackSetting(
-        subjects={"base": _subject(pair.base, options), "result": _subject(pair.model, options)},
-        tokenizer=load_tokenizer(pair.model, trust_remote_code=trust_remote_code),
-        told=tuple(told),
-        tested=tuple(tested),
-        kept=kept,
-        kept_told=kept_told,
-        texts=texts,
-        paraphrases=tuple(question for question in groups.get(PARAPHRASE, ()) if fact_of(question) in facts),
-        budget=budget,
-        seed=seed,
-        reporter=reporter,
-    )
+    return {
+        "told": tuple(told),
+        "tested": tuple(tested),
+        "kept": kept,
+        "kept_told": kept_told,
+        "texts": texts,
+        "paraphrases": tuple(question for question in groups.get(PARAPHRASE, ()) if fact_of(question) in facts),
+        "seed": seed,
+    }
 
 
 def identity_of(setting: AttackSetting) -> str:
@@ -222,7 +242,7 @@ def _subject(path: Path, options: Mapping[str, Any]) -> Subject:
 def _run(name: str, setting: AttackSetting, cells: Cells) -> dict[str, Any]:
     """One attack's record; what raises is an error, never a verdict."""
     started = time.perf_counter()
-    setting.reporter.note(f"Attack {name}")
+    setting.reporter.note(f"Attack {name}, seed {setting.seed}")
     try:
         record = _record(name, setting, cells)
     except NotApplicable as reason:

@@ -30,7 +30,9 @@ def register(app: typer.Typer) -> None:
         ),
         learning_rates: str = typer.Option("", "--learning-rates", help="Of relearning, with commas between."),
         text_field: str = typer.Option("text", "--text-field", help="Field with the text in records of --texts."),
-        seed: int = typer.Option(0, "--seed", help="Of halves, order and noise."),
+        seed: list[int] = typer.Option(
+            [0], "--seed", help="Of halves, order and noise; given several times, accuracies are averaged over seeds."
+        ),
         device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, ..."),
         dtype: str = typer.Option("auto", "--dtype", help="auto, float32, bfloat16, float16; relearning: float32."),
         trust_remote_code: bool = typer.Option(False, "--trust-remote-code", help="Run code of the checkpoint."),
@@ -89,9 +91,14 @@ def show(record: dict[str, Any]) -> None:
         [name.replace("_", " "), entry["status"], *(_number(entry.get(key)) for key in _KEYS)]
         for name, entry in record["attacks"].items()
     ]
-    output.print(table(f"Attacks, {record['budget']} budget, seed {record['seed']}", columns, rows, num_texts=2))
+    seeds = record["seed"]
+    shown = f"seeds {', '.join(map(str, seeds))}" if isinstance(seeds, list) else f"seed {seeds}"
+    output.print(table(f"Attacks, {record['budget']} budget, {shown}", columns, rows, num_texts=2))
     output.print(LEGEND)
     for name, entry in record["attacks"].items():
+        if found := entry.get("recovery_by_seed"):
+            by_seed = ", ".join(_number(value) or "none" for value in found.values())
+            output.print(f"{name.replace('_', ' ')}: recovery by seed {by_seed}")
         if entry["detail"]:
             output.print(f"{name.replace('_', ' ')}: {entry['detail']}")
 
