@@ -35,6 +35,7 @@ def make_rows(cells: Sequence[Cell]) -> list[dict[str, Any]]:
                 "seeds": len({cell["seed"] for cell in found}),
                 **_measured(found, chosen[method]),
                 "area": round(area(found), 4),
+                "area_loss": round(area(found, loss=True), 4),
                 "seconds": round(float(np.mean([cell["seconds"] for cell in found])), 2),
             }
             if method == "default":
@@ -75,12 +76,19 @@ def worst_kept(cells: Sequence[Cell], *, loss: bool = False) -> float:
     return float(min(shares))
 
 
-def area(cells: Sequence[Cell]) -> float:
-    """Area under the frontier: kept, over what remains (distance from chance over the base's), both from 0 to 1."""
-    known = _mean(values(cells, "base"))
+def area(cells: Sequence[Cell], *, loss: bool = False) -> float:
+    """Area under the frontier: kept, over what remains (distance from chance over the base's), both from 0 to 1.
+
+    By losses both are likelihoods of the right answer over the base's, of what was to go in the mean of all questions.
+    """
+
+    def remaining(found: Sequence[Cell]) -> float:
+        if loss:
+            return math.exp(_mean(values(found, "base_nll")) - _mean(values(found, "nll")))
+        return abs(_mean(values(found)) - CHANCE) / max(_mean(values(cells, "base")) - CHANCE, 1e-9)
+
     points = [
-        (min(1.0, abs(_mean(values(found)) - CHANCE) / max(known - CHANCE, 1e-9)), min(1.0, worst_kept(found)))
-        for found in _by_point(cells).values()
+        (min(1.0, remaining(found)), min(1.0, worst_kept(found, loss=loss))) for found in _by_point(cells).values()
     ]
     total, best = 0.0, 0.0
     steps = sorted([*points, (1.0, 1.0)])

@@ -1,5 +1,7 @@
 """The protocol's table: what it counts, on cells whose answers are known."""
 
+import math
+
 import pytest
 
 FACTS = [f"capital:{number}" for number in range(100)]
@@ -99,6 +101,18 @@ def test_the_area_is_one_for_a_perfect_method_and_zero_for_one_that_changes_noth
     assert rows.area([cell("rmu", 0.25, 1.0)]) == pytest.approx(1.0)
     assert rows.area([cell("rmu", 1.0, 1.0)]) == pytest.approx(0.0)
     assert rows.area([cell("rmu", 0.25, 0.8)]) == pytest.approx(0.8)
+
+
+def test_the_area_by_losses_is_that_of_the_likelihoods_of_right_answers(rows):
+    def with_losses(forget, told):
+        made = cell("rmu", 0.25, 1.0)
+        made["groups"]["forget"]["nll"], made["groups"]["told"]["nll"] = [forget] * 100, [told] * 100
+        return [made]
+
+    assert rows.area(with_losses(30.0, 1.0), loss=True) == pytest.approx(1.0)
+    assert rows.area(with_losses(1.0, 1.0), loss=True) == pytest.approx(0.0)
+    # Half of the likelihood is left, and nine tenths of what was to stay.
+    assert rows.area(with_losses(1.0 + math.log(2), 1.0 - math.log(0.9)), loss=True) == pytest.approx(0.45)
 
 
 def test_intervals_are_clustered_by_fact(rows):
