@@ -39,6 +39,41 @@ def test_a_map_along_the_retain_axes_is_the_formula_turned_there_and_back(ideas,
     assert float(length) == pytest.approx(3.0 * norm)
 
 
+def solver_with(maker, ideas, path, monkeypatch, **settings):
+    monkeypatch.setattr(tiny_runs, "GradientSolver", ideas.made_by(maker))
+    return make_solver(path, [TOPIC], dtype=torch.float64, row_tokens=64, **settings)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_discriminant_map_is_what_tells_the_sides_apart(full, ideas, saved_family, monkeypatch):
+    maker = ideas.FullDiscriminantMaker if full else ideas.DiscriminantMaker
+    solver = solver_with(maker, ideas, saved_family("llama"), monkeypatch)
+    sides = [torch.cat(list(solver.counted(rows))).numpy() for rows in solver.sides()]
+    difference = sides[0].mean(axis=0) - sides[1].mean(axis=0)
+    pooled = (np.cov(sides[0].T) + np.cov(sides[1].T)) / 2
+    if full:
+        ridge = ideas.RIDGE * np.trace(pooled) / len(pooled)
+        weights = np.abs(np.linalg.inv(pooled + ridge * np.eye(len(pooled))) @ difference)
+    else:
+        weights = np.abs(difference) / np.sqrt(np.diag(pooled))
+    finish(solver)
+    assert np.abs(solver.topics[0].importance.numpy() - weights / weights.max()).max() < 1e-10
+
+
+def test_a_ramp_grows_to_the_whole_target(ideas, saved_family, monkeypatch):
+    solver = solver_with(ideas.RampMaker, ideas, saved_family("llama"), monkeypatch, steps=8, strength_unit="absolute")
+    lengths = [record["target_norm"] for record in finish(solver)]
+    plain = [
+        record["target_norm"]
+        for record in finish(
+            solver_with(ideas.Maker, ideas, saved_family("llama"), monkeypatch, steps=8, strength_unit="absolute")
+        )
+    ]
+    assert [one / other for one, other in zip(lengths, plain, strict=True)] == pytest.approx(
+        [0.25, 0.5, 0.75, *[1.0] * 5]
+    )
+
+
 def test_a_row_has_the_same_vector_however_long_it_is_padded(ideas):
     directions = ideas.RowDirections(16, seed=0)
     row, other = list(range(1, 15)), list(range(2, 16))
