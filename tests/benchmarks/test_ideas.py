@@ -61,17 +61,11 @@ def test_a_discriminant_map_is_what_tells_the_sides_apart(full, ideas, saved_fam
 
 
 def test_a_ramp_grows_to_the_whole_target(ideas, saved_family, monkeypatch):
-    solver = solver_with(ideas.RampMaker, ideas, saved_family("llama"), monkeypatch, steps=8, strength_unit="absolute")
-    lengths = [record["target_norm"] for record in finish(solver)]
-    plain = [
-        record["target_norm"]
-        for record in finish(
-            solver_with(ideas.Maker, ideas, saved_family("llama"), monkeypatch, steps=8, strength_unit="absolute")
-        )
-    ]
-    assert [one / other for one, other in zip(lengths, plain, strict=True)] == pytest.approx(
-        [0.25, 0.5, 0.75, *[1.0] * 5]
-    )
+    def lengths(maker):
+        solver = solver_with(maker, ideas, saved_family("llama"), monkeypatch, steps=8, strength_unit="absolute")
+        return np.array([record["target_norm"] for record in finish(solver)])
+
+    assert lengths(ideas.RampMaker) / lengths(ideas.Maker) == pytest.approx([0.25, 0.5, 0.75, *[1.0] * 5])
 
 
 def test_a_row_has_the_same_vector_however_long_it_is_padded(ideas):
