@@ -108,7 +108,7 @@ def world_case(world: World, name: str, seed: int) -> Case:
     unseen = [text for domain in ("benign", "general") for text in world.domain(domain).texts(forms="unseen")]
     if rest:
         unseen += hazard.texts(rest, forms="unseen")
-    corpus = [*forget, *(text for texts in retain.values() for text in texts), *unseen]
+    corpus = [*(text for texts in retain.values() for text in texts), *unseen]
     return Case(world.model, world.twin if name == "domain" else None, forget, retain, questions, WORLD_RATES, corpus)
 
 
