@@ -66,7 +66,8 @@ class Case:
         forget: Texts.
         retain: Texts by source.
         questions: By group; the first group is the forgotten one.
-        corpus: Texts in all forms that the model once learned, of what must stay; to distil on. None on the real model.
+        corpus: To distil on: the forget texts, and texts of what must stay in all forms that the model once learned.
+            None on the real model.
         rates: Learning rates of the attack; none = the budget's.
     """
 
@@ -108,7 +109,7 @@ def world_case(world: World, name: str, seed: int) -> Case:
     unseen = [text for domain in ("benign", "general") for text in world.domain(domain).texts(forms="unseen")]
     if rest:
         unseen += hazard.texts(rest, forms="unseen")
-    corpus = [*(text for texts in retain.values() for text in texts), *unseen]
+    corpus = [*forget, *(text for texts in retain.values() for text in texts), *unseen]
     return Case(world.model, world.twin if name == "domain" else None, forget, retain, questions, WORLD_RATES, corpus)
 
 
