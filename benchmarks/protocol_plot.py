@@ -12,6 +12,7 @@ import numpy as np
 from protocol_rows import CHANCE, KEPT, place, values, worst_kept
 
 MARKERS = "osD^vPX*<>h"
+COLOURS = ["C0", "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "black"]
 
 
 def plot(cells: Sequence[Mapping[str, Any]], file: Path) -> None:
@@ -33,7 +34,9 @@ def plot(cells: Sequence[Mapping[str, Any]], file: Path) -> None:
                 totals = np.array(list(values(found).values()))
                 forgotten = totals[:, 0].sum() / totals[:, 1].sum()
                 label = method if point == 0 else None
-                axis.plot(forgotten, min(1, worst_kept(found)), MARKERS[number], color=f"C{number}", label=label, ms=8)
+                axis.plot(
+                    forgotten, min(1, worst_kept(found)), MARKERS[number], color=COLOURS[number], label=label, ms=8
+                )
         axis.axvline(CHANCE, color="grey", lw=0.8, ls=":")
         axis.axhline(KEPT, color="grey", lw=0.8, ls=":")
         arena, kind, retain, _ = panel
