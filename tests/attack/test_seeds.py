@@ -2,6 +2,7 @@
 
 import pytest
 
+from srmu.attack.asking import DOES_NOT_COUNT
 from srmu.attack.relearn import NO_STEP_COUNTS
 from srmu.attack.seeds import over_seeds
 
@@ -58,7 +59,7 @@ def test_seeds_of_which_none_counts_may_count_together_and_else_do_not():
     found = over_seeds(entries)
     assert (found["status"], found["base_after"]) == ("result", pytest.approx(0.78))
     found = over_seeds([entries[0], relearned(1, point(8, 0.3, 0.6), **lost)])
-    assert (found["status"], found["detail"].count(NO_STEP_COUNTS)) == ("not applicable", 1)
+    assert (found["status"], found["detail"]) == ("not applicable", f"{NO_STEP_COUNTS}; lora: none")
     assert "recovery" not in found
 
 
@@ -99,11 +100,15 @@ def test_an_attack_of_one_number_is_averaged_and_counts_by_its_averages():
         numbers = {"forget_after": after, "base_after": base, "utility_after": 1.0, "recovery": 0.0}
         return {**ABOUT, **BEFORE, "seed": seed, **numbers, **more}
 
-    found = over_seeds([entry(0, 0.3, 0.6, counts=False), entry(1, 0.5, 1.0, counts=True)])
-    assert (found["forget_after"], found["counts"]) == (pytest.approx(0.4), True)
+    lost = {"counts": False, "detail": f"bits; {DOES_NOT_COUNT}"}
+    found = over_seeds([entry(0, 0.3, 0.6, **lost), entry(1, 0.5, 1.0, counts=True)])
+    assert (found["forget_after"], found["counts"], found["detail"]) == (pytest.approx(0.4), True, "bits")
     assert found["recovery"] == pytest.approx(0.15 / 0.55)
-    found = over_seeds([entry(0, 0.3, 0.6, counts=False), entry(1, 0.5, 0.6, counts=False)])
+    found = over_seeds([entry(0, 0.3, 0.6, **lost), entry(1, 0.5, 0.6, **lost)])
     assert (found["recovery"], found["counts"]) == (None, False)
+    assert found["detail"] == f"bits; {DOES_NOT_COUNT}"
+    # At chance nothing can be said of the base, and JSON has no nan.
+    assert over_seeds([entry(0, 0.3, 0.25), entry(1, 0.3, 0.25)])["recovery"] is None
     # What is no accuracy of the tested questions counts whatever it is.
     assert over_seeds([entry(0, 0.3, 0.5), entry(1, 0.3, 0.5)])["recovery"] == pytest.approx(0.2)
     assert over_seeds([entry(0, 0.3, 0.5), entry(1, 0.3, 0.5, utility_after=None)])["utility_after"] is None

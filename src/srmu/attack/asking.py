@@ -10,6 +10,7 @@ from srmu.attack.setting import SIDES, AttackSetting
 from srmu.evaluation.questions import Question
 
 Groups = Mapping[str, Sequence[Question]]
+DOES_NOT_COUNT = "does not count: the attack leaves the base less than 80 % of its accuracy"
 
 
 def ask_both(
@@ -43,8 +44,7 @@ def outcome_of(
     base, result = after["base"], after["result"]
     valid = counts(before["base"]["forget"], base["forget"], chance)
     if not valid:
-        remark = "does not count: the attack leaves the base less than 80 % of its accuracy"
-        detail = f"{detail}; {remark}" if detail else remark
+        detail = f"{detail}; {DOES_NOT_COUNT}" if detail else DOES_NOT_COUNT
     numbers = {
         "chance": chance,
         "forget_before": before["result"]["forget"],

@@ -7,7 +7,8 @@ attacker; of averaged ones less so. A verdict needs every seed.
 from collections.abc import Sequence
 from typing import Any
 
-from srmu.attack.outcome import counts, recovery
+from srmu.attack.asking import DOES_NOT_COUNT
+from srmu.attack.outcome import counts, finite, recovery
 from srmu.attack.relearn import NO_STEP_COUNTS
 
 Record = dict[str, Any]
@@ -41,19 +42,28 @@ def over_seeds(entries: Sequence[Record]) -> Record:
     numbers: Record = {key: _mean([entry[key] for entry in entries]) for key in _BEFORE}
     numbers["n"] = sum(entry["n"] for entry in entries)
     numbers["recovery_by_seed"] = {str(entry["seed"]): entry.get("recovery") for entry in entries}
-    details = [entry["detail"] for entry in entries if entry["detail"]]
-    status = "result"
+    status, details = "result", _details(entries)
     if "cells" in entries[0]:
         numbers["cells"] = _averaged_cells(entries, numbers)
         worst = _worst(numbers["cells"])
-        details = [detail for detail in details if not detail.startswith(NO_STEP_COUNTS)]
         if worst is None:
             status, details = "not applicable", [NO_STEP_COUNTS, *details]
         else:
             numbers |= worst
     else:
         numbers |= _averaged_numbers(entries, numbers)
-    return {"status": status, "detail": "; ".join(dict.fromkeys(details)) or None, **numbers, **about}
+        if not numbers.get("counts", True):
+            details = [*details, DOES_NOT_COUNT]
+    record: Record = finite({"status": status, "detail": "; ".join(details) or None, **numbers, **about})
+    return record
+
+
+def _details(entries: Sequence[Record]) -> list[str]:
+    """What the seeds say, each thing once; whether it counts is said of the averages."""
+    said = [entry["detail"] or "" for entry in entries]
+    for verdict in (NO_STEP_COUNTS, DOES_NOT_COUNT):
+        said = [detail.replace(verdict, "").strip("; ") for detail in said]
+    return list(dict.fromkeys(filter(None, said)))
 
 
 def _averaged_numbers(entries: Sequence[Record], means: Record) -> Record:
