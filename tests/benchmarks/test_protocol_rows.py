@@ -50,12 +50,15 @@ def test_a_rerun_is_compared_request_by_request_whether_or_not_enough_was_kept(r
     assert row["requests"]["hazard"]["ci_high"] < row["requests"]["europe"]["ci_low"]
     assert row["requests"]["europe"]["kept"] == pytest.approx(0.90)
     told = rows.against(rows.make_rows([cell("rmu", 0.32, 1.0)]), published)
-    assert told.endswith("1 of 1 lie within the published intervals.")
+    assert told.endswith("1 of 1 lie within the published intervals, and the intervals of 0 more overlap.")
     told = rows.against(rows.make_rows([cell("rmu", 0.60, 1.0), cell("npo", 0.30, 1.0)]), published)
     assert "rmu: 0.600, published 0.300 (0.2" in told
-    assert "outside" in told
+    assert "outside; its own interval (0.5" in told
+    assert "does not overlap" in told
     assert "npo: 0.300, not published" in told
-    assert told.endswith("0 of 1 lie within the published intervals.")
+    assert told.endswith("0 of 1 lie within the published intervals, and the intervals of 0 more overlap.")
+    told = rows.against(rows.make_rows([cell("rmu", 0.42, 1.0)]), published)
+    assert told.endswith("0 of 1 lie within the published intervals, and the intervals of 1 more overlap.")
 
 
 def test_rows_of_a_run_take_the_place_of_the_same_published_ones(rows):
