@@ -57,6 +57,8 @@ def test_a_rerun_is_compared_request_by_request_whether_or_not_enough_was_kept(r
     assert "does not overlap" in told
     assert "npo: 0.300, not published" in told
     assert told.endswith("0 of 1 lie within the published intervals, and the intervals of 0 more overlap.")
+    below = rows.against(rows.make_rows([cell("rmu", 0.05, 1.0)]), published)
+    assert below.endswith("and the intervals of 0 more overlap.")
     told = rows.against(rows.make_rows([cell("rmu", 0.42, 1.0)]), published)
     assert told.endswith("0 of 1 lie within the published intervals, and the intervals of 1 more overlap.")
 
