@@ -108,10 +108,10 @@ def attack(
     )  # fmt: skip
     if cells_file is None and pair.run_dir is not None:
         cells_file = pair.run_dir / CELLS_FILE
-    cells = CellsFile(cells_file)
+    file = CellsFile(cells_file)
     records = {}
     for name in names:
-        records[name] = over_seeds([_run(name, setting, Cells(cells, identity_of(setting))) for setting in settings])
+        records[name] = over_seeds([_run(name, setting, Cells(file, identity_of(setting))) for setting in settings])
         if pair.run_dir is not None:
             _merge(pair.run_dir, {name: records[name]})
     about = {"model": str(pair.model), "base": str(pair.base), "budget": budget.name}
