@@ -24,11 +24,11 @@ from protocol import METHODS, RESULTS, measured, read_cells
 from protocol_cases import DIALS, Case, real_cases, world_cases
 from protocol_rows import worst_kept
 
-from srmu.importance import ActivationSums
+from srmu.job.tuning.bench import TrialBench
+from srmu.objective.importance import ActivationSums
 from srmu.solver.frozen import FrozenRows
 from srmu.solver.gradient import GradientSolver
 from srmu.solver.targets import TargetMaker
-from srmu.tuning.bench import TrialBench
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "as published": {},
@@ -44,9 +44,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "map as a running mean": {"map_scope": "running"},
     "sinks counted": {"skip_sinks": False},
     "specific tokens": {"forget_tokens": "specific"},
-    "signs of each token's own in half of V": {"token_share": 0.5},
-    "signs of each token's own in all of V": {"token_share": 1.0},
-    "last steps averaged": {"average_last": 0.3},
+    "signs of each token's own in half of V": {"per_token_signs": 0.5},
+    "signs of each token's own in all of V": {"per_token_signs": 1.0},
+    "last steps averaged": {"weight_averaging": 0.3},
 }
 SAME_C = ("no map", "V all plus", "V all minus", "V uniform")
 ONE_LAYER = "layer l alone"
@@ -94,8 +94,11 @@ def variants(bench: TrialBench, settings: dict[str, Any], seed: int) -> Iterator
     topic = solver.topics[0]
     assert topic.importance is not None
     assert topic.fitter.forget is not None
-    length = topic.strength * float(topic.fitter.forget.mean_norm)
-    same = {"strength_unit": "absolute", "strength": length / float((topic.direction * topic.importance).norm())}
+    length = topic.steering_coefficient * float(topic.fitter.forget.mean_norm)
+    same = {
+        "coefficient_unit": "absolute",
+        "steering_coefficient": length / float((topic.direction * topic.importance).norm()),
+    }
     for name in SAME_C:
         yield f"{name}, same c", {**VARIANTS[name], **same}
 
@@ -141,7 +144,7 @@ def main() -> None:
                 for name, changes in variants(bench, settings, seed):
                     if (arena, case.name, name, seed) in done:
                         continue
-                    solver = patch("srmu.tuning.bench.GradientSolver", UpdatedMapSolver)
+                    solver = patch("srmu.job.tuning.bench.GradientSolver", UpdatedMapSolver)
                     with solver if name == UPDATED else nullcontext():
                         result = bench.run({**METHODS["srmu ratio"], **settings, **changes}, seed)
                     cell = {

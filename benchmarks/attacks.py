@@ -35,19 +35,20 @@ from typing import Any
 import torch
 import yaml
 from distil import distil
+from world.model import World, load_world
+from world.recipe import WorldRecipe
 
-from srmu.attack.outcome import counts, recovery
-from srmu.attack.runner import attack
-from srmu.data.stable import stable_rank
 from srmu.demo.model import demo_model
 from srmu.demo.requests import REQUESTS
+from srmu.evaluation.attacks.outcome import counts, recovery
+from srmu.evaluation.attacks.runner import attack
 from srmu.evaluation.questions import Question
-from srmu.export.manifest import MANIFEST_FILE, MODEL_DIR, write_json_atomic
-from srmu.plan import choose_device, device_name
-from srmu.reporting import Reporter
-from srmu.run import unlearn
-from srmu.world.model import World, load_world
-from srmu.world.recipe import WorldRecipe
+from srmu.job.unlearn import unlearn
+from srmu.results.manifest_file import MANIFEST_FILE, MODEL_DIR
+from srmu.runtime.devices import choose_device, device_name
+from srmu.runtime.files import write_json_atomic
+from srmu.runtime.progress import Reporter
+from srmu.runtime.stable_order import stable_rank
 
 WORLD_RATES = (3e-5, 1e-4, 3e-4, 1e-3)
 """The world's small models were trained at up to 1e-3; the real model's rates would not move them."""
@@ -134,7 +135,7 @@ def make_result(case: Case, texts: Mapping[str, str], settings: Record, run: Pat
     if not (run / MANIFEST_FILE).exists():
         unlearn(
             model=str(case.base), forget=[texts["forget"]], retain=[texts[name] for name in case.retain], seed=seed,
-            eval=False, heldout=0.0, out=str(run), overwrite=True, **settings,
+            eval=False, eval_fraction=0.0, out=str(run), overwrite=True, **settings,
         )  # fmt: skip
     if how is None:
         return str(run)

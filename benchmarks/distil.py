@@ -13,7 +13,7 @@ import torch
 
 from srmu.evaluation.encoding import encode
 from srmu.evaluation.loading import load_causal_lm, load_tokenizer
-from srmu.export.files import new_directory
+from srmu.runtime.files import new_directory
 
 ROWS, WARMUP, FRESH_STD = 16, 50, 0.02
 

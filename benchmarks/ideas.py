@@ -23,7 +23,7 @@ from protocol_cases import DIALS, Case, Phase, real_cases, world_cases
 from protocol_rows import worst_kept
 from torch import Tensor
 
-from srmu.importance import ActivationSums
+from srmu.objective.importance import ActivationSums
 from srmu.objective.masked import widen
 from srmu.solver.frozen import FrozenRows
 from srmu.solver.gradient import GradientSolver
@@ -238,7 +238,7 @@ def main() -> None:
                     if (arena, case.name, idea, seed) in done:
                         continue
                     settings = {**changes, "seed": seed} | ({"steps": steps} if "steps" in changes else {})
-                    with patch("srmu.tuning.bench.GradientSolver", solver) if solver else nullcontext():
+                    with patch("srmu.job.tuning.bench.GradientSolver", solver) if solver else nullcontext():
                         trained = bench.train(settings)
                     if idea == "default":
                         steps = len(trained.metrics)

@@ -85,7 +85,7 @@ def measure(shape: Sequence[int], folder: Path) -> list[dict[str, Any]]:
     for place, limit in (("memory", "auto"), ("disk", "0.01")):
         run = [
             *srmu, "unlearn", str(model), "--forget", str(texts), "--retain", str(texts), "--steps", "3", "--memory-gb",
-            limit, "--device", "cpu", "--row-tokens", "128",
+            limit, "--device", "cpu", "--max-length", "128",
         ]  # fmt: skip
         predicted = json.loads(subprocess.run([*run, "--dry-run", "--json"], check=True, capture_output=True).stdout)
         training, seconds = peak_of([*run, "--no-eval", "--out", str(folder / f"run-{place}")])

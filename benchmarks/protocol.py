@@ -29,14 +29,14 @@ from protocol_plot import plot
 from protocol_rows import against, make_rows, markdown, merged
 from protocol_whole import run_whole
 
+from srmu.config.presets import PUBLISHED
 from srmu.errors import RunError
 from srmu.evaluation.measure import Measurement
-from srmu.presets import PUBLISHED
-from srmu.reporting import Reporter
-from srmu.tuning.auto import choose_settings
-from srmu.tuning.bench import TrialBench
-from srmu.tuning.outcome import KEPT, judge, shortfall
-from srmu.tuning.space import SPACE, Key, search_space, suggest, to_settings
+from srmu.job.tuning.auto import choose_settings
+from srmu.job.tuning.bench import TrialBench
+from srmu.job.tuning.outcome import KEPT, judge, shortfall
+from srmu.job.tuning.space import SPACE, Key, search_space, suggest, to_settings
+from srmu.runtime.progress import Reporter
 
 METHODS: dict[str, dict[str, Any]] = {
     "rmu": {**PUBLISHED, "method": "rmu"},
@@ -56,7 +56,7 @@ WHOLE_STEPS = {"real": 60, "world": 100}
 KEYS = [key for key in SPACE if key != "importance_map"]
 WORLD_SPACE = {
     "layer": Key(1, 5, step=1), "steps": Key(160, 640, step=160), "retain_weight": Key(20, 400, log=True),
-    "strength": Key(1.5, 6, log=True), "learning_rate": Key(0.5, 2, log=True),
+    "steering_coefficient": Key(1.5, 6, log=True), "learning_rate": Key(0.5, 2, log=True),
 }  # fmt: skip
 """Narrower, since few trials are made, but with all layers but the first of six; for all methods alike."""
 ARENAS: dict[str, Callable[[Phase], Iterator[Case]]] = {"real": real_cases, "world": world_cases}

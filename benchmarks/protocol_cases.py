@@ -13,21 +13,22 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
-from srmu.config import make_config
-from srmu.data.corpora import corpus_from_strings
-from srmu.data.overlap import overlap
-from srmu.data.rows import tokenize_rows
+from world.generator import Domain, WorldFact
+from world.model import load_world
+from world.recipe import WorldRecipe
+
+from srmu.config.settings import make_config
 from srmu.demo.model import demo_model
 from srmu.demo.requests import Request, capitals_request, elements_request
 from srmu.evaluation.questions import Question
-from srmu.plan import Plan, make_plan
-from srmu.prepare import Prepared, prepare_rows
-from srmu.reporting import Reporter
-from srmu.tuning.bench import TrialBench
-from srmu.tuning.outcome import Validation
-from srmu.world.generator import Domain, WorldFact
-from srmu.world.model import load_world
-from srmu.world.recipe import WorldRecipe
+from srmu.inputs.corpora import corpus_from_strings
+from srmu.inputs.overlap import overlap
+from srmu.inputs.rows import tokenize_rows
+from srmu.job.plan import Plan, make_plan
+from srmu.job.prepare import Prepared, prepare_rows
+from srmu.job.tuning.bench import TrialBench
+from srmu.job.tuning.outcome import Validation
+from srmu.runtime.progress import Reporter
 
 Kind = Literal["entities", "domain"]
 Phase = Literal["tune", "report"]
@@ -90,7 +91,7 @@ class Case:
 
     def bench(self, retain: Retain, phase: Phase) -> TrialBench:
         """Trials of this request."""
-        plan, prepared = self.rows(retain, heldout=0.0)
+        plan, prepared = self.rows(retain, eval_fraction=0.0)
         limit = TRIAL_QUESTIONS if phase == "tune" else None
         questions = {
             name: asked[:limit]
@@ -99,7 +100,7 @@ class Case:
         }
         texts = {}
         if self.text:
-            texts["text"] = tokenize_rows(corpus_from_strings(list(self.text), "text"), plan.tokenizer, row_tokens=512)
+            texts["text"] = tokenize_rows(corpus_from_strings(list(self.text), "text"), plan.tokenizer, max_length=512)
         return TrialBench(plan, [topic.rows for topic in prepared.topics], Validation(questions, texts, {}))
 
 

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, logsigmoid
 
-from srmu.compute_dtype import mixed_precision
-from srmu.data.rows import TokenRows, pad_batch
-from srmu.data.schedule import build_schedule
 from srmu.evaluation.measure import Measurement, measure
-from srmu.reporting import Reporter
-from srmu.tuning.bench import TrialBench
+from srmu.inputs.rows import TokenRows, pad_batch
+from srmu.job.tuning.bench import TrialBench
+from srmu.runtime.precision import mixed_precision
+from srmu.runtime.progress import Reporter
+from srmu.solver.schedule import build_schedule
 
 BETA = 0.1
 FORGET_ROWS, RETAIN_ROWS = 4, 12
@@ -66,8 +66,8 @@ def _train(bench: TrialBench, method: str, settings: Mapping[str, Any], seed: in
         [len(rows.forget)],
         [[len(part) for part in rows.retain]],
         steps=settings["steps"],
-        forget_rows=FORGET_ROWS,
-        retain_rows=RETAIN_ROWS,
+        forget_batch_size=FORGET_ROWS,
+        retain_batch_size=RETAIN_ROWS,
         seed=seed,
     )
     frozen: dict[int, float] = {}

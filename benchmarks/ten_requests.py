@@ -20,18 +20,19 @@ from typing import Any
 
 import torch
 import yaml
+from world.generator import WorldFact
+from world.model import World, load_world
+from world.recipe import WorldRecipe
 
-from srmu.data.stable import stable_rank
 from srmu.errors import InputError
 from srmu.evaluation.loading import load_causal_lm, load_tokenizer
 from srmu.evaluation.questions import score_questions
-from srmu.export.manifest import MANIFEST_FILE, MODEL_DIR, write_json_atomic
 from srmu.export.verify import verify_run
-from srmu.reporting import Reporter
-from srmu.run import unlearn
-from srmu.world.generator import WorldFact
-from srmu.world.model import World, load_world
-from srmu.world.recipe import WorldRecipe
+from srmu.job.unlearn import unlearn
+from srmu.results.manifest_file import MANIFEST_FILE, MODEL_DIR
+from srmu.runtime.files import write_json_atomic
+from srmu.runtime.progress import Reporter
+from srmu.runtime.stable_order import stable_rank
 
 NUM_REQUESTS, SUBJECTS_A_REQUEST = 10, 2
 NUM_CHOOSING = 3
@@ -95,7 +96,7 @@ def forget_subjects(
     files = [write_texts(run.parent / "texts" / run.name / f"{name}.jsonl", texts) for name, texts in sides.items()]
     started = time.perf_counter()
     unlearn(
-        model=str(base), forget=files[:1], retain=files[1:], seed=seed, eval=False, heldout=0.0, out=str(run),
+        model=str(base), forget=files[:1], retain=files[1:], seed=seed, eval=False, eval_fraction=0.0, out=str(run),
         overwrite=True, **settings,
     )  # fmt: skip
     return time.perf_counter() - started

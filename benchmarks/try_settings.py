@@ -15,17 +15,17 @@ from typing import Any
 
 import yaml
 
-from srmu.config import make_config
-from srmu.data.corpora import corpus_from_strings
-from srmu.data.rows import tokenize_rows
+from srmu.config.settings import make_config
 from srmu.demo.model import demo_model
 from srmu.demo.requests import REQUESTS, Request
 from srmu.evaluation.measure import Measurement
-from srmu.plan import make_plan
-from srmu.prepare import prepare_rows
-from srmu.reporting import Reporter
-from srmu.tuning.bench import TrialBench, describe
-from srmu.tuning.outcome import Validation
+from srmu.inputs.corpora import corpus_from_strings
+from srmu.inputs.rows import tokenize_rows
+from srmu.job.plan import make_plan
+from srmu.job.prepare import prepare_rows
+from srmu.job.tuning.bench import TrialBench, describe
+from srmu.job.tuning.outcome import Validation
+from srmu.runtime.progress import Reporter
 
 
 def make_bench(request: Request, base: Path, split: str, **inputs: Any) -> TrialBench:
@@ -40,12 +40,12 @@ def make_bench(request: Request, base: Path, split: str, **inputs: Any) -> Trial
             files.append(f"{folder}/{name}.jsonl")
             Path(files[-1]).write_text(lines, encoding="utf-8")
         plan = make_plan(
-            make_config({"model": str(base), "forget": files[:1], "retain": files[1:], "heldout": 0.0, **inputs})
+            make_config({"model": str(base), "forget": files[:1], "retain": files[1:], "eval_fraction": 0.0, **inputs})
         )
         prepared = prepare_rows(plan, Reporter())
     questions = request.questions if split == "test" else request.validation_questions
     texts = corpus_from_strings(list(request.text if split == "test" else request.validation_text), "text")
-    rows = tokenize_rows(texts, plan.tokenizer, row_tokens=512)
+    rows = tokenize_rows(texts, plan.tokenizer, max_length=512)
     validation = Validation(questions, {"text": rows}, {})
     return TrialBench(plan, [topic.rows for topic in prepared.topics], validation)
 
@@ -72,12 +72,12 @@ def main() -> None:
     parser.add_argument("trials", nargs="*", default=[""])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--split", choices=("validation", "test"), default="validation")
-    parser.add_argument("--row-tokens", type=int, help="longest row, for all trials; default: the tool's")
+    parser.add_argument("--max-length", type=int, help="longest row, for all trials; default: the tool's")
     parser.add_argument("--dtype", help="compute dtype, for all trials and their questions; default: the tool's")
     parser.add_argument("--out", type=Path, default=Path("runs/trials.jsonl"))
     arguments = parser.parse_args()
     request = REQUESTS[arguments.request]()
-    inputs = {key: value for key in ("row_tokens", "dtype") if (value := getattr(arguments, key)) is not None}
+    inputs = {key: value for key in ("max_length", "dtype") if (value := getattr(arguments, key)) is not None}
     bench = make_bench(request, demo_model(Reporter()), arguments.split, **inputs)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     before = numbers(bench.base)

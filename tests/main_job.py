@@ -12,8 +12,8 @@ from tiny_tokenizers import WORDS
 FORGET_WORDS, RETAIN_WORDS = WORDS[16:36], WORDS[40:68]
 # Few and long steps that move a tiny random model far.
 SETTINGS: dict[str, Any] = {
-    "layer": 3, "steps": 24, "learning_rate": 2e-2, "retain_weight": 0.5, "strength": 1.0, "forget_rows": 4,
-    "retain_rows": 4, "self_rows": 12, "row_tokens": 32,
+    "layer": 3, "steps": 24, "learning_rate": 2e-2, "retain_weight": 0.5, "steering_coefficient": 1.0,
+    "forget_batch_size": 4,    "retain_batch_size": 4, "num_self_written": 12, "max_length": 32,
 }  # fmt: skip
 
 

@@ -47,12 +47,19 @@ def make_manifest(**config: Any) -> dict[str, Any]:
     tensors = [f"model.layers.{layer}.mlp.down_proj.weight" for layer in (5, 6, 7)]
     change = {"shard": "model.safetensors", "dtype": "BF16", "shape": [576, 1536], "changed_fraction": 0.8765}
     record = {"topic": "forget", "documents": 57, "rows": 60, "tokens": 1907, "dropped": 0, "sha256": "ab" * 32}
-    settings = {"method": "srmu", "preset": "default", "steps": 100, "strength": 3.0, "layer": 7, "skip_sinks": True}
+    settings = {
+        "method": "srmu",
+        "preset": "default",
+        "steps": 100,
+        "steering_coefficient": 3.0,
+        "layer": 7,
+        "skip_sinks": True,
+    }
     return {
         "format": 1,
         "created": "2026-11-24T08:08:49+00:00",
         "config": {**settings, "forget": ["/somebody/secrets.jsonl"], "learning_rate": 1e-3, "require": [], **config},
-        "assumed": {"strength": "not given by the paper"},
+        "assumed": {"steering_coefficient": "not given by the paper"},
         "seeds": {"run": 0},
         "environment": {"python": "3.11.7", "packages": {"srmu": "0.1.0", "torch": "2.13.0"}, "device": "cpu"},
         "data": [

@@ -18,9 +18,9 @@ from torch import Tensor
 from families import TAPPED_LAYER, TRAINED_LAYERS
 from main_job import flags
 from oracle.plain import float64_exact
-from srmu import distributed
 from srmu.cli.app import main as srmu
 from srmu.errors import InputError, RunError
+from srmu.runtime import processes as distributed
 from srmu.surgery.checkpoint import open_checkpoint
 from srmu.surgery.sharding import shard_below
 from srmu.surgery.truncate import load_truncated
@@ -29,13 +29,19 @@ from tiny_runs import FORGET, finish, make_rows, make_solver, make_topic, master
 TWO_TOPICS = [make_topic(name="one"), make_topic(make_rows((8, 19, 3), 3), make_rows((7, 16), 4), FORGET, name="two")]
 # Odd numbers of rows; with one row of a side, one of two ranks has none of it.
 CASES: dict[str, dict[str, Any]] = {
-    "float32": {"dtype": torch.float32, "forget_rows": 3, "retain_rows": 3},
-    "dynamic": {"forget_rows": 3, "retain_rows": 1},
-    "ratio": {"forget_rows": 1, "retain_rows": 5, "importance_map": "ratio", "statistic": "rms"},
-    "running": {"forget_rows": 3, "retain_rows": 1, "map_scope": "running", "topics": TWO_TOPICS, "cache_gb": 0.0},
-    "corpus": {"forget_rows": 1, "retain_rows": 2, "map_scope": "corpus", "topics": TWO_TOPICS},
-    "rmu": {"forget_rows": 5, "retain_rows": 1, "method": "rmu", "strength_unit": "absolute"},
-    "adaptive-rmu": {"forget_rows": 1, "retain_rows": 3, "method": "adaptive-rmu"},
+    "float32": {"dtype": torch.float32, "forget_batch_size": 3, "retain_batch_size": 3},
+    "dynamic": {"forget_batch_size": 3, "retain_batch_size": 1},
+    "ratio": {"forget_batch_size": 1, "retain_batch_size": 5, "importance_map": "ratio", "statistic": "rms"},
+    "running": {
+        "forget_batch_size": 3,
+        "retain_batch_size": 1,
+        "map_scope": "running",
+        "topics": TWO_TOPICS,
+        "cache_gb": 0.0,
+    },
+    "corpus": {"forget_batch_size": 1, "retain_batch_size": 2, "map_scope": "corpus", "topics": TWO_TOPICS},
+    "rmu": {"forget_batch_size": 5, "retain_batch_size": 1, "method": "rmu", "coefficient_unit": "absolute"},
+    "adaptive-rmu": {"forget_batch_size": 1, "retain_batch_size": 3, "method": "adaptive-rmu"},
 }
 SHARDED = ("float32", "ratio", "running", "corpus")
 RECORDED = (
@@ -114,7 +120,7 @@ def command_lines(checkpoint: Path, texts: Path, out: Path) -> dict[str, list[st
             *(part for pair in zip(kinds, asked, strict=True) for part in pair),
         ],
         "divided": [
-            "unlearn", str(checkpoint), *sources, *flags(steps=3, forget_rows=3, retain_rows=3), "--json",
+            "unlearn", str(checkpoint), *sources, *flags(steps=3, forget_batch_size=3, retain_batch_size=3), "--json",
             "--out", str(out / "divided"),
         ],
         "missing": ["unlearn", str(checkpoint), "--forget", "missing.txt", "--out", str(out / "missing")],

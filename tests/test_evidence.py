@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from main_job import FORGET, call, files_with, flags, write_texts
-from report.test_page import assert_numbers_are_recorded
-from srmu import trackers
-from srmu.config import make_config, to_dict
+from results.report.test_page import assert_numbers_are_recorded
+from srmu.config.settings import make_config, to_dict
 from srmu.errors import InputError
-from srmu.export.manifest import read_manifest
+from srmu.results.manifest_file import read_manifest
+from srmu.runtime import trackers
 
 
 @pytest.fixture(scope="session")
@@ -106,7 +106,7 @@ def test_each_step_s_metrics_go_to_the_tracker_that_was_asked_for(
 
     monkeypatch.setitem(LOGGER_TYPE_TO_CLASS, "wandb", Recorder)
     monkeypatch.setattr(trackers, "check_tracker", lambda name: None)
-    monkeypatch.setattr("srmu.run.check_tracker", lambda name: None)
+    monkeypatch.setattr("srmu.job.unlearn.check_tracker", lambda name: None)
     Recorder.calls = []
     assert unlearn("untracked")[0] == 0
     assert Recorder.calls == []

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from runtime.test_interruption import signal_in_step
 
 from checkpoint_files import all_bytes
 from main_job import call, flags, read_metrics, write_texts
 from srmu.surgery.checkpoint import open_checkpoint
 from srmu.surgery.truncate import load_truncated
-from test_interruption import signal_in_step
 from tiny_runs import all_equal, finish, make_solver, masters_of
 
 pytestmark = pytest.mark.gpu
@@ -46,7 +46,7 @@ def test_both_devices_take_the_same_steps(family: str, saved_family: Callable[..
 def test_the_same_seed_gives_the_same_bits(saved_family: Callable[..., Path]) -> None:
     path = saved_family("llama")
     truncated = load_truncated(open_checkpoint(path), 4, dtype=torch.bfloat16, device=CUDA)
-    solvers = [make_solver(path, truncated=truncated, token_share=0.5) for _ in range(2)]
+    solvers = [make_solver(path, truncated=truncated, per_token_signs=0.5) for _ in range(2)]
     for solver in solvers:
         finish(solver)
     assert all_equal(*map(masters_of, solvers))

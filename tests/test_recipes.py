@@ -8,9 +8,9 @@ from pathlib import Path
 import datasets
 import pytest
 
-from srmu.config import UnlearnConfig, load_yaml, make_config
+from srmu.config.settings import UnlearnConfig, load_yaml, make_config
 from srmu.errors import InputError
-from srmu.plan import make_plan
+from srmu.job.plan import make_plan
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))

@@ -22,7 +22,7 @@ def modules(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize("method", ["rmu", "srmu"])
 def test_both_sides_agree_and_report_what_make_bench_prints(method: str, modules, tmp_path: Path) -> None:
     shape = modules["shapes"].Shape(
-        layers=6, layer=3, hidden=64, intermediate=96, heads=4, kv_heads=2, vocabulary=256, row_tokens=24
+        layers=6, layer=3, hidden=64, intermediate=96, heads=4, kv_heads=2, vocabulary=256, max_length=24
     )
     result = modules["bench"].measure(shape, method, tmp_path, 2, "cpu", with_floor=True)
     assert result["pairs"] == 2

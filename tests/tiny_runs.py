@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from families import TAPPED_LAYER, TRAINED_LAYERS
-from srmu.config import UnlearnConfig
-from srmu.data.rows import TokenRows
+from srmu.config.settings import UnlearnConfig
+from srmu.inputs.rows import TokenRows
 from srmu.solver.gradient import GradientSolver
 from srmu.solver.topics import TopicRows
 from srmu.surgery.checkpoint import open_checkpoint
@@ -18,9 +18,9 @@ from srmu.surgery.layers import select_matrices
 from srmu.surgery.truncate import TruncatedModel, load_truncated
 
 SETTINGS: dict[str, Any] = {
-    "steps": 3, "forget_rows": 3, "retain_rows": 2, "row_tokens": 32, "learning_rate": 1e-2, "retain_weight": 2.0,
-    # As the oracle, which knows no schedule and no average.
-    "learning_rate_schedule": "constant", "average_last": 0.0, "forget_tokens": "all",
+    "steps": 3, "forget_batch_size": 3, "retain_batch_size": 2, "max_length": 32, "learning_rate": 1e-2,
+    "retain_weight": 2.0,    # As the oracle, which knows no schedule and no average.
+    "learning_rate_schedule": "constant", "weight_averaging": 0.0, "forget_tokens": "all",
 }  # fmt: skip
 
 
@@ -36,7 +36,7 @@ FORGET, RETAIN = make_rows((21, 5, 14, 9), seed=1), make_rows((17, 12, 6), seed=
 
 def make_topic(forget: TokenRows = FORGET, *retain: TokenRows, **changes: Any) -> TopicRows:
     """A topic of strength 3 and retain weight 2."""
-    values = {"name": "topic", "strength": 3.0, "retain_weight": 2.0, **changes}
+    values = {"name": "topic", "steering_coefficient": 3.0, "retain_weight": 2.0, **changes}
     return TopicRows(forget=forget, retain=retain or (RETAIN,), **values)
 
 
@@ -61,7 +61,10 @@ def make_solver(
     truncated = truncated or load_tiny(path, dtype)
     names = {
         layer_id: select_matrices(
-            truncated.layers[layer_id], roles=config.roles, modules=config.modules, family=truncated.family
+            truncated.layers[layer_id],
+            roles=config.target_roles,
+            modules=config.target_modules,
+            family=truncated.family,
         )
         for layer_id in trained_layers
     }

@@ -4,7 +4,7 @@ from typing import Any
 
 from beartype import BeartypeConf, beartype
 
-# PEP 484: an int is a float. Beartype's own default refuses `strength=3`.
+# PEP 484: an int is a float. Beartype's own default refuses `steering_coefficient=3`.
 _beartype: Any = beartype(conf=BeartypeConf(is_pep484_tower=True))
 
 

@@ -80,7 +80,7 @@ def main() -> None:
         "load_average": round(os.getloadavg()[0], 2),
     }
     if device == "cuda":
-        tokens = (shape.forget_rows + shape.retain_rows) * shape.row_tokens
+        tokens = (shape.forget_batch_size + shape.retain_batch_size) * shape.max_length
         line["tokens_per_second"] = round(tokens / results["srmu"]["engine_seconds"])
     print(json.dumps(line))
 

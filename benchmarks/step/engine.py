@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from srmu.config import UnlearnConfig
-from srmu.data.rows import TokenRows
+from srmu.config.settings import UnlearnConfig
+from srmu.inputs.rows import TokenRows
 from srmu.solver.gradient import GradientSolver
 from srmu.solver.topics import TopicRows
 from srmu.surgery.checkpoint import open_checkpoint
@@ -28,24 +28,24 @@ class EngineRun:
         config = UnlearnConfig(
             method=task["method"],
             importance_map="ratio",
-            strength_unit="absolute",
+            coefficient_unit="absolute",
             map_epsilon=task["map_epsilon"],
             learning_rate=task["learning_rate"],
             steps=task["steps"],
-            forget_rows=shape["forget_rows"],
-            retain_rows=shape["retain_rows"],
-            row_tokens=shape["row_tokens"],
+            forget_batch_size=shape["forget_batch_size"],
+            retain_batch_size=shape["retain_batch_size"],
+            max_length=shape["max_length"],
             cache_gb=task["cache_gb"],
             skip_sinks=False,
             forget_tokens="all",
-            average_last=0.0,
+            weight_averaging=0.0,
             seed=task["seed"],
         )
         topic = TopicRows(
             "bench",
             _token_rows(rows["forget"]),
             tuple(_token_rows(source) for source in rows["retain"]),
-            task["strength"],
+            task["steering_coefficient"],
             task["retain_weight"],
         )
         names = {layer_id: ["mlp.down_proj.weight"] for layer_id in range(layer - 2, layer + 1)}

@@ -62,8 +62,8 @@ def products(shape: dict[str, Any]) -> Counter[Product]:
     """How often each product occurs in a step; the two sides are two batches."""
     matrices, count = layer_matrices(shape), Counter[Product]()
     num_layers, num_trained = shape["layer"] + 1, 3
-    for rows in (shape["forget_rows"], shape["retain_rows"]):
-        tokens = rows * shape["row_tokens"]
+    for rows in (shape["forget_batch_size"], shape["retain_batch_size"]):
+        tokens = rows * shape["max_length"]
         for inputs, outputs in matrices:
             count[Product("forward", tokens, inputs, outputs)] += num_layers + num_trained - 1
             count[Product("input", tokens, inputs, outputs)] += num_trained - 1
@@ -76,7 +76,7 @@ def attention_products(shape: dict[str, Any]) -> dict[int, int]:
     """Rows -> how often queries by keys, or a product of the same size, occur: two forward, four in the gradient."""
     forward, gradient = 2 * (shape["layer"] + 1 + 2), 4 * 2
     count: Counter[int] = Counter()
-    for rows in (shape["forget_rows"], shape["retain_rows"]):
+    for rows in (shape["forget_batch_size"], shape["retain_batch_size"]):
         count[rows] += forward + gradient
     return dict(count)
 
@@ -108,7 +108,7 @@ def measure_floor(task: dict[str, Any]) -> dict[str, float]:
     in_attention = 0.0
     for rows, count in attention_products(shape).items():
         in_attention += count * _seconds(_scores(rows, shape, device, dtype), device) / 2
-    tokens = (shape["forget_rows"] + shape["retain_rows"]) * shape["row_tokens"]
+    tokens = (shape["forget_batch_size"] + shape["retain_batch_size"]) * shape["max_length"]
     a_token, a_step = moved_features(shape)
     block = torch.empty(tokens // 2, shape["intermediate"], dtype=dtype, device=device)
     other = torch.ones_like(block)
@@ -143,15 +143,15 @@ def _product(product: Product, device: torch.device, dtype: torch.dtype) -> Call
 
 
 def _scores(rows: int, shape: dict[str, Any], device: torch.device, dtype: torch.dtype) -> Callable[[], object]:
-    size = (rows * shape["heads"], shape["row_tokens"], shape["hidden"] // shape["heads"])
+    size = (rows * shape["heads"], shape["max_length"], shape["hidden"] // shape["heads"])
     queries, keys = (torch.randn(size, device=device, dtype=dtype) for _ in range(2))
     return lambda: torch.bmm(queries, keys.transpose(1, 2))
 
 
 def _softmax_seconds(shape: dict[str, Any], device: torch.device, dtype: torch.dtype) -> float:
     """Time of the exponentials of both sides' scores in one layer, of which causal attention needs half."""
-    rows = shape["forget_rows"] + shape["retain_rows"]
-    scores = torch.randn(rows * shape["heads"], shape["row_tokens"], shape["row_tokens"], device=device, dtype=dtype)
+    rows = shape["forget_batch_size"] + shape["retain_batch_size"]
+    scores = torch.randn(rows * shape["heads"], shape["max_length"], shape["max_length"], device=device, dtype=dtype)
     return _seconds(lambda: torch.exp(scores), device) / 2
 
 

@@ -17,7 +17,7 @@ from bench import choose_device, describe_machine, measure, show
 from pairs import compare
 from shapes import GROWTH, GROWTH_FIELDS, Shape, write_task
 
-from srmu.config import UnlearnConfig
+from srmu.config.settings import UnlearnConfig
 from srmu.solver.stopping import LIKELY_STEPS
 
 OUT = Path("runs/bench")
@@ -43,12 +43,12 @@ def measure_real_model(pairs: int, device: str) -> dict[str, Any]:
     """The demo's model and the request `africa`, with the default's numbers of rows and steps, and its longest row."""
     from transformers import AutoConfig
 
-    from srmu.data.corpora import corpus_from_strings
-    from srmu.data.rows import tokenize_rows
     from srmu.demo.model import demo_model
     from srmu.demo.requests import REQUESTS
     from srmu.evaluation.loading import load_tokenizer
-    from srmu.reporting import Reporter
+    from srmu.inputs.corpora import corpus_from_strings
+    from srmu.inputs.rows import tokenize_rows
+    from srmu.runtime.progress import Reporter
     from srmu.surgery.layers import auto_layer
 
     path = demo_model(Reporter())
@@ -61,13 +61,13 @@ def measure_real_model(pairs: int, device: str) -> dict[str, Any]:
         heads=config.num_attention_heads,
         kv_heads=config.num_key_value_heads,
         vocabulary=config.vocab_size,
-        forget_rows=DEFAULT.forget_rows,
-        retain_rows=DEFAULT.retain_rows,
-        row_tokens=DEFAULT.row_tokens,
+        forget_batch_size=DEFAULT.forget_batch_size,
+        retain_batch_size=DEFAULT.retain_batch_size,
+        max_length=DEFAULT.max_length,
     )
 
     def tokenize(texts: tuple[str, ...]) -> list[list[int]]:
-        rows = tokenize_rows(corpus_from_strings(texts, "retain"), tokenizer, row_tokens=shape.row_tokens)
+        rows = tokenize_rows(corpus_from_strings(texts, "retain"), tokenizer, max_length=shape.max_length)
         return [row.tolist() for row in rows.token_ids]
 
     with tempfile.TemporaryDirectory() as folder:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
-from srmu.data.schedule import build_schedule
-from srmu.direction import draw_direction
+from srmu.objective.direction import draw_direction
+from srmu.solver.schedule import build_schedule
 
 
 class PlainRun:
@@ -43,8 +43,8 @@ class PlainRun:
                 [len(rows["forget"])],
                 [[len(source) for source in rows["retain"]]],
                 steps=task["steps"],
-                forget_rows=shape["forget_rows"],
-                retain_rows=shape["retain_rows"],
+                forget_batch_size=shape["forget_batch_size"],
+                retain_batch_size=shape["retain_batch_size"],
                 seed=task["seed"],
             )
         )
@@ -71,12 +71,12 @@ class PlainRun:
 
     def _target(self, forget: tuple[Tensor, Tensor], frozen_retain: Tensor, retain_mask: Tensor) -> Tensor:
         if self.task["method"] == "rmu":
-            return self.task["strength"] * self.direction
+            return self.task["steering_coefficient"] * self.direction
         frozen_forget = hidden_after(self.frozen, *forget, self.layer)
         forget_mean = frozen_forget[forget[1]].float().abs().mean(dim=0)
         retain_mean = frozen_retain[retain_mask].float().abs().mean(dim=0)
         importance = torch.log1p(forget_mean / (retain_mean + self.task["map_epsilon"]))
-        return self.task["strength"] * self.direction * importance / (importance.max() + 1e-8)
+        return self.task["steering_coefficient"] * self.direction * importance / (importance.max() + 1e-8)
 
     def _pad(self, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
         length = max(map(len, rows))

@@ -20,9 +20,9 @@ class Shape:
         heads: Attention heads.
         kv_heads: Heads of keys and values.
         vocabulary: Tokens.
-        row_tokens: Tokens a row.
-        forget_rows: Forget rows a step.
-        retain_rows: Retain rows a step.
+        max_length: Tokens a row.
+        forget_batch_size: Forget rows a step.
+        retain_batch_size: Retain rows a step.
         dtype: Of the weights.
     """
 
@@ -33,15 +33,15 @@ class Shape:
     heads: int = 8
     kv_heads: int = 8
     vocabulary: int = 32_000
-    row_tokens: int = 256
-    forget_rows: int = 4
-    retain_rows: int = 4
+    max_length: int = 256
+    forget_batch_size: int = 4
+    retain_batch_size: int = 4
     dtype: str = "float32"
 
 
 STANDARD = Shape()
 ZEPHYR = Shape(
-    hidden=4096, intermediate=14336, heads=32, kv_heads=8, row_tokens=512, dtype="bfloat16"
+    hidden=4096, intermediate=14336, heads=32, kv_heads=8, max_length=512, dtype="bfloat16"
 )  # HuggingFaceH4/zephyr-7b-beta, with RMU's 4 rows a side
 GROWTH = {
     "depth": [replace(STANDARD, layers=count) for count in (16, 32, 64)],
@@ -49,11 +49,11 @@ GROWTH = {
         replace(STANDARD, hidden=width, intermediate=width * 11 // 4, heads=width // 64, kv_heads=width // 64)
         for width in (256, 512, 1024)
     ],
-    "row length": [replace(STANDARD, row_tokens=tokens) for tokens in (64, 128, 256, 512)],
+    "row length": [replace(STANDARD, max_length=tokens) for tokens in (64, 128, 256, 512)],
     "vocabulary": [replace(STANDARD, vocabulary=tokens) for tokens in (8_000, 32_000, 128_000)],
 }
 """One thing grows at a time; the values on the axis are those of `GROWTH_FIELDS`."""
-GROWTH_FIELDS = {"depth": "layers", "width": "hidden", "row length": "row_tokens", "vocabulary": "vocabulary"}
+GROWTH_FIELDS = {"depth": "layers", "width": "hidden", "row length": "max_length", "vocabulary": "vocabulary"}
 
 
 def write_checkpoint(shape: Shape, folder: Path, device: str = "cpu") -> Path:
@@ -68,7 +68,7 @@ def write_checkpoint(shape: Shape, folder: Path, device: str = "cpu") -> Path:
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
         num_key_value_heads=shape.kv_heads,
-        max_position_embeddings=max(2048, shape.row_tokens),
+        max_position_embeddings=max(2048, shape.max_length),
     )
     default = torch.get_default_dtype()
     torch.set_default_dtype(getattr(torch, shape.dtype))
@@ -86,9 +86,9 @@ def write_rows(shape: Shape, steps: int, folder: Path) -> Path:
     generator = torch.Generator().manual_seed(1)
 
     def draw(count: int) -> list[list[int]]:
-        return torch.randint(shape.vocabulary, (count, shape.row_tokens), generator=generator).tolist()
+        return torch.randint(shape.vocabulary, (count, shape.max_length), generator=generator).tolist()
 
-    rows = {"forget": draw(steps * shape.forget_rows), "retain": [draw(steps * shape.retain_rows)]}
+    rows = {"forget": draw(steps * shape.forget_batch_size), "retain": [draw(steps * shape.retain_batch_size)]}
     file = folder / "rows.json"
     file.write_text(json.dumps(rows))
     return file
@@ -112,7 +112,7 @@ def write_task(folder: Path, model: Path, rows: Path, shape: Shape, steps: int, 
         "shape": asdict(shape),
         "device": "cpu",
         "method": "srmu",
-        "strength": 6.5,
+        "steering_coefficient": 6.5,
         "retain_weight": 1200.0,
         "learning_rate": 5e-5,
         "map_epsilon": 1e-6,

@@ -16,7 +16,7 @@ def test_the_map_follows_the_model_and_the_target_keeps_its_length(updated_map_s
     solvers, records = [], []
     for kind in (GradientSolver, updated_map_solver):
         monkeypatch.setattr(tiny_runs, "GradientSolver", kind)
-        solvers.append(make_solver(saved_family("llama"), strength_unit="relative"))
+        solvers.append(make_solver(saved_family("llama"), coefficient_unit="relative"))
         records.append(finish(solvers[-1]))
     frozen, updated = records
     assert updated[0]["forget_loss"] == pytest.approx(frozen[0]["forget_loss"], rel=1e-5)

@@ -17,9 +17,9 @@ def ideas(benchmark_module):
 
 
 def test_a_map_along_the_retain_axes_is_the_formula_turned_there_and_back(ideas, saved_family, monkeypatch):
-    plain = make_solver(saved_family("llama"), [TOPIC], dtype=torch.float64, row_tokens=64, map_scope="corpus")
+    plain = make_solver(saved_family("llama"), [TOPIC], dtype=torch.float64, max_length=64, map_scope="corpus")
     monkeypatch.setattr(tiny_runs, "GradientSolver", ideas.AXES)
-    solver = make_solver(saved_family("llama"), [TOPIC], dtype=torch.float64, row_tokens=64)
+    solver = make_solver(saved_family("llama"), [TOPIC], dtype=torch.float64, max_length=64)
     forget, retain = (
         [group for row in rows for group in solver.store.get([row])]
         for rows in (range(4), range(4, len(solver.store.rows)))
@@ -41,7 +41,7 @@ def test_a_map_along_the_retain_axes_is_the_formula_turned_there_and_back(ideas,
 
 def solver_with(maker, ideas, path, monkeypatch, **settings):
     monkeypatch.setattr(tiny_runs, "GradientSolver", ideas.made_by(maker))
-    return make_solver(path, [TOPIC], dtype=torch.float64, row_tokens=64, **settings)
+    return make_solver(path, [TOPIC], dtype=torch.float64, max_length=64, **settings)
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -62,7 +62,7 @@ def test_a_discriminant_map_is_what_tells_the_sides_apart(full, ideas, saved_fam
 
 def test_a_ramp_grows_to_the_whole_target(ideas, saved_family, monkeypatch):
     def lengths(maker):
-        solver = solver_with(maker, ideas, saved_family("llama"), monkeypatch, steps=8, strength_unit="absolute")
+        solver = solver_with(maker, ideas, saved_family("llama"), monkeypatch, steps=8, coefficient_unit="absolute")
         return np.array([record["target_norm"] for record in finish(solver)])
 
     assert lengths(ideas.RampMaker) / lengths(ideas.Maker) == pytest.approx([0.25, 0.5, 0.75, *[1.0] * 5])
@@ -80,7 +80,7 @@ def test_rows_that_moved_most_are_read_more_often(ideas, saved_family, monkeypat
     monkeypatch.setattr(ideas, "LOOK_EVERY", 2)
     monkeypatch.setattr(ideas, "HARD_SHARE", 1 / 3)
     monkeypatch.setattr(tiny_runs, "GradientSolver", ideas.HardRowsSolver)
-    solver = make_solver(saved_family("llama"), [TOPIC], retain_rows=2, row_tokens=64, steps=5)
+    solver = make_solver(saved_family("llama"), [TOPIC], retain_batch_size=2, max_length=64, steps=5)
     first, last = solver.sides()[1][0], solver.sides()[1][-1]
     assert solver._moved(last) == 0
     solver.step()

@@ -153,7 +153,7 @@ def test_a_yaml_file_holds_several_topics_and_chats_and_flags_win_over_it(base, 
     Path("chats.jsonl").write_text("".join(json.dumps(chat) + "\n" for chat in chats))
     Path("run.yaml").write_text(
         f"model: {base}\nsteps: 50\nlearning-rate: 2e-2\nforget_rows: 4\nretain_rows: 4\nrow_tokens: 32\ntopics:\n"
-        f"  - name: files\n    forget: {texts / 'forget.txt'}\n    retain: {texts / 'retain.jsonl'}\n    strength: 2\n"
+        f"  - name: files\n    forget: {texts / 'forget.txt'}\n    retain: {texts / 'retain.jsonl'}\n    steering_coefficient: 2\n"
         f"  - name: chats\n    forget: chats.jsonl\n    retain: {texts / 'retain.jsonl'}\n"
     )
     code, out, err = call(capsys, "unlearn", "run.yaml", "--steps", "6", "--out", "run", "--json")
@@ -318,12 +318,12 @@ BAD: dict[str, tuple[Callable[[Path, Path, Path], list[str]], tuple[str, ...]]] 
     "missing field": (lambda b, t, f: _texts(f, '{"texxt": "a"}\n'), ("line 1", "'text' is missing", "'texxt'")),
     "self as forget": (lambda b, t, f: ["--forget", "self"], ("--forget self is not possible",)),
     "unknown model type": (_unknown_model_type, ("'llamma'",)),
-    "unknown family": (_unknown_family, ("'opt'", "--modules", "fc2.weight")),
+    "unknown family": (_unknown_family, ("'opt'", "--target-modules", "fc2.weight")),
     "unknown matrix": (
-        lambda b, t, f: ["--modules", "mlp.down_prj"],
+        lambda b, t, f: ["--target-modules", "mlp.down_prj"],
         ("'mlp.down_prj'", "Did you mean 'mlp.down_proj.weight'?"),
     ),
-    "unknown role": (lambda b, t, f: ["--roles", "mlp_dwn"], ("'mlp_dwn'", "Did you mean 'mlp_down'?")),
+    "unknown role": (lambda b, t, f: ["--target-roles", "mlp_dwn"], ("'mlp_dwn'", "Did you mean 'mlp_down'?")),
     "layer out of range": (lambda b, t, f: ["--layer", "5"], ("layer=5", "5 decoder layers", "Choose 0 to 4")),
     "trained layer above": (lambda b, t, f: ["--layer", "2", "--trained-layers", "1,4"], ("trained_layers=4",)),
     "output not empty": (_full_directory, ("run' is not empty", "--overwrite")),

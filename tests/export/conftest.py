@@ -8,16 +8,10 @@ import torch
 from checkpoint_files import changed_tensors, save_llama
 from srmu.export.card import model_card, read_card
 from srmu.export.delta import write_delta
-from srmu.export.files import new_directory
-from srmu.export.manifest import (
-    DataRecord,
-    build_manifest,
-    describe_base,
-    describe_environment,
-    write_json_atomic,
-)
+from srmu.export.manifest import DataRecord, build_manifest, describe_base, describe_environment
 from srmu.export.patch import check_only_changed, export_checkpoint
-from srmu.surgery.checkpoint import file_sha256, open_checkpoint
+from srmu.runtime.files import file_sha256, new_directory, write_json_atomic
+from srmu.surgery.checkpoint import open_checkpoint
 
 
 def write_run(base_dir: Path, run_dir: Path) -> Path:

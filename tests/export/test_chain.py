@@ -6,8 +6,8 @@ import pytest
 
 from export.conftest import write_run
 from measured_runs import make_results
-from srmu.export.manifest import read_manifest
 from srmu.export.verify import Check, verify_run
+from srmu.results.manifest_file import read_manifest
 
 
 def chain_check(run_dir: Path) -> Check:
@@ -71,7 +71,7 @@ def test_a_chain_that_cannot_be_followed_to_its_end_does_not_pass(runs: list[Pat
     edit(runs[0], base={**base, "path": str(tmp_path / "gone")})
     lone = read_manifest(runs[1])["base"]
     # Recorded anew, as if the first run had always said so.
-    from srmu.surgery.checkpoint import file_sha256
+    from srmu.runtime.files import file_sha256
 
     parent = {**lone["parent"], "manifest_sha256": file_sha256(runs[0] / "manifest.json")}
     edit(runs[1], base={**lone, "parent": parent})

@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save_file
 from checkpoint_files import TRAINED, all_bytes, changed_tensors, join_header, save_llama, split_header
 from srmu.errors import InputError
 from srmu.export.delta import apply_delta, read_delta, write_delta
-from srmu.surgery.checkpoint import file_sha256, open_checkpoint
+from srmu.runtime.files import file_sha256
+from srmu.surgery.checkpoint import open_checkpoint
 
 
 @pytest.mark.parametrize("of_run", [True, False], ids=["run", "file"])

@@ -4,8 +4,10 @@ from pathlib import Path
 import pytest
 
 from srmu.errors import InputError
-from srmu.export.manifest import describe_base, read_manifest, without_texts, write_json_atomic
-from srmu.surgery.checkpoint import file_sha256, open_checkpoint
+from srmu.export.manifest import describe_base, without_texts
+from srmu.results.manifest_file import read_manifest
+from srmu.runtime.files import file_sha256, write_json_atomic
+from srmu.surgery.checkpoint import open_checkpoint
 
 
 def test_a_manifest_reads_back_and_tells_what_was_done(run_dir: Path, base_dir: Path) -> None:

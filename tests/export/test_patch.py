@@ -10,8 +10,9 @@ from transformers import AutoModelForCausalLM
 
 from checkpoint_files import TRAINED, all_bytes, changed_tensors, save_llama
 from srmu.errors import InputError, RunError
-from srmu.export import files, patch
+from srmu.export import patch
 from srmu.export.patch import check_only_changed, export_checkpoint
+from srmu.runtime import files
 from srmu.surgery.checkpoint import StoredTensors, open_checkpoint, read_tensor
 
 

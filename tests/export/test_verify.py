@@ -51,7 +51,7 @@ def test_one_flipped_byte_of_a_changed_tensor_is_caught(run_dir: Path) -> None:
 
 
 def test_a_forged_hash_does_not_hide_another_changed_tensor(run_dir: Path) -> None:
-    from srmu.export.files import hash_files
+    from srmu.runtime.files import hash_files
 
     flip_tensor_byte(run_dir / "model", "lm_head.weight")
     manifest = json.loads((run_dir / "manifest.json").read_text())

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from oracle import formulas
-from srmu.importance import activation_sums
+from srmu.objective.importance import activation_sums
 from srmu.objective.masked import sink_free_mask, squared_distance_sum, widen
 
 HIDDEN_SIZE = 6

@@ -100,7 +100,7 @@ def srmu_target(misdirection_vector: Array, importance_normalised: Array, coeffi
     return coefficient * misdirection_vector * importance_normalised
 
 
-def relative_coefficient(direction: Array, strength: float, mean_frozen_norm: float) -> float:
+def relative_coefficient(direction: Array, steering_coefficient: float, mean_frozen_norm: float) -> float:
     """The coefficient that makes `coefficient * direction` strength times the mean frozen norm long.
 
     Raises:
@@ -109,7 +109,7 @@ def relative_coefficient(direction: Array, strength: float, mean_frozen_norm: fl
     length = float(np.sqrt((direction**2).sum()))
     if length == 0.0:
         raise ValueError("the target has no direction: every feature's importance is 0")
-    return strength * mean_frozen_norm / length
+    return steering_coefficient * mean_frozen_norm / length
 
 
 def masked_squared_distance(hidden_updated: Array, target: Array, token_mask: Mask) -> float:

@@ -81,7 +81,7 @@ class PlainObjective:
         vector: u (length 1) or V, `[hidden]`.
         strength: Times the mean frozen norm (`relative`), or raw c or c_map (`absolute`). Adaptive RMU:
             always times the norm of each token.
-        strength_unit: See strength.
+        coefficient_unit: See strength.
         reach: Most that a relative target may be long; none given = no bound.
         retain_weight: Alpha.
         map_name: Importance map of srmu.
@@ -94,8 +94,8 @@ class PlainObjective:
 
     method: Literal["rmu", "adaptive-rmu", "srmu"]
     vector: np.ndarray
-    strength: float
-    strength_unit: Literal["relative", "absolute"] = "relative"
+    steering_coefficient: float
+    coefficient_unit: Literal["relative", "absolute"] = "relative"
     reach: float | None = None
     retain_weight: float = 1.0
     map_name: formulas.MapName = "ratio"
@@ -266,15 +266,15 @@ def _target(
     """The target of this step, `[hidden]` or `[batch, seq, hidden]`, by the NumPy formulas."""
     hidden, mask, vector = _numpy(forget_frozen), forget_mask.numpy(), objective.vector.astype(np.float64)
     if objective.method == "adaptive-rmu":
-        target = formulas.adaptive_rmu_target(vector, hidden, objective.strength)
+        target = formulas.adaptive_rmu_target(vector, hidden, objective.steering_coefficient)
         return torch.from_numpy(target).to(forget_frozen.dtype)
     weights = np.ones_like(vector)
     if objective.method == "srmu":
         weights = _importance(hidden, mask, _numpy(retain_frozen), retain_mask.numpy(), objective)
-    coefficient = objective.strength
-    if objective.strength_unit == "relative":
+    coefficient = objective.steering_coefficient
+    if objective.coefficient_unit == "relative":
         norm = formulas.mean_norm(hidden, mask)
-        coefficient = formulas.relative_coefficient(vector * weights, objective.strength, norm)
+        coefficient = formulas.relative_coefficient(vector * weights, objective.steering_coefficient, norm)
         if objective.reach is not None:
             coefficient = min(coefficient, objective.reach / np.linalg.norm(vector * weights))
     if objective.method == "srmu":

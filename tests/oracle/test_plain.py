@@ -38,7 +38,7 @@ FORGET, RETAIN = make_batch((21, 5, 14), seed=1), make_batch((17, 12), seed=2)
 
 def make_objective(name: str, **changes: Any) -> PlainObjective:
     signs = np.random.default_rng(0).choice([-1.0, 1.0], HIDDEN.get(name, 32))
-    return replace(PlainObjective("srmu", signs, strength=3.0, retain_weight=2.0), **changes)
+    return replace(PlainObjective("srmu", signs, steering_coefficient=3.0, retain_weight=2.0), **changes)
 
 
 def directional_error(name: str, *, step: float = 1e-6) -> float:

@@ -76,7 +76,7 @@ def unlearn(sound: Sound, model: Path | None = None, **changes: Any) -> list[str
     """A run of two steps; a flag that is None is left out."""
     given = {
         "forget": sound.texts / "forget.txt", "retain": sound.texts / "retain.jsonl", "layer": 3, "steps": 2,
-        "forget_rows": 2, "retain_rows": 2, "learning_rate": 0.01, **changes,
+        "forget_batch_size": 2, "retain_batch_size": 2, "learning_rate": 0.01, **changes,
     }  # fmt: skip
     flags = [(f"--{name.replace('_', '-')}", str(value)) for name, value in given.items() if value is not None]
     return ["unlearn", str(model or sound.single), *(part for flag in flags for part in flag)]
@@ -245,13 +245,13 @@ def run_yaml(folder: Path, sound: Sound, text: str) -> list[str]:
 @makes(corrupt=False)
 def good_yaml(source: random.Random, folder: Path, sound: Sound) -> list[str]:
     settings = {
-        "layer": source.choice(["3", "auto", "2"]), "strength": source.choice(["3", "2.5", "1e1"]),
-        "learning-rate": source.choice(["5e-3", "0.001", "auto"]), "forget_rows": source.choice(["1", "3"]),
+        "layer": source.choice(["3", "auto", "2"]), "steering_coefficient": source.choice(["3", "2.5", "1e1"]),
+        "learning-rate": source.choice(["5e-3", "0.001", "auto"]), "forget_batch_size": source.choice(["1", "3"]),
         "seed": source.choice(["0", "7", str(2**62)]), "eval": source.choice(["true", "no"]),
         "method": source.choice(["rmu", "srmu", "adaptive-rmu"]), "map_scope": source.choice(["corpus", "running"]),
-        "importance_map": source.choice(["ratio", "difference", "product", "none"]), "row_tokens": "64",
-        "questions": f"{{asked: {sound.texts / 'questions.jsonl'}}}", "heldout": source.choice(["0.2", "0"]),
-        "roles": source.choice(["[mlp_down]", "mlp_down"]), "cache_gb": source.choice(["0", "1"]),
+        "importance_map": source.choice(["ratio", "difference", "product", "none"]), "max_length": "64",
+        "questions": f"{{asked: {sound.texts / 'questions.jsonl'}}}", "eval_fraction": source.choice(["0.2", "0"]),
+        "target_roles": source.choice(["[mlp_down]", "mlp_down"]), "cache_gb": source.choice(["0", "1"]),
         "save_every": source.choice(["0", "1"]),
     }  # fmt: skip
     chosen = source.sample(sorted(settings), source.randint(0, len(settings)))
@@ -261,12 +261,14 @@ def good_yaml(source: random.Random, folder: Path, sound: Sound) -> list[str]:
 @makes(corrupt=True)
 def yaml_with_a_bad_value(source: random.Random, folder: Path, sound: Sound) -> list[str]:
     bad = {
-        "strength": ["many", "-1", "0", ".nan", ".inf", "[3]", "true", "1e999"], "seed": ["-1", "1.5", str(2**70)],
+        "steering_coefficient": ["many", "-1", "0", ".nan", ".inf", "[3]", "true", "1e999"],
+        "seed": ["-1", "1.5", str(2**70)],
         "layer": ["99", "-1", "first", "[1]", "9" * 5000], "method": ["rmv", "[rmu]", "3"], "eval": ["maybe", "1"],
-        "forget_rows": ["0", "two", "1.5"], "heldout": ["1", "-0.1"], "roles": ["[mlp_up_and_down]", "{a: b}"],
+        "forget_batch_size": ["0", "two", "1.5"], "eval_fraction": ["1", "-0.1"],
+        "target_roles": ["[mlp_up_and_down]", "{a: b}"],
         "trained_layers": ["[3, 9]", "[two]", "[-1]"], "questions": ["[q.jsonl]", "{asked: missing.jsonl}"],
         "learnig_rate": ["0.1"], "preset": ["rmuu"], "require": ["[forget is small]"], "topics": ["[{name: a}]", "3"],
-        "dtype": ["float8"], "device": ["gpu:x"], "strength_unit": ["2024-01-01"], "running_decay": ["1"],
+        "dtype": ["float8"], "device": ["gpu:x"], "coefficient_unit": ["2024-01-01"], "running_decay": ["1"],
     }  # fmt: skip
     name = source.choice(sorted(bad))
     return run_yaml(folder, sound, f"{name}: {source.choice(bad[name])}\n")

@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from srmu import run  # noqa: F401, what all children need is loaded once
 from srmu.cli.app import main as srmu
+from srmu.job import unlearn  # noqa: F401, what all children need is loaded once
 
 SETTINGS = {
-    "layer": 3, "steps": 30, "save_every": 1, "learning_rate": 2e-2, "retain_weight": 0.5, "strength": 1.0,
-    "forget_rows": 4, "retain_rows": 4, "self_rows": 12, "row_tokens": 32, "map_scope": "running",
+    "layer": 3, "steps": 30, "save_every": 1, "learning_rate": 2e-2, "retain_weight": 0.5, "steering_coefficient": 1.0,
+    "forget_batch_size": 4, "retain_batch_size": 4, "num_self_written": 12, "max_length": 32, "map_scope": "running",
 }  # fmt: skip
 
 

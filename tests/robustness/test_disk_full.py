@@ -14,7 +14,7 @@ import pytest
 
 from checkpoint_files import all_bytes
 from main_job import call, flags, write_texts
-from srmu.export import files
+from srmu.runtime import files
 
 
 @pytest.fixture
@@ -70,8 +70,14 @@ def test_a_full_disk_at_any_kind_of_write_is_one_sentence(
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    for module in ("srmu.export.files", "srmu.export.patch", "srmu.export.manifest", "srmu.run", "srmu.run_record"):
-        monkeypatch.setattr(f"{module}.{at}", full, raising=False)
+    for module in (
+        "runtime.files",
+        "export.patch",
+        "export.manifest",
+        "job.unlearn",
+        "job.record",
+    ):
+        monkeypatch.setattr(f"srmu.{module}.{at}", full, raising=False)
     code, _, errors = call(capsys, *command, str(run))
     told = [line for line in errors.splitlines() if line.startswith("error: ")]
     assert (code, len(told)) == (2, 1), errors

@@ -13,7 +13,7 @@ import torch
 
 from main_job import call, write_texts
 from robustness.generated_inputs import MAKERS, Case, Sound, generate, unlearn
-from srmu.memory import peak_memory_mb, reset_peak_memory
+from srmu.runtime.memory import peak_memory_mb, reset_peak_memory
 from srmu.solver.gradient import GradientSolver
 
 SECONDS, MEGABYTES = 5.0, 1000.0

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from main_job import FORGET, RETAIN, SETTINGS
-from srmu import run as job
-from srmu.reporting import Progress, Reporter
+from srmu import unlearn
+from srmu.runtime.progress import Progress, Reporter
 from srmu.surgery.truncate import TruncatedModel, load_truncated
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
@@ -61,11 +61,11 @@ def test_a_long_run_stays_as_it_is(
         loaded.append(load_truncated(*arguments, **options))
         return loaded[-1]
 
-    monkeypatch.setattr(job, "load_truncated", load)
+    monkeypatch.setattr("srmu.job.unlearn.load_truncated", load)
     watch = Watch()
     handles = len(os.listdir("/proc/self/fd"))
     settings = {**SETTINGS, "steps": steps, "learning_rate": 1e-4, "cache_gb": cache_gb, "save_every": steps // 20}
-    job.unlearn(
+    unlearn(
         model=str(saved_family("llama")), forget=FORGET, retain=RETAIN, eval=False, out=str(tmp_path / "run"),
         reporter=watch, **settings,
     )  # fmt: skip

@@ -17,7 +17,7 @@ import torch
 from families import FAMILIES, TAPPED_LAYER, VARIANTS, find_family
 from oracle import formulas
 from oracle.plain import PlainBatch, PlainObjective, float64_exact, hidden_after, load_plain, plain_run
-from srmu.data.rows import TokenRows
+from srmu.inputs.rows import TokenRows
 from srmu.solver.gradient import GradientSolver
 from srmu.solver.topics import TopicRows
 from srmu.surgery.checkpoint import open_checkpoint
@@ -33,8 +33,8 @@ TARGETS: list[dict[str, Any]] = [
     *({"method": "srmu", "importance_map": name, "statistic": kind} for name, kind in product(MAPS, STATISTICS)),
 ]
 ABSOLUTE: list[dict[str, Any]] = [
-    {"method": "rmu", "strength_unit": "absolute"},
-    {"method": "srmu", "importance_map": "ratio", "strength_unit": "absolute", "skip_sinks": False},
+    {"method": "rmu", "coefficient_unit": "absolute"},
+    {"method": "srmu", "importance_map": "ratio", "coefficient_unit": "absolute", "skip_sinks": False},
     {"method": "srmu", "misdirection": "uniform", "map_epsilon": 0.3, "importance_map": "product"},
     {"method": "srmu", "importance_map": "difference", "difference_lambda": 0.5},
 ]
@@ -108,8 +108,8 @@ def plain_objective(solver: GradientSolver, topic_id: int = 0) -> PlainObjective
     return PlainObjective(
         config.method,
         topic.direction.double().cpu().numpy(),
-        strength=topic.strength,
-        strength_unit=config.strength_unit,
+        steering_coefficient=topic.steering_coefficient,
+        coefficient_unit=config.coefficient_unit,
         reach=longest_push(solver),
         retain_weight=topic.retain_weight,
         map_name=config.importance_map,
@@ -173,7 +173,7 @@ def test_weighted_forget_tokens_equal_two_whole_models(method: str, saved_family
     topics = [make_topic(make_rows((21, 5, 14, 9), seed=1), make_rows((60, 12, 6), seed=2), make_rows((30,), seed=3))]
     with float64_exact():
         solver = make_solver(
-            saved_family("llama"), topics, dtype=torch.float64, method=method, forget_tokens="specific", row_tokens=64
+            saved_family("llama"), topics, dtype=torch.float64, method=method, forget_tokens="specific", max_length=64
         )
     weights = solver.topics[0].token_weights
     assert weights is not None
@@ -182,7 +182,9 @@ def test_weighted_forget_tokens_equal_two_whole_models(method: str, saved_family
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("target", [*TARGETS[:3], {"forget_tokens": "specific"}, {"token_share": 1.0}], ids=describe)
+@pytest.mark.parametrize(
+    "target", [*TARGETS[:3], {"forget_tokens": "specific"}, {"per_token_signs": 1.0}], ids=describe
+)
 def test_on_a_gpu_the_engine_equals_two_whole_models(target: dict[str, Any], saved_family: SavedFamily) -> None:
     path = saved_family("llama")
     topics = [make_topic(make_rows((21, 5, 14, 9), seed=1), make_rows((60, 12, 6), seed=2), make_rows((30,), seed=3))]
@@ -190,7 +192,7 @@ def test_on_a_gpu_the_engine_equals_two_whole_models(target: dict[str, Any], sav
         truncated = load_truncated(
             open_checkpoint(path), TAPPED_LAYER + 1, dtype=torch.float64, device=torch.device("cuda")
         )
-        solver = make_solver(path, topics, dtype=torch.float64, truncated=truncated, row_tokens=64, **target)
+        solver = make_solver(path, topics, dtype=torch.float64, truncated=truncated, max_length=64, **target)
     assert {master.device.type for master in solver.masters.values()} == {"cuda"}
     check("llama", path, solver, topics, plain_objective(solver))
 
@@ -203,8 +205,8 @@ def test_a_vector_for_each_token_equals_two_whole_models(
     topics = [make_topic(make_rows((21, 5, 14, 9), seed=1), make_rows((60, 12, 6), seed=2), make_rows((30,), seed=3))]
     with float64_exact():
         solver = make_solver(
-            saved_family("llama"), topics, dtype=torch.float64, token_share=share, row_tokens=64,
-            importance_map=importance_map, strength_unit=unit,
+            saved_family("llama"), topics, dtype=torch.float64, per_token_signs=share, max_length=64,
+            importance_map=importance_map, coefficient_unit=unit,
         )  # fmt: skip
     vectors = token_vectors(solver, topics[0])
     common, own = torch.tensor(list(vectors.values())) == solver.topics[0].direction, round(share * 32)
@@ -220,7 +222,7 @@ def token_vectors(solver: GradientSolver, topic: TopicRows) -> dict[int, list[in
     """
     stream = solver.config.seed * 1_000_003
     ranks = [int(word) for word in np.random.Philox(key=(2**63 << 64) + stream).random_raw(32)]
-    own = sorted(range(32), key=lambda place: ranks[place])[: round(solver.config.token_share * 32)]
+    own = sorted(range(32), key=lambda place: ranks[place])[: round(solver.config.per_token_signs * 32)]
     common, vectors = solver.topics[0].direction.tolist(), {}
     for token in sorted({token for row in topic.forget.token_ids for token in row.tolist()}):
         word = int(np.random.Philox(key=(token << 64) + stream).random_raw())
@@ -232,7 +234,7 @@ def token_vectors(solver: GradientSolver, topic: TopicRows) -> dict[int, list[in
 def test_other_matrices_equal_two_whole_models(role: str, saved_family: SavedFamily) -> None:
     topics = [make_topic()]
     with float64_exact():
-        solver = make_solver(saved_family("llama"), topics, dtype=torch.float64, roles=(role, "mlp_down"))
+        solver = make_solver(saved_family("llama"), topics, dtype=torch.float64, target_roles=(role, "mlp_down"))
     check("llama", saved_family("llama"), solver, topics, plain_objective(solver))
 
 
@@ -241,7 +243,7 @@ def test_two_topics_alternate_with_their_own_vector_strength_and_texts(saved_fam
         make_topic(name="one"),
         make_topic(
             make_rows((8, 19, 11), seed=3), make_rows((7, 16), seed=4), make_rows((10,), seed=5),
-            name="two", strength=5.0, retain_weight=0.5,
+            name="two", steering_coefficient=5.0, retain_weight=0.5,
         ),
     ]  # fmt: skip
     with float64_exact():
@@ -279,8 +281,8 @@ def test_map_scopes_equal_two_whole_models(scope: str, saved_family: SavedFamily
             means.append(sum(weight * values.sum(axis=0) for values, _, weight in parts) / count)
             norms.append(sum(weight * lengths.sum() for _, lengths, weight in parts) / count)
         weights = formulas.normalised_importance(formulas.importance_map(*means, "difference"))
-        objective = replace(plain_objective(solver), strength_unit="absolute", fixed_importance=weights)
-        strength = formulas.relative_coefficient(objective.vector * weights, 3.0, norms[0])
-        objectives.append(replace(objective, strength=strength))
+        objective = replace(plain_objective(solver), coefficient_unit="absolute", fixed_importance=weights)
+        steering_coefficient = formulas.relative_coefficient(objective.vector * weights, 3.0, norms[0])
+        objectives.append(replace(objective, steering_coefficient=steering_coefficient))
     check("llama", path, solver, topics, objectives)
-    assert objectives[0].strength != objectives[-1].strength or scope == "corpus"
+    assert objectives[0].steering_coefficient != objectives[-1].steering_coefficient or scope == "corpus"

@@ -19,7 +19,7 @@ ROWS = make_rows((21, 5, 14, 9, 8, 17), seed=1)
 def make_store(saved_family: SavedFamily) -> Callable[..., FrozenStore]:
     def make(dtype: torch.dtype = torch.float32, ratio: float | None = 4.0) -> FrozenStore:
         replayer = Replayer(load_tiny(saved_family("llama"), dtype), 1, ["mlp.down_proj.weight"])
-        return FrozenStore(ROWS, replayer, row_tokens=32, sink_norm_ratio=ratio, device=torch.device("cpu"))
+        return FrozenStore(ROWS, replayer, max_length=32, sink_norm_ratio=ratio, device=torch.device("cpu"))
 
     return make
 

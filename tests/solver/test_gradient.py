@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from oracle.plain import float64_exact
-from srmu.data.rows import TokenRows
 from srmu.errors import InputError, RunError
+from srmu.inputs.rows import TokenRows
 from srmu.solver.batches import Part
 from srmu.solver.frozen import FrozenRows
 from srmu.solver.gradient import GradientSolver
@@ -56,7 +56,7 @@ def test_zero_learning_rate_leaves_the_masters_bit_identical(llama: Path) -> Non
 
 
 def test_the_result_is_the_mean_of_the_last_matrices_and_the_steps_are_the_same(llama: Path) -> None:
-    plain, averaged = make_solver(llama, steps=5), make_solver(llama, steps=5, average_last=0.6)
+    plain, averaged = make_solver(llama, steps=5), make_solver(llama, steps=5, weight_averaging=0.6)
     each = []
     while plain.next_step < 5:
         plain.step()
@@ -72,7 +72,7 @@ def test_the_result_is_the_mean_of_the_last_matrices_and_the_steps_are_the_same(
 
 
 def test_averaging_of_matrices_that_stand_still_keeps_their_bits(llama: Path) -> None:
-    solver = make_solver(llama, learning_rate=0.0, average_last=1.0)
+    solver = make_solver(llama, learning_rate=0.0, weight_averaging=1.0)
     before = masters_of(make_solver(llama))
     finish(solver)
     assert solver.averages
@@ -107,7 +107,7 @@ def test_frozen_weights_are_left_alone(saved_family: SavedFamily) -> None:
 def test_experts_that_no_token_reaches_keep_their_bits(name: str, saved_family: SavedFamily) -> None:
     # A row of one token over and over has one hidden state, which goes to two of the four experts.
     rows = TokenRows((torch.full((6,), 40, dtype=torch.int32),), (0,))
-    settings = {"method": "rmu", "forget_rows": 1, "retain_rows": 1, "trained_layers": (2, 3)}
+    settings = {"method": "rmu", "forget_batch_size": 1, "retain_batch_size": 1, "trained_layers": (2, 3)}
     solver = make_solver(saved_family(name), [make_topic(rows, rows)], **settings)
     before = masters_of(solver)
     finish(solver)
@@ -133,12 +133,12 @@ def assert_close(one: tuple[list[float], list[torch.Tensor]], other: tuple[list[
 @pytest.mark.parametrize("method", METHODS)
 def test_row_order_padding_and_kept_rows_change_nothing_beyond_rounding(method: str, llama: Path) -> None:
     # Every step reads every row, so that order is the only difference; other row lengths give other padding.
-    settings = {"method": method, "forget_rows": 4, "retain_rows": 3, "dtype": torch.float64}
+    settings = {"method": method, "forget_batch_size": 4, "retain_batch_size": 3, "dtype": torch.float64}
     with float64_exact():
         solvers = [
             make_solver(llama, **settings),
             make_solver(llama, [make_topic(FORGET.select((2, 0, 3, 1)), RETAIN.select((1, 2, 0)))], **settings),
-            make_solver(llama, row_tokens=21, **settings),
+            make_solver(llama, max_length=21, **settings),
             make_solver(llama, cache_gb=0.0, **settings),
         ]
     assert [bool(solver.store._kept) for solver in solvers] == [True, True, True, False]
@@ -201,7 +201,7 @@ def test_sinks_enter_neither_loss_nor_norm_nor_map_unless_they_are_counted(
 
 @pytest.mark.parametrize("unit", ["relative", "absolute"])
 def test_without_a_map_the_target_is_v_at_the_length_that_was_asked_for(unit: str, llama: Path) -> None:
-    solver = make_solver(llama, importance_map="none", strength_unit=unit)
+    solver = make_solver(llama, importance_map="none", coefficient_unit=unit)
     forget, retain = (solver.store.get(row_ids) for row_ids in solver._row_ids(solver.schedule[0]))
     targets, norm = solver.target_maker.targets(solver.topics[0], forget, retain)
     signs = solver.topics[0].direction
@@ -240,7 +240,9 @@ def test_weights_that_are_not_numbers_stop_the_run_at_their_step_with_the_metric
     solver.step()
     with torch.no_grad():
         next(iter(solver.masters.values())).fill_(float("nan"))
-    with pytest.raises(RunError, match=r"loss became nan .* at step 3; .*Lower --learning-rate or --strength"):
+    with pytest.raises(
+        RunError, match=r"loss became nan .* at step 3; .*Lower --learning-rate or --steering-coefficient"
+    ):
         solver.run(records.extend, lambda _: None)
     assert [record["step"] for record in records][:3] == [1, 2, 3]
     assert records[1]["loss"] > 0
@@ -267,7 +269,12 @@ def test_a_corpus_without_rows_is_refused(llama: Path) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"average_last": 0.5}, {"map_scope": "running"}, {"map_scope": "corpus"}, {"cache_gb": 0.0, "average_last": 0.2}],
+    [
+        {"weight_averaging": 0.5},
+        {"map_scope": "running"},
+        {"map_scope": "corpus"},
+        {"cache_gb": 0.0, "weight_averaging": 0.2},
+    ],
 )
 @pytest.mark.parametrize("stop", [0, 4, 6])
 def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
@@ -307,8 +314,8 @@ def test_families_that_normalise_after_the_mlp_reach_their_target_and_a_longer_o
     falls, lengths = {}, {}
     for roles in (("mlp_down",), ("mlp_post_norm",), ("mlp_down", "mlp_post_norm")):
         # All rows in every step, so that its loss compares with the first one's.
-        settings = {"steps": 15, "learning_rate": 5e-2, "retain_weight": 0.1, "forget_rows": 4}
-        solver = make_solver(saved_family(name), [make_topic(retain_weight=0.1)], roles=roles, **settings)
+        settings = {"steps": 15, "learning_rate": 5e-2, "retain_weight": 0.1, "forget_batch_size": 4}
+        solver = make_solver(saved_family(name), [make_topic(retain_weight=0.1)], target_roles=roles, **settings)
         before = masters_of(solver)
         records = finish(solver)
         falls[roles] = records[-1]["forget_loss"] / records[0]["forget_loss"]

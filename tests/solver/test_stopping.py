@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from srmu.config import make_config
+from srmu.config.settings import make_config
 from srmu.errors import InputError
 from srmu.solver.gradient import METRICS_EVERY, GradientSolver
 from srmu.solver.stopping import FALLEN, LEAST_WINDOWS, MOST_STEPS, SETTLING, WINDOW, RunLength
 from tiny_runs import make_solver
 
 SavedFamily = Callable[..., Path]
-SETTLES = {"steps": "auto", "learning_rate": 2e-2, "retain_weight": 0.05, "average_last": 0.3}
+SETTLES = {"steps": "auto", "learning_rate": 2e-2, "retain_weight": 0.05, "weight_averaging": 0.3}
 
 
 class Stopped(Exception):

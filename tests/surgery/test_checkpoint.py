@@ -12,14 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from checkpoint_files import join_header, save_llama, split_header
 from srmu.errors import InputError
-from srmu.surgery.checkpoint import (
-    StoredTensors,
-    file_sha256,
-    open_checkpoint,
-    read_tensor,
-    resolve_model,
-    tensor_sha256,
-)
+from srmu.runtime.files import file_sha256
+from srmu.surgery.checkpoint import StoredTensors, open_checkpoint, read_tensor, resolve_model, tensor_sha256
 
 DTYPES = [
     torch.float64,

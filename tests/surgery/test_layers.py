@@ -54,7 +54,11 @@ def test_modules_are_named_with_or_without_weight_and_win_over_roles() -> None:
     ("roles", "modules", "message"),
     [
         (["mlp_don"], [], r"Role 'mlp_don' is unknown. Did you mean 'mlp_down'\?"),
-        (["mlp_post_norm"], [], "'mlp_post_norm' was asked for.*'llama' model. Name it with --modules.*mlp.down_proj"),
+        (
+            ["mlp_post_norm"],
+            [],
+            "'mlp_post_norm' was asked for.*'llama' model.*with --target-modules.*mlp.down_proj",
+        ),
         ([], ["mlp.down_prj"], r"'mlp.down_prj' was asked for.*Did you mean 'mlp.down_proj.weight'\?"),
         ([], ["mlp.act_fn"], "has no such matrix.*Its matrices: self_attn.q_proj.weight"),
     ],

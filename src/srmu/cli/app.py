@@ -20,8 +20,8 @@ from srmu.cli import report as report_command
 from srmu.cli import tune as tune_command
 from srmu.cli import unlearn as unlearn_command
 from srmu.cli import verify as verify_command
-from srmu.distributed import main_process, world_size
 from srmu.errors import InputError, SrmuError
+from srmu.runtime.processes import main_process, world_size
 
 app = typer.Typer(
     name="srmu",

@@ -27,9 +27,9 @@ def register(app: typer.Typer) -> None:
         json_output: bool = typer.Option(False, "--json", help="Print as JSON."),
     ) -> int:
         """Answer prompts with the base and the result, side by side. Nothing is stored."""
-        from srmu.ask import ask, read_prompts
         from srmu.cli.console import TerminalReporter, print_json
-        from srmu.config import parse_memory
+        from srmu.config.settings import parse_memory
+        from srmu.job.ask import ask, read_prompts
 
         asked = [*prompt, *(line for file in prompts for line in read_prompts(file))]
         answers = ask(

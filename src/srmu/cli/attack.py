@@ -42,9 +42,9 @@ def register(app: typer.Typer) -> None:
 
         The base goes through the same attacks. Exit code 3 if an attack could not be carried out.
         """
-        from srmu.attack.runner import attack, has_error
         from srmu.cli.console import TerminalReporter, print_json
         from srmu.cli.unlearn import parse_pairs
+        from srmu.evaluation.attacks.runner import attack, has_error
 
         record = attack(
             model, base=base, questions=parse_pairs(questions, "--questions"), texts=parse_pairs(texts, "--texts"),

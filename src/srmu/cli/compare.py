@@ -25,9 +25,9 @@ def register(app: typer.Typer) -> None:
         plot: Path | None = typer.Option(None, "--plot", help="Draw the frontier to this .png, .svg or .pdf file."),
     ) -> int:
         """What each run forgot, kept and cost, in one table; differences beyond chance are marked."""
-        from srmu import compare_formats
-        from srmu.compare import compare_runs
         from srmu.errors import InputError, nearest_hint
+        from srmu.results import compare_formats
+        from srmu.results.compare import compare_runs
 
         if form not in FORMATS:
             raise InputError(f"Format {form!r} is unknown.{nearest_hint(form, FORMATS)} Known: {', '.join(FORMATS)}.")
@@ -44,7 +44,7 @@ def register(app: typer.Typer) -> None:
 def show_comparison(comparison: Any) -> None:
     """Print the table and what its mark means."""
     from srmu.cli.console import output, table
-    from srmu.compare_formats import columns, rows
+    from srmu.results.compare_formats import columns, rows
 
     head, body = columns(comparison), rows(comparison)
     num_texts = 2

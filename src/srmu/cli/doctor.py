@@ -40,7 +40,7 @@ def machine() -> dict[str, Any]:
     import torch
 
     from srmu import __version__
-    from srmu.plan import choose_device, device_name
+    from srmu.runtime.devices import choose_device, device_name
 
     versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers")}
     found = {name: _installed(package) for name, package in EXTRAS.items()}
@@ -59,10 +59,10 @@ def machine() -> dict[str, Any]:
 
 def checkpoint(model: str, forget: list[str], retain: list[str]) -> dict[str, Any]:
     """What a run on this checkpoint would train, and on these texts what it would cost."""
-    from srmu.config import make_config
-    from srmu.estimate import estimate
-    from srmu.plan import make_plan, refuse_strings
-    from srmu.run_directory import check_output
+    from srmu.config.settings import make_config
+    from srmu.export.run_directory import check_output
+    from srmu.job.estimate import estimate
+    from srmu.job.plan import make_plan, refuse_strings
     from srmu.surgery.checkpoint import open_checkpoint, resolve_model
     from srmu.surgery.layers import ROLES, auto_layer
     from srmu.surgery.truncate import build_skeleton, text_config
@@ -76,7 +76,7 @@ def checkpoint(model: str, forget: list[str], retain: list[str]) -> dict[str, An
         "checkpoint": f"{skeleton.family}, {depth} layers, {len(opened.tensors)} tensors in {len(opened.shards)} files",
         "stored dtypes": ", ".join(sorted({tensor.dtype for tensor in opened.tensors.values()})),
         "layer by default": f"{auto_layer(depth)} of 0 to {depth - 1}",
-        "roles in that layer": ", ".join(roles) or "none known; name matrices with --modules",
+        "roles in that layer": ", ".join(roles) or "none known; name matrices with --target-modules",
     }
     if forget:
         config = make_config({"model": model, "forget": forget, "retain": retain})

@@ -41,10 +41,10 @@ def register(app: typer.Typer) -> None:
         """
         from srmu.cli.console import TerminalReporter, print_json
         from srmu.cli.unlearn import parse_pairs
-        from srmu.config import parse_memory
-        from srmu.distributed import main_process
-        from srmu.evaluate import evaluate
-        from srmu.reporting import Reporter
+        from srmu.config.settings import parse_memory
+        from srmu.job.evaluate import evaluate
+        from srmu.runtime.processes import main_process
+        from srmu.runtime.progress import Reporter
 
         record = evaluate(
             model, base=base, questions=parse_pairs(questions, "--questions"), texts=parse_pairs(texts, "--texts"),

@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
     ) -> int:
         """Say how entangled these forget and retain texts are: words, documents, and a model's activations."""
         from srmu.cli.console import TerminalReporter, print_json
-        from srmu.entanglement import measure_overlap
+        from srmu.job.overlap import measure_overlap
 
         record = measure_overlap(
             forget, retain, text_field=text_field, model=model, device=device, dtype=dtype,
@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
 def show(record: dict[str, Any]) -> None:
     """Tables, warnings and the verdict."""
     from srmu.cli.console import output, table
-    from srmu.entanglement import shared_rows
+    from srmu.job.overlap import shared_rows
 
     rows = [
         [

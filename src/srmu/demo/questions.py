@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from srmu.data.stable import stable_rank
 from srmu.demo.facts import Fact, element_facts, relation_facts
 from srmu.demo.forms import fill
 from srmu.errors import InputError
 from srmu.evaluation.questions import Question
+from srmu.runtime.stable_order import stable_rank
 
 NUM_CHOICES = 4
 

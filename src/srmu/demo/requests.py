@@ -12,8 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from srmu.data.general import general_paragraphs
-from srmu.data.stable import stable_rank
 from srmu.demo.facts import (
     Country,
     Fact,
@@ -29,6 +27,8 @@ from srmu.demo.forms import HELDOUT_STATEMENTS, QUESTIONS, STATEMENTS, VALIDATIO
 from srmu.demo.questions import make_questions
 from srmu.errors import InputError, nearest_hint
 from srmu.evaluation.questions import Question
+from srmu.inputs.general import general_paragraphs
+from srmu.runtime.stable_order import stable_rank
 
 MAX_QUESTIONS = {"forget": 100, "entangled": 120, "neighbours": 60, "other": 100}
 """Questions a group at most; with `MAX_PARAGRAPHS` this bounds the time of an evaluation."""

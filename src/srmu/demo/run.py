@@ -7,10 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from srmu.config import make_config
-from srmu.data.corpora import corpus_from_strings
-from srmu.data.overlap import overlap
-from srmu.data.rows import tokenize_rows
+from srmu.config.presets import PRESETS, PUBLISHED
+from srmu.config.settings import make_config
 from srmu.demo.model import demo_model
 from srmu.demo.questions import NUM_CHOICES
 from srmu.demo.requests import REQUESTS, Request
@@ -18,16 +16,17 @@ from srmu.errors import InputError, nearest_hint
 from srmu.evaluation.completions import complete
 from srmu.evaluation.loading import load_tokenizer
 from srmu.evaluation.measure import Measurement, compare, measure
+from srmu.evaluation.model_pair import load_for_measuring
 from srmu.evaluation.questions import Question
-from srmu.export.files import write_atomic
-from srmu.export.manifest import write_json_atomic
-from srmu.export.manifest_file import RESULTS_FILE
-from srmu.memory import peak_memory_mb, reset_peak_memory
-from srmu.model_pair import load_for_measuring
-from srmu.plan import choose_device
-from srmu.presets import PRESETS, PUBLISHED
-from srmu.reporting import Reporter
-from srmu.run import unlearn
+from srmu.inputs.corpora import corpus_from_strings
+from srmu.inputs.overlap import overlap
+from srmu.inputs.rows import tokenize_rows
+from srmu.job.unlearn import unlearn
+from srmu.results.manifest_file import RESULTS_FILE
+from srmu.runtime.devices import choose_device
+from srmu.runtime.files import write_atomic, write_json_atomic
+from srmu.runtime.memory import peak_memory_mb, reset_peak_memory
+from srmu.runtime.progress import Reporter
 
 # The published methods, with what their sources leave open as in `--preset paper`.
 _PUBLISHED = {**PUBLISHED, "retain_weight": PRESETS["paper"]["retain_weight"]}
@@ -87,7 +86,7 @@ def run_demo(
     prompts = _prompts(request)
 
     questions = {name: request.questions[name] for name in GROUPS}
-    ordinary = tokenize_rows(corpus_from_strings(list(request.text), "text"), tokenizer, row_tokens=512)
+    ordinary = tokenize_rows(corpus_from_strings(list(request.text), "text"), tokenizer, max_length=512)
 
     def ask(checkpoint: Path, title: str) -> tuple[Measurement, list[str]]:
         whole = load_for_measuring(checkpoint, device=device, dtype="auto").model
@@ -119,7 +118,7 @@ def run_demo(
                 "questions": {name: str(out / "texts" / f"questions-{name}.jsonl") for name in GROUPS},
                 "seed": seed,
                 "eval": False,
-                "heldout": 0.0,
+                "eval_fraction": 0.0,
                 "out": str(out / name),
             }
         )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from srmu.errors import InputError, nearest_hint
-from srmu.evaluation.jsonl import parse_object
+from srmu.inputs.jsonl import parse_object
 
 
 @dataclass(frozen=True, kw_only=True)

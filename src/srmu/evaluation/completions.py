@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from srmu.data.generation import continue_rows, stop_token_ids
-from srmu.distributed import own_part, united
 from srmu.errors import InputError
 from srmu.evaluation.encoding import encode, start_token_id, wrap_in_chat
 from srmu.evaluation.logits import max_positions
+from srmu.inputs.generation import continue_rows, stop_token_ids
+from srmu.runtime.processes import own_part, united
 
 
 def complete(

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from srmu.data.rows import TokenRows
 from srmu.evaluation.completions import complete
 from srmu.evaluation.questions import Question, QuestionScores, score_questions
 from srmu.evaluation.results import compare_questions, compare_texts, summarize_questions, summarize_texts, to_record
 from srmu.evaluation.texts import TextScores, share_of_changed_predictions, text_scores
-from srmu.reporting import Reporter
+from srmu.inputs.rows import TokenRows
+from srmu.runtime.progress import Reporter
 
 
 @dataclass(frozen=True)

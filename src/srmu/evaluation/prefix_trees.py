@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from srmu.distributed import joined, own_part
 from srmu.evaluation.logits import batch_token_limit, logits_at, max_positions
+from srmu.runtime.processes import joined, own_part
 
 Progress = Callable[[int, int], None]
 Pair = tuple[list[int], list[int]]

@@ -11,8 +11,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from srmu.errors import InputError, nearest_hint
 from srmu.evaluation.encoding import encode_pairs, wrap_in_chat
-from srmu.evaluation.jsonl import parse_object
 from srmu.evaluation.prefix_trees import Progress, continuation_log_likelihoods
+from srmu.inputs.jsonl import parse_object
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from srmu.distributed import main_process
 from srmu.evaluation.answers import AnswerScores, Completion, score_answers
 from srmu.evaluation.completions import complete
 from srmu.evaluation.harness import HarnessTasks, TaskScores, run_tasks
@@ -23,7 +22,8 @@ from srmu.evaluation.results import (
     to_record,
 )
 from srmu.evaluation.texts import TextScores, share_of_changed_predictions, text_scores
-from srmu.reporting import Reporter
+from srmu.runtime.processes import main_process
+from srmu.runtime.progress import Reporter
 
 TEXT_WINDOW = 2048
 MOST_NEW_TOKENS = 256

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from srmu.distributed import joined, own_part
 from srmu.errors import InputError
 from srmu.evaluation.encoding import encode
 from srmu.evaluation.logits import batch_token_limit, logits_at, max_positions
+from srmu.runtime.processes import joined, own_part
 
 Progress = Callable[[int, int], None]
 

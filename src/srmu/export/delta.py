@@ -10,9 +10,9 @@ from pathlib import Path
 from torch import Tensor
 
 from srmu.errors import InputError
-from srmu.export.files import sync
 from srmu.export.patch import export_checkpoint, tensor_bytes
-from srmu.surgery.checkpoint import Checkpoint, StoredTensors, file_sha256, open_checkpoint, tensor_sha256
+from srmu.runtime.files import file_sha256, sync
+from srmu.surgery.checkpoint import Checkpoint, StoredTensors, open_checkpoint, tensor_sha256
 from srmu.surgery.header import StoredTensor, read_header
 
 DELTA_FILE = "delta.safetensors"

@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib.metadata
-import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -12,13 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from srmu.errors import InputError
-from srmu.export.files import write_atomic
-from srmu.export.manifest_file import MANIFEST_FILE as MANIFEST_FILE
-from srmu.export.manifest_file import MANIFEST_FORMAT, read_results
-from srmu.export.manifest_file import MODEL_DIR as MODEL_DIR
-from srmu.export.manifest_file import read_manifest as read_manifest
 from srmu.export.patch import TensorChange
-from srmu.surgery.checkpoint import Checkpoint, file_sha256
+from srmu.results.manifest_file import MANIFEST_FILE, MANIFEST_FORMAT, MODEL_DIR, read_manifest, read_results
+from srmu.runtime.files import file_sha256
+from srmu.surgery.checkpoint import Checkpoint
 
 _PACKAGES = ("srmu", "torch", "transformers", "safetensors", "tokenizers", "accelerate", "numpy")
 
@@ -161,16 +157,6 @@ def without_texts(config: Mapping[str, Any]) -> dict[str, Any]:
     if "topics" in cleaned:
         cleaned["topics"] = [without_texts(topic) for topic in cleaned["topics"]]
     return cleaned
-
-
-def write_json_atomic(path: str | Path, content: Any) -> None:
-    """Write JSON that appears whole or not at all.
-
-    Raises:
-        ValueError: A number in it is not finite: JSON has no such thing.
-    """
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    write_atomic(Path(path), (text + "\n").encode("utf-8", "backslashreplace"))
 
 
 def _parent(base_dir: Path) -> dict[str, str] | None:

@@ -12,8 +12,17 @@ import torch
 from torch import Tensor
 
 from srmu.errors import InputError, RunError
-from srmu.export.files import can_clone, check_space, copy_file, list_files, new_directory, sync
-from srmu.surgery.checkpoint import CHUNK_BYTES, Checkpoint, file_sha256, open_checkpoint
+from srmu.runtime.files import (
+    CHUNK_BYTES,
+    can_clone,
+    check_space,
+    copy_file,
+    file_sha256,
+    list_files,
+    new_directory,
+    sync,
+)
+from srmu.surgery.checkpoint import Checkpoint, open_checkpoint
 from srmu.surgery.header import StoredTensor
 
 STORED_DTYPES = {
@@ -184,7 +193,8 @@ def _check_tensors(base: Checkpoint, changed: Mapping[str, Tensor]) -> None:
             )
         if not is_finite(tensor):
             raise RunError(
-                f"Tensor {name!r} is not finite, so nothing was written. Lower the learning rate or the strength."
+                f"Tensor {name!r} is not finite, so nothing was written. Lower the learning rate or the steering "
+                "coefficient."
             )
 
 

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 from srmu.errors import InputError, SrmuError
 from srmu.export.delta import DELTA_FILE, check_base, read_delta
-from srmu.export.files import list_files
-from srmu.export.manifest import MANIFEST_FILE, MODEL_DIR, read_manifest
 from srmu.export.patch import check_only_changed, is_finite
-from srmu.surgery.checkpoint import file_sha256, open_checkpoint, read_tensor, tensor_sha256
+from srmu.results.manifest_file import MANIFEST_FILE, MODEL_DIR, read_manifest
+from srmu.runtime.files import file_sha256, list_files
+from srmu.surgery.checkpoint import open_checkpoint, read_tensor, tensor_sha256
 
 Status = Literal["pass", "fail", "skipped", "error"]
 

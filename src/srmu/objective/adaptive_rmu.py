@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from srmu.objective.masked import widen
-from srmu.tensors import Feature, Hidden
+from srmu.objective.tensors import Feature, Hidden
 
 
 def adaptive_rmu_target(direction: Feature, beta: float, hidden_frozen: Hidden) -> Float[Tensor, "batch seq hidden"]:

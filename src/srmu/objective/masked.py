@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from srmu.tensors import Hidden, Scalar, TokenMask, TokenWeights
+from srmu.objective.tensors import Hidden, Scalar, TokenMask, TokenWeights
 
 
 def widen(tensor: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """RMU (arXiv 2403.03218): every forget token is pulled to one fixed vector."""
 
-from srmu.tensors import Feature, Scalar
+from srmu.objective.tensors import Feature, Scalar
 
 
 def rmu_target(direction: Feature, coefficient: float | Scalar) -> Feature:

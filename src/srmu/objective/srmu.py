@@ -3,7 +3,7 @@
 from jaxtyping import Shaped
 from torch import Tensor
 
-from srmu.tensors import Feature, Scalar
+from srmu.objective.tensors import Feature, Scalar
 
 
 def srmu_target(

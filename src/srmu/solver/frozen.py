@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from srmu.data.batching import batch_lengths
-from srmu.data.rows import TokenRows, bucket_length, pad_batch
+from srmu.inputs.rows import TokenRows, bucket_length, pad_batch
 from srmu.objective.masked import sink_free_mask
+from srmu.objective.tensors import Hidden, TokenIds, TokenMask
+from srmu.solver.batching import batch_lengths
 from srmu.surgery.replay import Entry, Replayer
-from srmu.tensors import Hidden, TokenIds, TokenMask
 
 GIB = 1024**3
 KeptRow = tuple[Tensor, ...]
@@ -68,7 +68,7 @@ class FrozenStore:
     Args:
         rows: All rows of the run, topics and sides one after another.
         replayer: Runs the frozen layers.
-        row_tokens: Longest row.
+        max_length: Longest row.
         sink_norm_ratio: See `sink_free_mask`; none = every real token counts.
         device: Where the activations live.
         batch_tokens: Tokens that go through layers at once; none given = what suits the device.
@@ -80,7 +80,7 @@ class FrozenStore:
         rows: TokenRows,
         replayer: Replayer,
         *,
-        row_tokens: int,
+        max_length: int,
         sink_norm_ratio: float | None,
         device: torch.device,
         batch_tokens: int | None = None,
@@ -88,7 +88,7 @@ class FrozenStore:
     ):
         self.rows = rows
         self.replayer = replayer
-        self.row_tokens = row_tokens
+        self.max_length = max_length
         self.sink_norm_ratio = sink_norm_ratio
         self.device = device
         self.batch_tokens = batch_tokens or tokens_a_batch(device)
@@ -166,7 +166,7 @@ class FrozenStore:
 
     def record_calls(self) -> None:
         """Have the replay ready for every row length, which must not be left to the moment where ranks part ways."""
-        self.replayer.record_calls(bucket_length(length, self.row_tokens) for length in self.rows.lengths)
+        self.replayer.record_calls(bucket_length(length, self.max_length) for length in self.rows.lengths)
 
     def num_bytes(self, row_ids: Sequence[int], *, late: bool = True) -> int:
         """Bytes that the activations of these rows take; less without a late start of the replay."""
@@ -176,7 +176,7 @@ class FrozenStore:
         return tokens * features * weight.element_size()
 
     def _bucket(self, row_id: int) -> int:
-        return bucket_length(len(self.rows.token_ids[row_id]), self.row_tokens)
+        return bucket_length(len(self.rows.token_ids[row_id]), self.max_length)
 
     def _batches(self, row_ids: Sequence[int], lengths: Sequence[int] | None = None) -> Iterator[tuple[int, list[int]]]:
         """Rows of one padded length at a time, in ascending length, as many as a batch should have."""

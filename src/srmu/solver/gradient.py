@@ -9,17 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from srmu.config import UnlearnConfig
-from srmu.data.rows import TokenRows
-from srmu.data.schedule import Step, build_schedule
-from srmu.distributed import share, sum_over_ranks, world_size
+from srmu.config.settings import UnlearnConfig
 from srmu.errors import RunError
-from srmu.importance import ActivationSums, ImportanceFitter
-from srmu.memory import keep_freed_memory
+from srmu.inputs.rows import TokenRows
+from srmu.objective.importance import ActivationSums, ImportanceFitter
 from srmu.objective.masked import squared_distance_sum, widen
+from srmu.runtime.memory import keep_freed_memory
+from srmu.runtime.processes import share, sum_over_ranks, world_size
 from srmu.solver.batches import FORGET, RETAIN, Part, join_entries, replay_batches
 from srmu.solver.frozen import FrozenRows, FrozenStore, KeptRows
 from srmu.solver.learning_rate import auto_learning_rate
+from srmu.solver.schedule import Step, build_schedule
 from srmu.solver.state import pack_state, unpack_state
 from srmu.solver.stopping import RunLength
 from srmu.solver.targets import TargetMaker
@@ -96,8 +96,8 @@ class GradientSolver:
             [len(topic.forget.token_ids) for topic in topics],
             [[len(rows.token_ids) for rows in topic.retain] for topic in topics],
             steps=self.length.planned,
-            forget_rows=config.forget_rows,
-            retain_rows=config.retain_rows,
+            forget_batch_size=config.forget_batch_size,
+            retain_batch_size=config.retain_batch_size,
             seed=config.seed,
         )
         # Of the masters after each of the last steps; empty until the first of them.
@@ -197,7 +197,7 @@ class GradientSolver:
                 raise RunError(
                     f"The loss became {record['loss']} (gradient norm {record['gradient_norm']}) "
                     f"at step {record['step']}; no checkpoint was written, the metrics are kept. "
-                    "Lower --learning-rate or --strength."
+                    "Lower --learning-rate or --steering-coefficient."
                 )
             if record["target_norm"] == 0:
                 raise RunError(
@@ -257,7 +257,7 @@ class GradientSolver:
         return FrozenStore(
             rows,
             self.replayer,
-            row_tokens=self.config.row_tokens,
+            max_length=self.config.max_length,
             sink_norm_ratio=self.config.sink_norm_ratio if self.config.skip_sinks else None,
             device=self.device,
             batch_tokens=None if self.config.memory_gb == "auto" else SMALL_BATCH,
@@ -286,7 +286,7 @@ class GradientSolver:
     @torch.no_grad()
     def _average(self) -> None:
         """Take the masters into the average of the last steps, where it is their turn."""
-        taken = self.next_step - self.length.first_averaged(self.config.average_last)
+        taken = self.next_step - self.length.first_averaged(self.config.weight_averaging)
         if taken == 1:
             self.averages.update({key: master.detach().clone() for key, master in self.masters.items()})
         elif taken > 1:

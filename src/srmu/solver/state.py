@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from srmu.errors import InputError
-from srmu.importance import ActivationSums, ImportanceFitter
+from srmu.objective.importance import ActivationSums, ImportanceFitter
 
 Masters = Mapping[tuple[int, str], Tensor]
 _ADAM_PARTS = ("step", "exp_avg", "exp_avg_sq")

@@ -6,12 +6,12 @@ from functools import partial, reduce
 import torch
 from torch import Tensor
 
-from srmu.config import UnlearnConfig
-from srmu.distributed import sum_over_ranks, world_size
-from srmu.importance import ActivationSums, activation_sums, importance_map
+from srmu.config.settings import UnlearnConfig
 from srmu.objective.adaptive_rmu import adaptive_rmu_target
+from srmu.objective.importance import ActivationSums, activation_sums, importance_map
 from srmu.objective.rmu import rmu_target
 from srmu.objective.srmu import srmu_target
+from srmu.runtime.processes import sum_over_ranks, world_size
 from srmu.solver.frozen import FrozenRows
 from srmu.solver.topics import Topic
 
@@ -81,16 +81,16 @@ class TargetMaker:
         assert topic.fitter.forget is not None
         assert topic.fitter.retain is not None
         if config.method == "adaptive-rmu":
-            targets = [adaptive_rmu_target(topic.direction, topic.strength, rows.output) for rows in forget]
-            return targets, topic.strength * forget_sums.mean_norm
+            targets = [adaptive_rmu_target(topic.direction, topic.steering_coefficient, rows.output) for rows in forget]
+            return targets, topic.steering_coefficient * forget_sums.mean_norm
         target_of: Callable[[float | Tensor], Tensor] = partial(rmu_target, topic.direction)
         self.make_map(topic)
         if topic.importance is not None:
             target_of = partial(srmu_target, topic.direction, topic.importance)
-        coefficient: float | Tensor = topic.strength
-        if config.strength_unit == "relative":
+        coefficient: float | Tensor = topic.steering_coefficient
+        if config.coefficient_unit == "relative":
             # Where the map is zero everywhere, so is the target; `GradientSolver.flush` stops the run.
-            length = topic.strength * topic.fitter.forget.mean_norm
+            length = topic.steering_coefficient * topic.fitter.forget.mean_norm
             if self.reach is not None:
                 length = length.clamp(max=self.reach)
             coefficient = length / target_of(1.0).norm().clamp(min=1e-12)

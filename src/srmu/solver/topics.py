@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from srmu.config import UnlearnConfig
-from srmu.data.rows import TokenRows
-from srmu.data.specificity import token_weights
-from srmu.direction import TokenDirections, draw_direction
+from srmu.config.settings import UnlearnConfig
 from srmu.errors import InputError
-from srmu.importance import ImportanceFitter
+from srmu.inputs.rows import TokenRows
+from srmu.objective.direction import TokenDirections, draw_direction
+from srmu.objective.importance import ImportanceFitter
+from srmu.solver.specificity import token_weights
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,14 @@ class TopicRows:
         name: Of the topic.
         forget: Forget rows.
         retain: Rows of each retain source; sources have equal shares of a step.
-        strength: In the config's unit.
+        steering_coefficient: In the config's unit.
         retain_weight: Alpha.
     """
 
     name: str
     forget: TokenRows
     retain: tuple[TokenRows, ...]
-    strength: float
+    steering_coefficient: float
     retain_weight: float
 
 
@@ -39,7 +39,7 @@ class Topic:
 
     name: str
     direction: Tensor
-    strength: float
+    steering_coefficient: float
     retain_weight: float
     fitter: ImportanceFitter
     forget_offset: int
@@ -79,16 +79,16 @@ def place_topics(
             config.method, config.misdirection, hidden_size, seed=config.seed, topic_index=index
         ).to(device, dtype)
         token_directions = None
-        if config.method == "srmu" and config.misdirection == "signs" and config.token_share > 0:
+        if config.method == "srmu" and config.misdirection == "signs" and config.per_token_signs > 0:
             forget_ids = torch.cat([row.long() for row in topic.forget.token_ids]).unique()
             token_directions = TokenDirections(
-                forget_ids, direction, config.token_share, seed=config.seed, topic_index=index
+                forget_ids, direction, config.per_token_signs, seed=config.seed, topic_index=index
             )
         placed.append(
             Topic(
                 name=topic.name,
                 direction=direction,
-                strength=topic.strength,
+                steering_coefficient=topic.steering_coefficient,
                 retain_weight=topic.retain_weight,
                 fitter=ImportanceFitter(config.map_scope, config.running_decay),
                 forget_offset=offsets[0],

@@ -12,9 +12,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from srmu.errors import InputError
+from srmu.runtime.files import CHUNK_BYTES
 from srmu.surgery.header import StoredTensor, read_header
 
-CHUNK_BYTES = 1 << 23
 """Files are read in pieces of this size."""
 
 _CONVERT = (
@@ -54,6 +54,11 @@ class Checkpoint:
     config: dict[str, Any]
     shards: tuple[str, ...]
     tensors: dict[str, StoredTensor]
+
+    @property
+    def dtypes(self) -> set[str]:
+        """What the tensors are stored in, as safetensors names it."""
+        return {tensor.dtype for tensor in self.tensors.values()}
 
 
 class StoredTensors(Mapping[str, Tensor]):
@@ -150,12 +155,6 @@ def tensor_sha256(checkpoint: Checkpoint, name: str) -> str:
         for position in range(stored.start, stored.end, CHUNK_BYTES):
             digest.update(file.read(min(CHUNK_BYTES, stored.end - position)))
     return digest.hexdigest()
-
-
-def file_sha256(path: str | Path) -> str:
-    """SHA-256 of a file, in hexadecimal, read in pieces."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def resolve_model(model: str, revision: str | None = None) -> Path:

@@ -71,7 +71,7 @@ def select_matrices(layer: nn.Module, *, roles: Sequence[str], modules: Sequence
             match = next((candidate for candidate in (name, f"{name}.weight") if candidate in parameters), None)
             if match is None:
                 raise InputError(
-                    f"modules={name!r} was asked for, but a layer of this {family} model has no such matrix."
+                    f"target_modules={name!r} was asked for, but a layer of this {family} model has no such matrix."
                     f"{nearest_hint(name, matrices)} Its matrices: {', '.join(matrices)}."
                 )
             chosen.append(match)
@@ -84,7 +84,7 @@ def select_matrices(layer: nn.Module, *, roles: Sequence[str], modules: Sequence
         if not names:
             raise InputError(
                 f"Role {role!r} was asked for, but srmu knows no such matrix in a layer of a {family!r} model. "
-                f"Name it with --modules; this layer has {', '.join(matrices)}."
+                f"Name it with --target-modules; this layer has {', '.join(matrices)}."
             )
         chosen += names
     return chosen

@@ -15,13 +15,13 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import functional_call
 
-from srmu.distributed import largest
 from srmu.errors import InputError
+from srmu.objective.tensors import Hidden, TokenIds
+from srmu.runtime.processes import largest
 from srmu.surgery.late_start import find_late_start
 from srmu.surgery.sharding import is_sharded
 from srmu.surgery.taps import ModuleCall, hidden_of, tapped_inputs, tapped_outputs, the_only
 from srmu.surgery.truncate import TruncatedModel
-from srmu.tensors import Hidden, TokenIds
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ The trained layers stay whole on every rank, since they are replayed with gradie
 of the modules anyway. Gathering a layer is work that all ranks must do at the same time: see `Replayer.extra_passes`.
 """
 
-from srmu.distributed import world_size
+from srmu.runtime.processes import world_size
 from srmu.surgery.truncate import TruncatedModel
 
 

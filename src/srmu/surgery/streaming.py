@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from srmu.cache import cache_directory
+from srmu.runtime.cache import cache_directory
 
 DISK = "disk"
 

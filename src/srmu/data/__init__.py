@@ -1,1 +1,0 @@
-"""Texts: read, turned into token rows, scheduled and compared."""

@@ -1,0 +1,56 @@
+"""Membership by Min-K %: are forget documents still more familiar than unseen ones?
+
+Definition: a document's score is the mean log-probability of its least likely 20 % of tokens; the measure is the area
+under the ROC curve of told documents against unseen ones, 0.5 where nothing tells them apart. With `--texts forget=`
+and `--texts unseen=` those are compared. Else documents are made from the tested questions: with the right answer,
+against the same sentence with a wrong one, which nobody ever told. Source: arXiv 2310.16789, which also audits
+unlearning so (abstract read); the made documents, a substitute, are ours. Budget: one forward pass a document.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from srmu.evaluation.attacks.asking import reported_otherwise
+from srmu.evaluation.attacks.cells import Cells
+from srmu.evaluation.attacks.outcome import Outcome
+from srmu.evaluation.attacks.relearn import false_statements, tell
+from srmu.evaluation.attacks.setting import SIDES, AttackSetting
+from srmu.evaluation.questions import Question
+from srmu.evaluation.texts import TextScores, text_scores
+
+LEAST_LIKELY = 0.2
+
+
+def min_k(setting: AttackSetting, cells: Cells) -> Outcome:
+    """Area under the ROC curve."""
+    own = "forget" in setting.texts and "unseen" in setting.texts
+    members = list(setting.texts["forget"]) if own else [tell(question) for question in setting.tested]
+    others = list(setting.texts["unseen"]) if own else false_statements(setting.tested)
+    kept: Sequence[Question] = setting.all_kept()
+    found: dict[str, float] = {"chance": 0.5}
+    for side in SIDES:
+        model = setting.subjects[side].model()
+        found[side] = _area(setting, model, members, others)
+        name = "kept" if side == "result" else "kept_base"
+        found[name] = _area(setting, model, [tell(question) for question in kept], false_statements(kept))
+    about = {"documents": "given" if own else "made from the questions", "members": len(members), "others": len(others)}
+    return reported_otherwise(setting, cells, "area under the ROC curve", found, n=len(members), settings=about)
+
+
+def _area(setting: AttackSetting, model: Any, members: Sequence[str], others: Sequence[str]) -> float:
+    scores = [min_k_scores(text_scores(model, setting.tokenizer, texts)) for texts in (members, others)]
+    return area_under_roc(*scores)
+
+
+def min_k_scores(scores: TextScores) -> np.ndarray:
+    """Mean log-probability of each document's least likely tokens; documents without a predicted token are left out."""
+    parts = np.split(-scores.token_nll.astype(np.float64), np.cumsum(scores.document_tokens)[:-1])
+    return np.array([np.sort(part)[: max(1, round(LEAST_LIKELY * len(part)))].mean() for part in parts if len(part)])
+
+
+def area_under_roc(members: np.ndarray, others: np.ndarray) -> float:
+    """Probability that a member scores above another document; ties count half."""
+    above = (members[:, None] > others[None]).mean() + 0.5 * (members[:, None] == others[None]).mean()
+    return float(above)

@@ -1,0 +1,96 @@
+"""Quantisation to 8 and to 4 bits: small changes of weights may be rounded away, and with them the forgetting.
+
+Definition: the weights of all linear layers but the vocabulary head are rounded by torchao: 8 bits a weight with a
+scale a row (`Int8WeightOnlyConfig`), or 4 bits with a scale for every 32 weights, fewer where a width is no multiple
+of 32 (`IntxWeightOnlyConfig`). Three models are rounded alike: result, base, and the base with Gaussian noise of the
+same norm as the result's change, on each changed matrix. A base that came from a 4-bit file survives 4 bits better
+than any changed weights, so the noised base says what rounding does to weights that were merely disturbed. Source:
+arXiv 2410.16454 (several ways of rounding; in the mean 21 % of the knowledge that should be gone is there in full
+precision and 83 % in 4 bits, for methods with a utility constraint; abstract read). The noised base is ours. Budget:
+one pass over the questions a model.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from srmu.evaluation.attacks.asking import ask_both, outcome_of
+from srmu.evaluation.attacks.cells import Cells
+from srmu.evaluation.attacks.outcome import Outcome, Skipped
+from srmu.evaluation.attacks.setting import AttackSetting
+
+GROUP_SIZE = 32
+
+
+def int8(setting: AttackSetting, cells: Cells) -> Outcome:
+    """Round to 8 bits."""
+    return _quantise(setting, cells, bits=8)
+
+
+def int4(setting: AttackSetting, cells: Cells) -> Outcome:
+    """Round to 4 bits."""
+    return _quantise(setting, cells, bits=4)
+
+
+def _quantise(setting: AttackSetting, cells: Cells, *, bits: int) -> Outcome:
+    norms = change_norms(setting.subjects["base"].model(), setting.subjects["result"].model())
+
+    def rounded(side: str) -> Any:
+        return quantised_(setting.subjects[side].fresh(), bits)
+
+    after = ask_both(setting, setting.tested, setting.kept, rounded)
+    noised = setting.subjects["base"].fresh()
+    add_noise_(noised, norms, setting.seed)
+    quantised_(noised, bits)
+    control = {"forget": setting.ask(noised, setting.tested).accuracy, "kept": setting.ask_kept(noised)}
+    return outcome_of(
+        setting, cells, after, settings={"bits": bits, "group": None if bits == 8 else GROUP_SIZE},
+        noised_base_after=control["forget"], noised_base_kept=control["kept"], changed_matrices=len(norms),
+    )  # fmt: skip
+
+
+def quantised_(model: Any, bits: int) -> Any:
+    """Round the linear layers in place.
+
+    Raises:
+        Skipped: If torchao is not installed.
+    """
+    try:
+        from torchao.quantization import Int8WeightOnlyConfig, IntxWeightOnlyConfig, PerGroup, quantize_
+    except ImportError:
+        raise Skipped("quantisation needs the package torchao: pip install 'srmu[attack]'") from None
+    head = model.get_output_embeddings()
+    widths = [m.in_features for m in model.modules() if isinstance(m, nn.Linear) and m is not head]
+    if not widths:
+        raise Skipped("torchao rounds torch.nn.Linear, and this family's layers are of another class")
+    group = math.gcd(GROUP_SIZE, *widths)
+    config = (
+        Int8WeightOnlyConfig(version=2, set_inductor_config=False)
+        if bits == 8
+        else IntxWeightOnlyConfig(weight_dtype=torch.int4, granularity=PerGroup(group))  # type: ignore[attr-defined]
+    )
+    quantize_(model, config, filter_fn=lambda module, _: isinstance(module, nn.Linear) and module is not head)
+    return model
+
+
+def change_norms(base: Any, result: Any) -> dict[str, float]:
+    """Frobenius norm of the change of each parameter that changed."""
+    before: dict[str, Tensor] = dict(base.named_parameters())
+    norms = {}
+    for name, parameter in result.named_parameters():
+        norm = float((parameter.detach().float() - before[name].detach().float()).norm())
+        if norm > 0:
+            norms[name] = norm
+    return norms
+
+
+def add_noise_(model: Any, norms: dict[str, float], seed: int) -> None:
+    """Add Gaussian noise of these norms in place."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, norm in norms.items():
+            parameter = model.get_parameter(name)
+            noise = torch.randn(parameter.shape, generator=generator)
+            parameter += (noise * (norm / noise.norm())).to(parameter.device, parameter.dtype)

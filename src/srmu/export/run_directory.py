@@ -1,0 +1,196 @@
+"""A run directory while it is being filled: config, metrics line by line, a resumable state.
+
+The checkpoint appears in it by one rename, after everything in it was checked; the manifest comes last.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from srmu.config.settings import UnlearnConfig, make_config, to_dict
+from srmu.errors import InputError
+from srmu.results.manifest_file import MANIFEST_FILE, METRICS_FILE
+from srmu.runtime.files import is_leftover, readable_errors, remove_leftovers, write_json_atomic, write_tensors_atomic
+
+CONFIG_FILE = "config.json"
+STATE_FILE = "state.safetensors"
+CHOICE_FILE = "auto.json"
+
+
+class RunDirectory:
+    """The output of one run.
+
+    Args:
+        path: An existing directory that belongs to this run.
+        writes: Whether this process is the one that writes into it; the methods of others write nothing.
+    """
+
+    def __init__(self, path: Path, *, writes: bool = True):
+        self.path = path
+        self.writes = writes
+
+    @classmethod
+    def create(cls, config: UnlearnConfig) -> "RunDirectory":
+        """Make the directory that the config names, or a new one under `runs/`.
+
+        Raises:
+            InputError: If it exists and is not empty, and `overwrite` is off.
+        """
+        path = check_output(config)
+        if path.exists() and config.overwrite:
+            shutil.rmtree(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"Output directory {str(path)!r} cannot be made: {error.strerror}. Choose another --out."
+            ) from None
+        remove_leftovers(path)
+        directory = cls(path)
+        if config.save_every:
+            with readable_errors(path):
+                directory.save_config(config)
+        return directory
+
+    @classmethod
+    def reopen(cls, path: Path) -> tuple["RunDirectory", UnlearnConfig]:
+        """Open an interrupted run and its config.
+
+        Raises:
+            InputError: If there is none, or it is finished.
+        """
+        file = path / CONFIG_FILE
+        if (path / MANIFEST_FILE).exists():
+            # Killed right after its manifest, a run still holds its config, and in it perhaps texts.
+            cls(path).drop_state()
+            raise InputError(f"The run in {str(path)!r} is finished: there is nothing to resume. Name another run.")
+        if not file.is_file():
+            raise InputError(
+                f"{str(path)!r} holds no run to resume: it has no {CONFIG_FILE}. Only a run that was interrupted, and "
+                "did not fail, can be resumed; one that was killed, only if it had --save-every."
+            )
+        remove_leftovers(path)
+        try:
+            settings = json.loads(file.read_text(encoding="utf-8"))
+            if not isinstance(settings, dict):
+                raise ValueError(f"it holds {type(settings).__name__}")
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(
+                f"{str(file)!r} cannot be read ({str(error)[:100]}), so the run cannot be resumed. Begin it anew."
+            ) from None
+        return cls(path), make_config(settings)
+
+    def save_config(self, config: UnlearnConfig) -> None:
+        """Write what a resumed run reads.
+
+        The config may hold texts to forget: it is on the disk only where, and as long as, a resumed run needs it.
+        """
+        if self.writes:
+            write_json_atomic(self.path / CONFIG_FILE, to_dict(config))
+
+    def save_choice(self, record: Mapping[str, Any]) -> None:
+        """Write what `--auto` tried, so that a resumed run does not try again; it holds no text."""
+        if self.writes:
+            write_json_atomic(self.path / CHOICE_FILE, dict(record))
+
+    def load_choice(self) -> dict[str, Any] | None:
+        """What `--auto` tried, if it did."""
+        file = self.path / CHOICE_FILE
+        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+
+    def write_metrics(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Append one line a step."""
+        if not self.writes:
+            return
+        with (self.path / METRICS_FILE).open("a", encoding="utf-8") as file:
+            for record in records:
+                # NaN is no JSON: a run that ends on one records null, and the error says what it was.
+                file.write(json.dumps({key: _finite(value) for key, value in record.items()}) + "\n")
+
+    def save_state(self, state: Mapping[str, Tensor]) -> None:
+        """Write a state to resume from; it replaces the last one whole."""
+        if self.writes:
+            write_tensors_atomic(self.path / STATE_FILE, state)
+
+    def load_state(self) -> dict[str, Tensor] | None:
+        """The last state, if there is one; metrics of later steps are cut off, they will be written again.
+
+        Raises:
+            InputError: If it is damaged.
+        """
+        file = self.path / STATE_FILE
+        try:
+            state = load_file(file) if file.exists() else None
+        except (OSError, ValueError, SafetensorError) as error:
+            raise InputError(
+                f"The state {str(file)!r} cannot be read ({str(error)[:100]}), so the run cannot be resumed. "
+                "Begin it anew."
+            ) from None
+        if self.writes and state is None:
+            (self.path / METRICS_FILE).unlink(missing_ok=True)
+        elif self.writes and state is not None and "next_step" in state:
+            self._keep_metrics(int(state["next_step"]))
+        return state
+
+    def drop_state(self) -> None:
+        """Remove what only an interrupted run needs, and with it every text."""
+        if not self.writes:
+            return
+        for name in (STATE_FILE, CONFIG_FILE, CHOICE_FILE):
+            (self.path / name).unlink(missing_ok=True)
+
+    def _keep_metrics(self, steps: int) -> None:
+        file = self.path / METRICS_FILE
+        if file.exists():
+            lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+            partial = file.with_suffix(".partial")
+            partial.write_text("".join(lines[:steps]), encoding="utf-8")
+            os.replace(partial, file)
+
+
+def check_output(config: UnlearnConfig) -> Path:
+    """The run directory that a config names, checked to be free.
+
+    Raises:
+        InputError: If it exists and is not empty, and `overwrite` is off; if what stands there is no run directory;
+            or if no directory can be made there.
+    """
+    path = _new_path(config) if config.out is None else Path(config.out)
+    existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not existing.is_dir():
+        raise InputError(f"Output {str(path)!r} cannot be made: {str(existing)!r} is a file. Choose another --out.")
+    if not os.access(existing, os.W_OK):
+        raise InputError(f"Output {str(path)!r} cannot be made: {str(existing)!r} is read-only. Choose another --out.")
+    occupied = path.is_dir() and not all(is_leftover(entry) for entry in path.iterdir())
+    if occupied and not config.overwrite:
+        raise InputError(
+            f"Output directory {str(path)!r} is not empty. Choose another --out, continue it with --resume, or replace "
+            "it with --overwrite."
+        )
+    if occupied and not any((path / name).exists() for name in (MANIFEST_FILE, CONFIG_FILE, METRICS_FILE)):
+        raise InputError(
+            f"Output directory {str(path)!r} holds something other than a run, so it stays. Choose another --out."
+        )
+    return path
+
+
+def _new_path(config: UnlearnConfig) -> Path:
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    base = f"{Path(config.model).resolve().name}-{config.method}-{stamp}"
+    path, number = Path("runs") / base, 1
+    while path.exists():
+        number += 1
+        path = Path("runs") / f"{base}-{number}"
+    return path
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and value - value != 0 else value

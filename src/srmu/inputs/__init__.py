@@ -1,0 +1,1 @@
+"""What the user gives: texts and questions, read, checked and turned into rows of tokens."""

@@ -1,0 +1,203 @@
+"""Retain texts that the base model writes itself, for `--retain self`."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from srmu.inputs.generation import continue_rows, stop_token_ids
+
+OPENINGS = (
+    "The", "A", "In the", "It was", "There are", "One of the", "When", "This is", "Many people", "The first",
+    "For a long time,", "According to", "How to", "What is", "Once upon a time,", "Last week", "The history of",
+    "Scientists", "My family", "If you", "We went to", "The most important", "She said that", "He looked at",
+    "Today I", "A good way to", "The city of", "In this chapter,", "Most of the", "The company", "Some animals",
+    "To make", "The story is about", "Question:", "Dear", "Music is", "After the war,", "The weather", "Children",
+    "In mathematics,", "The law",
+)  # fmt: skip
+"""Beginnings of ordinary texts of many kinds."""
+
+REQUESTS = (
+    "Tell me something interesting.", "Write a short story.", "Explain how something in everyday life works.",
+    "Give me some advice.", "Describe a place.", "Write a paragraph about history.", "What is a good meal to cook?",
+    "Teach me a fact about nature.", "Write an e-mail to a colleague.", "Explain an idea from mathematics.",
+    "Describe a person at work.", "Write about a book.", "How do I stay healthy?", "Write a few lines about music.",
+    "Ask me a question and answer it.", "Write a news report.", "What should I know about money?",
+    "Explain something about animals.", "Write a dialogue between two friends.", "Give an example of good manners.",
+)  # fmt: skip
+"""Requests of a user that ask for nothing in particular."""
+
+_SEPARATORS = ("<|endoftext|>", "<|end_of_text|>", "<|begin_of_text|>", "<bos>", "<s>", "</s>", "<|eos|>")
+# A word is a run of letters, or of five and more digits: shorter numbers stand in any text.
+_WORD = re.compile(r"[^\W\d_]{2,}|\d{5,}")
+_SENTENCE_START = re.compile(r"(?:^|[.!?:;]\W*|\n\W*|[\"“(]\s*)$")
+# A word in at least this share of the first texts is ordinary, whatever it looks like.
+_ORDINARY_SHARE = 0.01
+_SHORTEST = 8
+_MOST_TRIES = 4
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What the model continues."""
+
+    context_ids: tuple[int, ...]
+    """Not decoded: the start token, or a whole chat template, whose text is `template`."""
+    opening_ids: tuple[int, ...] = ()
+    """Decoded together with what the model writes."""
+    template: str = ""
+
+
+def write_self_texts(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    rows: int = 384,
+    tokens: int = 60,
+    seed: int,
+    forget_texts: Iterable[str] = (),
+    progress: Callable[[int, int], None] | None = None,
+    batch: int = 48,
+) -> list[str]:
+    """Let the base model write ordinary texts, without the forget texts' rare words.
+
+    The texts are sampled at temperature 1, by turns from the beginning of text alone and after a neutral opening; if
+    there is a chat template, every third batch answers neutral requests (those texts hold the template too). Texts
+    with a rare word of the forget texts (see `find_rare_words`) are dropped and others written, up to four times
+    `rows` in all; should that not be enough, those with the fewest rare words fill up.
+
+    Args:
+        model: The base model, whole, in eval mode.
+        tokenizer: Its tokenizer.
+        rows: Number of texts.
+        tokens: Most new tokens a text; the model may end earlier, and texts of fewer than 8 are dropped.
+        seed: The same seed gives the same texts on one machine.
+        forget_texts: What must not be told.
+        progress: Called with texts written and texts that will be needed, as far as is known.
+        batch: Texts written together.
+    """
+    written: list[str] = []
+    batches = _written_batches(model, tokenizer, tokens, seed, batch, -(-_MOST_TRIES * rows // batch))
+    for texts in batches:
+        written += texts
+        if progress:
+            progress(len(written), max(rows, len(written)))
+        if len(written) >= rows:
+            break
+    rare = find_rare_words(forget_texts, written, tokenizer)
+    missing = rows - sum(not rare & _words(text) for text in written)
+    for texts in batches if missing > 0 else ():
+        written += texts
+        missing -= sum(not rare & _words(text) for text in texts)
+        if progress:
+            progress(len(written), len(written) + max(0, missing))
+        if missing <= 0:
+            break
+    return sorted(written, key=lambda text: len(rare & _words(text)))[:rows]
+
+
+def find_rare_words(
+    forget_texts: Iterable[str], ordinary_texts: Sequence[str], tokenizer: PreTrainedTokenizerBase
+) -> frozenset[str]:
+    """Words of the forget texts, lower-cased, that name what is to be forgotten.
+
+    A word is rare if it is specific and not ordinary. Specific: mostly written with a capital inside a sentence (a
+    name or a symbol), or too long-tailed to be a single token of the tokenizer. Ordinary: it stands in at least one of
+    a hundred `ordinary_texts`. So names and technical terms are kept out, and the plain words that forget texts are
+    made of, which the retain texts must protect, are not. This needs no word list and no particular language.
+    """
+    seen, capitals = Counter[str](), Counter[str]()
+    for text in forget_texts:
+        for match in _WORD.finditer(text):
+            word = match.group()
+            seen[word.lower()] += 1
+            if word != word.lower() and not _SENTENCE_START.search(text[max(0, match.start() - 4) : match.start()]):
+                capitals[word.lower()] += 1
+    common = Counter(word for text in ordinary_texts for word in _words(text))
+    enough = max(2.0, _ORDINARY_SHARE * len(ordinary_texts))
+    return frozenset(
+        word
+        for word, count in seen.items()
+        if common[word] < enough and (2 * capitals[word] >= count or _is_long_tailed(tokenizer, word))
+    )
+
+
+def find_start_token(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The token after which a text begins.
+
+    BOS, if the tokenizer puts it before texts; otherwise the document separator of pretraining by its usual names
+    (a chat model's BOS and EOS may be turn markers); otherwise EOS; None if there is none.
+    """
+    encoded = tokenizer.encode("a")
+    if tokenizer.bos_token_id is not None and encoded[:1] == [tokenizer.bos_token_id]:
+        return int(tokenizer.bos_token_id)
+    vocabulary = tokenizer.get_vocab()
+    named = next((vocabulary[name] for name in _SEPARATORS if name in vocabulary), None)
+    return named if named is not None else tokenizer.eos_token_id
+
+
+def _plain_starts(tokenizer: PreTrainedTokenizerBase) -> list[_Start]:
+    """The bare beginning of text and an opening, by turns."""
+    start = find_start_token(tokenizer)
+    context = () if start is None else (start,)
+    starts = []
+    for opening in OPENINGS:
+        if context:
+            starts.append(_Start(context))
+        starts.append(_Start(context, tuple(tokenizer.encode(opening, add_special_tokens=False))))
+    return starts
+
+
+def _chat_start(tokenizer: PreTrainedTokenizerBase, request: str) -> _Start:
+    messages = [{"role": "user", "content": request}]
+    text = str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+    token_ids = tuple(tokenizer.encode(text, add_special_tokens=False))
+    # A BOS that the tokenizer puts before every text is not part of it.
+    bos = tokenizer.bos_token if tokenizer.encode("a")[:1] == [tokenizer.bos_token_id] else None
+    return _Start(token_ids, template=text.removeprefix(bos or ""))
+
+
+def _written_batches(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: int, seed: int, batch: int, limit: int
+) -> Iterator[list[str]]:
+    """At most `limit` batches of texts; all have `batch` rows, a size for which kernels are warm."""
+    generator = torch.Generator(device=model.device).manual_seed(seed)
+    plain = cycle(_plain_starts(tokenizer))
+    # Templates are long: mixed with other starts, most of the batch's first pass would be padding.
+    kinds = [plain]
+    if tokenizer.chat_template:
+        kinds = [plain, cycle([_chat_start(tokenizer, request) for request in REQUESTS]), plain]
+    stops = stop_token_ids(model, tokenizer.eos_token_id) | _separator_ids(tokenizer)
+
+    def sample(logits: Tensor) -> Tensor:
+        return torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(-1)
+
+    for kind in islice(cycle(kinds), limit):
+        chosen = list(islice(kind, batch))
+        rows = [(*start.context_ids, *start.opening_ids) for start in chosen]
+        written = continue_rows(model, rows, max_new_tokens=tokens, stop_ids=stops, choose=sample)
+        yield [
+            start.template + str(tokenizer.decode([*start.opening_ids, *token_ids], skip_special_tokens=True))
+            for start, token_ids in zip(chosen, written, strict=True)
+            if len(token_ids) >= min(_SHORTEST, tokens)
+        ]
+
+
+def _separator_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    vocabulary = tokenizer.get_vocab()
+    return frozenset(vocabulary[name] for name in _SEPARATORS if name in vocabulary)
+
+
+def _is_long_tailed(tokenizer: PreTrainedTokenizerBase, word: str) -> bool:
+    """Whether the word needs several tokens, however it is written."""
+    spellings = (word, word.capitalize(), f" {word}", f" {word.capitalize()}")
+    return all(len(tokenizer.encode(spelling, add_special_tokens=False)) > 1 for spelling in spellings)
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(word.lower() for word in _WORD.findall(text))

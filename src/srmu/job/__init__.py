@@ -1,0 +1,1 @@
+"""The work of the commands: a run from its plan to its manifest, measuring, asking, overlap, tuning."""

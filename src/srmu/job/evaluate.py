@@ -1,0 +1,174 @@
+"""Measure a checkpoint, or a run's result beside its base, on the user's own questions, texts, prompts and tasks."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from srmu.errors import InputError
+from srmu.evaluation.answers import check_rouge, read_completions
+from srmu.evaluation.harness import find_tasks
+from srmu.evaluation.model_pair import ALL_DEVICES, ModelPair, free, load_for_measuring, resolve_pair
+from srmu.evaluation.questions import read_questions
+from srmu.evaluation.scores import ModelScores, Workload, result_record, score_model
+from srmu.inputs.corpora import read_corpus
+from srmu.results.manifest_file import RESULTS_FILE
+from srmu.runtime.files import file_sha256, write_json_atomic
+from srmu.runtime.precision import check_dtype
+from srmu.runtime.processes import connect, main_process, sharing, together, world_size
+from srmu.runtime.progress import Reporter
+from srmu.surgery.whole_model import MemoryLimit
+
+SECTION = "evaluate"
+
+
+def evaluate(
+    model: str,
+    *,
+    base: str | None = None,
+    questions: Mapping[str, str] | None = None,
+    texts: Mapping[str, str] | None = None,
+    completions: Mapping[str, str] | None = None,
+    tasks: Sequence[str] = (),
+    text_field: str = "text",
+    chat: bool = False,
+    limit: int | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    memory_gb: MemoryLimit = "auto",
+    trust_remote_code: bool = False,
+    reporter: Reporter | None = None,
+) -> dict[str, Any]:
+    """Measure a model, and a base beside it.
+
+    Of several processes each takes its part of the batches; all have the whole result, except of harness tasks, which
+    the main process runs alone, and the main process writes.
+
+    Args:
+        model: Checkpoint directory, hub id, or a finished run directory: then the base is the run's, and what is
+            measured is also merged, group by group, into `results.json` under `evaluate`.
+        base: Checkpoint directory, hub id or run directory.
+        questions: Group name -> JSONL of multiple-choice questions.
+        texts: Group name -> file, folder or hub data set.
+        completions: Group name -> JSONL of prompts and expected answers.
+        tasks: Tasks of lm-evaluation-harness: names, or paths of YAML files.
+        text_field: Field that holds the text in records of `texts`.
+        chat: Ask in the chat template; texts are read as they are.
+        limit: Most items of every group and task: the first ones.
+        device: `auto`, `all` (spread over every accelerator), or as torch names it.
+        dtype: `auto` = as stored where the device multiplies that natively, else float32.
+        memory_gb: GiB that a model may take, or `auto` for what is free; beyond, its layers are read from disk at
+            every pass.
+        trust_remote_code: Run model code that comes with the checkpoint.
+        reporter: Hears of stages and progress.
+
+    Returns:
+        `model`, `base`, and by kind and group `result` with, beside a base, `base` and `change`: JSON values, no text.
+
+    Raises:
+        InputError: Anything asked for is wrong; known before a model is loaded, except what the harness finds.
+    """
+    reporter = reporter or Reporter()
+    files = {"questions": dict(questions or {}), "texts": dict(texts or {}), "completions": dict(completions or {})}
+    if not any(files.values()) and not tasks:
+        raise InputError("Nothing to measure was named. Give --questions, --texts, --completions or --tasks.")
+    if limit is not None and limit < 1:
+        raise InputError(f"limit={limit!r} leaves nothing to measure. Give 1 or more, or leave it out.")
+    if device == ALL_DEVICES and world_size() > 1:
+        raise InputError(
+            f"device='all' was asked for in {world_size()} processes, each of which takes a device of its own. Leave "
+            "--device out, or start srmu evaluate without a launcher."
+        )
+    check_dtype(dtype)
+    connect(cpu=device == "cpu")
+    with together():
+        pair = resolve_pair(model, base)
+        work = _read(files, tasks, text_field=text_field, chat=chat, limit=limit, reporter=reporter)
+    found: dict[str, ModelScores] = {}
+    vocabularies = []
+    for title, path in (("base", pair.base), ("result", pair.model)):
+        if path is None:
+            continue
+        loaded = load_for_measuring(
+            path, device=device, dtype=dtype, memory_gb=memory_gb, trust_remote_code=trust_remote_code
+        )
+        vocabularies.append(loaded.tokenizer.get_vocab())
+        if vocabularies[0] != vocabularies[-1]:
+            raise InputError(
+                f"{str(pair.base)!r} and {str(pair.model)!r} have different tokenizers, so their tokens cannot be "
+                "compared. Give the base that the model comes from."
+            )
+        with sharing():
+            found[title] = score_model(
+                loaded.model, loaded.tokenizer, work, title=title.capitalize(), reporter=reporter
+            )
+        del loaded
+        free(device)
+    record = result_record(found.get("base"), found["result"])
+    _note_sources(record, files, {"chat": chat, "limit": limit, "device": device, "dtype": dtype})
+    if pair.run_dir is not None and main_process():
+        _merge_into_results(pair.run_dir, record)
+    return _names(pair) | record
+
+
+def _read(
+    files: Mapping[str, Mapping[str, str]],
+    tasks: Sequence[str],
+    *,
+    text_field: str,
+    chat: bool,
+    limit: int | None,
+    reporter: Reporter,
+) -> Workload:
+    """Read everything, so that a mistake is known before a model is loaded."""
+    if files["completions"]:
+        check_rouge()
+    texts = {}
+    for name, source in files["texts"].items():
+        documents = read_corpus([source], text_field=text_field, role="evaluation").documents[:limit]
+        texts[name] = [document.as_text() for document in documents]
+    found_tasks = None
+    if tasks:
+        with reporter.task("Task list of the harness") as progress:
+            found_tasks = find_tasks(tasks)
+            progress(1, 1)
+    return Workload(
+        questions={name: read_questions(path)[:limit] for name, path in files["questions"].items()},
+        texts=texts,
+        completions={name: read_completions(path)[:limit] for name, path in files["completions"].items()},
+        tasks=found_tasks,
+        limit=limit,
+        chat=chat,
+    )
+
+
+def _note_sources(record: dict[str, Any], files: Mapping[str, Mapping[str, str]], settings: Mapping[str, Any]) -> None:
+    """Put each group's file name, hash and settings beside its numbers, since groups of several calls are merged."""
+    for kind, groups in record.items():
+        for name, entry in groups.items():
+            source = files.get(kind, {}).get(name)
+            if source is not None:
+                path = Path(source)
+                entry["source"] = {
+                    "name": source if source.startswith("hub:") else path.name,
+                    "sha256": file_sha256(path) if path.is_file() else None,
+                }
+            entry["settings"] = dict(settings)
+
+
+def _names(pair: ModelPair) -> dict[str, str | None]:
+    return {"model": str(pair.model), "base": None if pair.base is None else str(pair.base)}
+
+
+def _merge_into_results(run_dir: Path, record: Mapping[str, Any]) -> None:
+    """Add groups to the run's `results.json`; a group measured again replaces the former numbers."""
+    file = run_dir / RESULTS_FILE
+    try:
+        results = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except ValueError as error:
+        raise InputError(f"{str(file)!r} cannot be read ({str(error)[:100]}). Restore it from a copy.") from None
+    section = results.setdefault(SECTION, {})
+    for kind, groups in record.items():
+        if groups:
+            section[kind] = section.get(kind, {}) | groups
+    write_json_atomic(file, results)

@@ -1,0 +1,178 @@
+"""The token rows of a run: what is trained on, what is held out, and the texts that the base model writes itself."""
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from srmu.evaluation.loading import load_causal_lm
+from srmu.export.manifest import DataRecord
+from srmu.inputs.corpora import Corpus, read_corpus
+from srmu.inputs.rows import TokenRows
+from srmu.inputs.self_written import write_self_texts
+from srmu.job.plan import SELF, Plan, SplitRows
+from srmu.runtime.cache import cache_directory
+from srmu.runtime.files import file_sha256, write_atomic
+from srmu.runtime.processes import main_process, together
+from srmu.runtime.progress import Reporter
+from srmu.solver.topics import TopicRows
+from srmu.surgery.whole_model import must_stream, rows_at_once
+
+SELF_TOKENS = 60
+SELF_BATCH = 48
+
+
+@dataclass(frozen=True)
+class PreparedTopic:
+    """The rows of one topic.
+
+    Attributes:
+        rows: To train on.
+        forget_heldout: Forget rows held out.
+        retain_heldout: Held-out rows of each retain source.
+        sources: Public name of each retain source: a file's name, a hub data set, `self`, `general` or `retain`.
+    """
+
+    rows: TopicRows
+    forget_heldout: TokenRows
+    retain_heldout: tuple[TokenRows, ...]
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The rows of all topics.
+
+    Attributes:
+        topics: In the order of the plan.
+        records: What the manifest says of each source.
+        seconds: Wall time in which the base model wrote texts; 0 if it wrote none.
+    """
+
+    topics: tuple[PreparedTopic, ...]
+    records: tuple[DataRecord, ...]
+    seconds: float
+
+    def heldout_groups(self) -> dict[str, TokenRows]:
+        """Held-out rows by side; of several topics each by its name."""
+        groups = {}
+        for topic in self.topics:
+            prefix = "" if len(self.topics) == 1 else f"{topic.rows.name}."
+            groups[f"{prefix}forget"] = topic.forget_heldout
+            groups[f"{prefix}retain"] = join_rows(topic.retain_heldout)
+        return groups
+
+
+def prepare_rows(plan: Plan, reporter: Reporter) -> Prepared:
+    """Turn a plan's texts into rows; on several ranks each gets them all.
+
+    Args:
+        plan: The run.
+        reporter: Hears of the texts that the base model writes.
+
+    Raises:
+        InputError: If texts give no row, or the base model's own texts are no use.
+    """
+    topics, records, seconds = [], [], 0.0
+    for topic in plan.topics:
+        # What is wrong with the texts is to be known before the base model writes its own for minutes.
+        splits = [plan.rows(corpus) for corpus in (topic.forget, *topic.retain)]
+        corpora = list(topic.retain)
+        if topic.writes_self:
+            started = time.perf_counter()
+            corpora.append(self_written(plan, topic.forget, reporter))
+            seconds += time.perf_counter() - started
+            splits.append(plan.rows(corpora[-1]))
+        sides = ["forget"] + ["retain"] * len(corpora)
+        records += [
+            _record(topic.name, side, corpus, split)
+            for side, corpus, split in zip(sides, (topic.forget, *corpora), splits, strict=True)
+        ]
+        rows = TopicRows(
+            name=topic.name,
+            forget=splits[0].train,
+            retain=tuple(split.train for split in splits[1:]),
+            steering_coefficient=topic.steering_coefficient,
+            retain_weight=topic.retain_weight,
+        )
+        topics.append(
+            PreparedTopic(
+                rows=rows,
+                forget_heldout=splits[0].heldout,
+                retain_heldout=tuple(split.heldout for split in splits[1:]),
+                sources=tuple(public_name(corpus.source) for corpus in corpora),
+            )
+        )
+    return Prepared(tuple(topics), tuple(records), seconds)
+
+
+def self_written(plan: Plan, forget: Corpus, reporter: Reporter) -> Corpus:
+    """Texts that the base model writes; kept in the cache, since they cost more than the training."""
+    config, checkpoint = plan.config, plan.checkpoint
+    identity = json.dumps(
+        [
+            {shard: file_sha256(checkpoint.path / shard) for shard in checkpoint.shards},
+            forget.sha256, config.num_self_written, SELF_TOKENS, config.seed,
+        ]
+    )  # fmt: skip
+    file = cache_directory() / "self" / (hashlib.sha256(identity.encode()).hexdigest()[:24] + ".jsonl")
+    with together():
+        if main_process() and not file.exists():
+            _write_self_texts(plan, forget, file, reporter)
+    with together():
+        corpus = read_corpus([str(file)], role="retain")
+    return dataclasses.replace(corpus, source=SELF)
+
+
+def _write_self_texts(plan: Plan, forget: Corpus, file: Path, reporter: Reporter) -> None:
+    config = plan.config
+    with reporter.task("Base model writes texts") as progress:
+        model = load_causal_lm(
+            plan.checkpoint.path,
+            device=plan.device,
+            dtype=plan.dtype,
+            trust_remote_code=config.trust_remote_code,
+            streamed=must_stream(plan.checkpoint, plan.device, plan.dtype, config.memory_gb),
+        )
+        texts = write_self_texts(
+            model,
+            plan.tokenizer,
+            rows=config.num_self_written,
+            tokens=SELF_TOKENS,
+            seed=config.seed,
+            forget_texts=[document.as_text() for document in forget.documents],
+            progress=progress,
+            batch=rows_at_once(model, 2 * SELF_TOKENS, SELF_BATCH),
+        )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(file, "".join(json.dumps({"text": text}) + "\n" for text in texts).encode())
+
+
+def join_rows(parts: Sequence[TokenRows]) -> TokenRows:
+    """Rows of several corpora, one after another."""
+    return TokenRows(
+        tuple(row for part in parts for row in part.token_ids),
+        tuple(document for part in parts for document in part.document_ids),
+    )
+
+
+def public_name(source: str) -> str:
+    """A source without the folders of the machine it lay on."""
+    return ", ".join(part if part.startswith("hub:") else Path(part.strip()).name for part in source.split(","))
+
+
+def _record(topic: str, role: str, corpus: Corpus, split: SplitRows) -> DataRecord:
+    parts = (split.train, split.heldout)
+    return DataRecord(
+        topic=topic,
+        role=role,
+        source=public_name(corpus.source),
+        sha256=corpus.sha256,
+        documents=len(corpus.documents),
+        rows=sum(len(part) for part in parts),
+        tokens=sum(sum(part.lengths) for part in parts),
+        dropped=corpus.num_dropped + split.train.num_dropped,
+    )

@@ -1,0 +1,189 @@
+"""`results.json`, `manifest.json` and metrics -> one HTML page that needs no network and no script."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from srmu.errors import InputError
+from srmu.results.compare import Comparison, Entry, compare_runs, frontier, is_demo
+from srmu.results.compare_formats import arrow
+from srmu.results.manifest_file import MANIFEST_FILE, read_results
+from srmu.results.report import plots
+from srmu.results.report.numbers import number, with_error
+from srmu.results.report.run_page import evaluated_rows, findings, question_rows, run_details, text_rows
+
+REPORT_FILE = "report.html"
+_TEMPLATE = "template.html.j2"
+
+
+def write_report(
+    paths: Sequence[str | Path], *, out: str | Path | None = None, answers: str | Path | None = None
+) -> Path:
+    """Write the page about one run, one demo, or several runs on one base.
+
+    Args:
+        paths: Run directories, or one demo directory.
+        out: File to write; none = `report.html` in the directory, where there is one.
+        answers: Sample answers from `srmu ask --json`; none are shown otherwise, for they may quote what was forgotten.
+
+    Returns:
+        The file written.
+
+    Raises:
+        InputError: Directories that are no runs or do not belong together, an answers file that cannot be read, or
+            several runs without `out`.
+    """
+    if out is None and len(paths) != 1:
+        raise InputError(f"{len(paths)} runs were given and no place for their page. Name a file with --out.")
+    file = Path(out) if out is not None else Path(paths[0]) / REPORT_FILE
+    page = render(paths, answers=answers)
+    partial = file.with_name(file.name + ".partial")
+    try:
+        partial.write_text(page, encoding="utf-8")
+        os.replace(partial, file)
+    except OSError as error:
+        raise InputError(f"Report {str(file)!r} cannot be written ({error.strerror}). Choose another --out.") from None
+    return file
+
+
+def render(paths: Sequence[str | Path], *, answers: str | Path | None = None) -> str:
+    """The page as text; arguments and errors as in `write_report`."""
+    import jinja2
+
+    single = len(paths) == 1 and not is_demo(paths[0])
+    context = _single(Path(paths[0])) if single else _comparison(compare_runs(paths))
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("srmu.results.report", ""),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(_TEMPLATE).render(answers=_answers(answers), **context).lstrip()
+
+
+def _single(path: Path) -> dict[str, Any]:
+    """The page of one run, measured or not."""
+    details = run_details(path, path.absolute().name)
+    results = read_results(path)
+    measured = bool(results.get("questions") or results.get("texts"))
+    return {
+        "title": f"What {details['name']} forgot and kept",
+        "runs": [details],
+        "findings": findings(results),
+        "question_rows": question_rows(results),
+        "text_rows": text_rows(results),
+        "evaluated_rows": evaluated_rows(results),
+        "comparison": None,
+        "overview": _overview(compare_runs([path])) if measured else None,
+        "frontier": None,
+    }
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    """The page of several runs."""
+    paths = [(run.path, run.name) for run in comparison.runs if run.path is not None]
+    return {
+        "title": f"{comparison.title}: what was forgotten, what was kept",
+        "runs": [run_details(path, name) for path, name in paths if (path / MANIFEST_FILE).is_file()],
+        "findings": [_run_sentence(run, comparison.base) for run in comparison.runs],
+        "question_rows": [],
+        "text_rows": [],
+        "evaluated_rows": [],
+        "comparison": {"columns": _columns(comparison), "rows": _rows(comparison), "mark": comparison.mark},
+        "overview": _overview(comparison),
+        "frontier": _frontier(comparison) if len(comparison.runs) > 1 else None,
+    }
+
+
+def _run_sentence(run: Entry, base: Entry) -> Markup:
+    parts = []
+    for groups, before, words in ((run.questions, base.questions, "accuracy"), (run.texts, base.texts, "nats a token")):
+        for group, score in groups.items():
+            if groups is run.texts and run.questions:
+                continue
+            change = "beyond chance" if score.significant else "not shown to be beyond chance"
+            parts.append(
+                Markup("<em>{}</em> {} {} → {} ({})").format(
+                    group, words, number(before[group].value), number(score.value), change
+                )
+            )
+    return Markup("<strong>{}</strong>: {}.").format(run.name, Markup("; ").join(parts))
+
+
+def _columns(comparison: Comparison) -> list[str]:
+    base = comparison.base
+    texts = [f"{arrow(group, loss=True)}, nats" for group in base.texts]
+    later = [measure.label for measure in base.evaluated]
+    return ["run", *(arrow(group) for group in base.questions), *texts, *later, "time", "memory"]
+
+
+def _rows(comparison: Comparison) -> list[list[Any]]:
+    mark = Markup(' <span class="mark">*</span>')
+    rows = []
+    for entry in (comparison.base, *comparison.runs):
+        scores = [*entry.questions.values(), *entry.texts.values(), *entry.evaluated.values()]
+        cells = [with_error(score.value, score.stderr) + (mark if score.significant else "") for score in scores]
+        rows.append([entry.name, *cells, number(entry.seconds, "seconds"), number(entry.peak_mb, "megabytes")])
+    return rows
+
+
+def _overview(comparison: Comparison) -> dict[str, Any] | None:
+    """One row a group, one dot a model: accuracy of the questions; without questions, of the next token."""
+    base = comparison.base
+    use = "questions" if base.questions else "texts"
+    groups = list(getattr(base, use))
+    if not groups:
+        return None
+    values = []
+    for entry in (base, *comparison.runs):
+        scores = [getattr(entry, use)[group] for group in groups]
+        shown = [score.value if base.questions else score.top_accuracy for score in scores]
+        if None in shown:
+            return None
+        name = "result" if entry is not base and len(comparison.runs) == 1 else entry.name
+        errors = [score.stderr for score in scores]
+        values.append(plots.Series(name, shown, range(len(groups)), errors))
+    words = "share answered right" if base.questions else "share of next tokens predicted"
+    picture = plots.dots(
+        [arrow(group) for group in groups],
+        values,
+        x_label=words,
+        title="Before and after",
+        description=f"The {words} in each group; the same numbers stand in the table",
+    )
+    return {"figure": picture, "legend": [series.name for series in values]}
+
+
+def _frontier(comparison: Comparison) -> Markup | None:
+    points = {run.name: frontier(run, comparison.base) for run in comparison.runs}
+    series = [plots.Series(name, [point[0]], [point[1]]) for name, point in points.items() if point is not None]
+    if not series:
+        return None
+    return plots.scatter(
+        [plots.Series("base", [1.0], [1.0]), *series],
+        x_label="← still known of the forget side, share of the base",
+        y_label="smallest kept utility",
+        title="What forgetting cost",
+        description="Up is kept, left is forgotten; the best place is the upper left",
+    )
+
+
+def _answers(file: str | Path | None) -> list[dict[str, str]]:
+    """Prompts with each model's answer, as `srmu ask --json` prints them."""
+    if file is None:
+        return []
+    try:
+        loaded = json.loads(Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"Answers {str(file)!r} cannot be read ({error}). Give the output of srmu ask --json."
+        ) from None
+    entries = loaded.get("answers") if isinstance(loaded, dict) else loaded
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) and "prompt" in entry for entry in entries):
+        raise InputError(f"Answers {str(file)!r} hold no list of prompts. Give the output of srmu ask --json.")
+    return [{key: value for key, value in entry.items() if isinstance(value, str)} for entry in entries]

@@ -1,0 +1,187 @@
+"""Frozen dataclasses as JSON and back, and the JSON Schema of them: every record of a run directory goes through here.
+
+A record is a frozen dataclass whose fields are numbers, texts, booleans, literals, other records, and tuples, mappings
+by name and optional values of these. JSON has no nan: a float that is not finite is written as null, and a field that
+may be so is annotated `float | None`.
+"""
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from srmu.errors import InputError
+
+T = TypeVar("T")
+
+
+class Mismatch(ValueError):
+    """A value is not of the form that its place asks for; the message names the place."""
+
+
+def to_json(record: Any) -> Any:
+    """A record as JSON values; keys are the fields, in their order."""
+    if dataclasses.is_dataclass(record) and not isinstance(record, type):
+        return {field.name: to_json(getattr(record, field.name)) for field in dataclasses.fields(record)}
+    if isinstance(record, Mapping):
+        return {str(key): to_json(value) for key, value in record.items()}
+    if isinstance(record, (list, tuple)):
+        return [to_json(value) for value in record]
+    if isinstance(record, float) and not math.isfinite(record):
+        return None
+    return record
+
+
+def from_json(hint: Any, value: Any, place: str = "") -> Any:
+    """JSON values as what an annotation asks for.
+
+    Args:
+        hint: A record, or another type that may stand in one.
+        value: As `json.loads` gives it.
+        place: Where it stands, such as `questions.forget`, for the message.
+
+    Raises:
+        Mismatch: A key is missing or unknown, or a value has another type; the first such place is named.
+    """
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return _record(hint, value, place)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return _expect(value in arguments and isinstance(value, type(arguments[0])), value, place, _choices(arguments))
+    if origin in (typing.Union, types.UnionType):
+        return _union(arguments, value, place)
+    if origin is tuple:
+        _expect(isinstance(value, list), value, place, "a list")
+        if arguments[-1] is Ellipsis:
+            return tuple(from_json(arguments[0], item, f"{place}[{index}]") for index, item in enumerate(value))
+        _expect(len(value) == len(arguments), value, place, f"{len(arguments)} values")
+        pairs = enumerate(zip(arguments, value, strict=True))
+        return tuple(from_json(argument, item, f"{place}[{index}]") for index, (argument, item) in pairs)
+    if origin in (dict, Mapping) or hint is dict:
+        _expect(isinstance(value, dict), value, place, "an object")
+        return {key: from_json(arguments[1], item, _join(place, key)) for key, item in value.items()}
+    if hint is float:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return float(_expect(number and math.isfinite(value), value, place, "a finite number"))
+    if hint is int:
+        return _expect(isinstance(value, int) and not isinstance(value, bool), value, place, "a whole number")
+    if hint is type(None):
+        return _expect(value is None, value, place, "null")
+    return _expect(isinstance(value, hint), value, place, {str: "text", bool: "true or false"}[hint])
+
+
+def load(record: type[T], path: Path, *, version: int) -> T:
+    """Read a record that stands in a file of its own, with its `format`.
+
+    Args:
+        record: Its class, which has a field `format`.
+        path: The file.
+        version: The format that this srmu reads.
+
+    Raises:
+        InputError: The file cannot be read, has another format, or is damaged; the first wrong place is named.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{str(path)!r} cannot be read ({str(error)[:100]}). Restore it from a copy.") from None
+    found = value.get("format") if isinstance(value, dict) else type(value).__name__
+    if found != version:
+        raise InputError(
+            f"{str(path)!r} has format {found!r}, and this srmu reads {version}. Use the srmu that wrote it."
+        )
+    try:
+        return typing.cast(T, from_json(record, value))
+    except (Mismatch, RecursionError) as error:
+        raise InputError(f"{str(path)!r} is damaged: {str(error)[:200]}. Restore it from a copy.") from None
+
+
+def json_schema(record: type) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a record; descriptions are the first lines of docstrings."""
+    definitions: dict[str, Any] = {}
+    top = _schema(record, definitions)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **top, "$defs": definitions}
+
+
+def _record(hint: type, value: Any, place: str) -> Any:
+    _expect(isinstance(value, dict), value, place, "an object")
+    hints = typing.get_type_hints(hint)
+    fields = dataclasses.fields(hint)
+    if unknown := [key for key in value if key not in hints]:
+        raise Mismatch(f"{_join(place, unknown[0])!r} is unknown")
+    given = {}
+    for field in fields:
+        if field.name in value:
+            given[field.name] = from_json(hints[field.name], value[field.name], _join(place, field.name))
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise Mismatch(f"{_join(place, field.name)!r} is missing")
+    return hint(**given)
+
+
+def _union(arguments: tuple[Any, ...], value: Any, place: str) -> Any:
+    problems = []
+    for argument in arguments:
+        try:
+            return from_json(argument, value, place)
+        except Mismatch as error:
+            if argument is not type(None):
+                problems.append(str(error))
+    raise Mismatch(problems[0])
+
+
+def _expect(holds: bool, value: Any, place: str, expected: str) -> Any:
+    if not holds:
+        raise Mismatch(f"{place or 'the file'!r} is {json.dumps(value, default=str)[:60]}, expected {expected}")
+    return value
+
+
+def _choices(arguments: tuple[Any, ...]) -> str:
+    return "one of " + ", ".join(map(str, arguments))
+
+
+def _join(place: str, key: str) -> str:
+    return f"{place}.{key}" if place else key
+
+
+_PLAIN = {float: "number", int: "integer", str: "string", bool: "boolean", type(None): "null"}
+
+
+def _schema(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if hint.__name__ not in definitions:
+            definitions[hint.__name__] = {}
+            definitions[hint.__name__] = _object(hint, definitions)
+        return {"$ref": f"#/$defs/{hint.__name__}"}
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return {"enum": list(arguments)}
+    if origin in (typing.Union, types.UnionType):
+        return {"anyOf": [_schema(argument, definitions) for argument in arguments]}
+    if origin is tuple:
+        if arguments[-1] is Ellipsis:
+            return {"type": "array", "items": _schema(arguments[0], definitions)}
+        items = [_schema(argument, definitions) for argument in arguments]
+        return {"type": "array", "prefixItems": items, "minItems": len(items), "maxItems": len(items)}
+    if origin in (dict, Mapping):
+        return {"type": "object", "additionalProperties": _schema(arguments[1], definitions)}
+    return {"type": _PLAIN[hint]}
+
+
+def _object(hint: type, definitions: dict[str, Any]) -> dict[str, Any]:
+    hints = typing.get_type_hints(hint)
+    required = [
+        field.name
+        for field in dataclasses.fields(hint)
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
+    return {
+        "type": "object",
+        "description": (hint.__doc__ or "").split("\n")[0],
+        "properties": {name: _schema(annotation, definitions) for name, annotation in hints.items()},
+        "required": required,
+        "additionalProperties": False,
+    }

@@ -1,0 +1,177 @@
+"""The arithmetic of attacks, and what they do to questions and weights."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from srmu.errors import InputError
+from srmu.evaluation.attacks import hidden, quantise
+from srmu.evaluation.attacks.ablate import separating_directions
+from srmu.evaluation.attacks.few_shot import with_examples
+from srmu.evaluation.attacks.keywords import keywords_of
+from srmu.evaluation.attacks.min_k import area_under_roc
+from srmu.evaluation.attacks.outcome import counts, recovery, worst_utility
+from srmu.evaluation.attacks.probe import probe_accuracy, without_choice_means
+from srmu.evaluation.attacks.relearn import false_statements, may_count_again, tell
+from srmu.evaluation.attacks.relearn_matched import accuracy_at
+from srmu.evaluation.attacks.runner import _budget
+from srmu.evaluation.attacks.setting import FULL, QUICK, fact_of, right_answer
+from srmu.evaluation.questions import Question
+
+
+def test_recovery_is_0_at_chance_1_at_the_attacked_base_and_undefined_without_knowledge():
+    assert recovery(0.25, 0.85, 0.25) == 0
+    assert recovery(0.85, 0.85, 0.25) == 1
+    # 0.36 and a base at 0.76, as in the issue's trial.
+    assert recovery(0.36, 0.76, 0.25) == pytest.approx(0.11 / 0.51)
+    assert math.isnan(recovery(0.3, 0.25, 0.25))
+
+
+def test_an_attack_counts_where_the_base_keeps_80_percent_of_its_accuracy():
+    assert counts(0.9, 0.72, 0.25)
+    assert not counts(0.9, 0.71, 0.25)
+    assert not counts(0.25, 0.24, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "goes_on"),
+    [([0.5], True), ([0.9, 0.5], True), ([0.9, 0.5, 0.8], True), ([0.5, 0.6], False), ([0.9, 0.5, 0.6], False)],
+)
+def test_relearning_goes_on_after_one_stop_at_which_it_does_not_count_and_ends_after_two(accuracies, goes_on):
+    assert may_count_again([{"forget": accuracy} for accuracy in accuracies], 0.9, 0.25) == goes_on
+
+
+def test_utility_is_the_worst_ratio():
+    assert worst_utility({"a": 0.9, "b": 0.4}, {"a": 0.9, "b": 0.8}) == 0.5
+    assert math.isnan(worst_utility({"a": 0.9}, {"a": 0.0}))
+
+
+def test_the_quick_budget_keeps_within_30_steps_and_the_full_one_sweeps_a_factor_of_30_over_100():
+    assert QUICK.steps[-1] <= 30
+    assert FULL.steps[-1] == 100
+    assert max(FULL.rates) / min(FULL.rates) >= 30
+
+
+def test_ways_to_relearn_can_be_chosen_and_the_rest_of_the_budget_stays():
+    budget = _budget(True, (), ("full",))
+    assert set(budget.tunings.values()) == {("full",)}
+    assert (budget.tunings.keys(), budget.rates) == (FULL.tunings.keys(), FULL.rates)
+    assert _budget(True, (), ()) == FULL
+    with pytest.raises(InputError, match=r"'half'.*full, lora"):
+        _budget(True, (), ("full", "half"))
+
+
+def test_the_halves_share_no_fact_and_examples_never_tell_the_asked_one(make_setting, knowing):
+    setting = make_setting(knowing, knowing)
+    told, tested = ({fact_of(question) for question in half} for half in (setting.told, setting.tested))
+    assert (len(told), len(tested), told & tested) == (8, 8, set())
+    for question in with_examples(setting.told, setting.told):
+        assert question.prompt.count(right_answer(question)) == 0
+        assert question.prompt.count("\n\n") == 4
+
+
+def test_false_statements_are_never_true_and_the_same_for_each_form_of_a_fact(make_setting, knowing):
+    questions = make_setting(knowing, knowing).told
+    false = false_statements(questions)
+    assert not set(false) & {tell(question) for question in questions}
+    wrong: dict[str, set[str]] = {}
+    for question, statement in zip(questions, false, strict=True):
+        wrong.setdefault(fact_of(question), set()).add(statement.split()[-1])
+    assert all(len(answers) == 1 for answers in wrong.values())
+
+
+def test_a_false_answer_is_no_form_s_right_answer():
+    forms = [
+        Question(prompt=p, choices=c, answer=a, fact="f") for p, c, a in (("x", ("r", "w"), 0), ("y", ("v", "r"), 1))
+    ]
+    assert false_statements(forms) == ["x w", "y w"]
+
+
+def test_keywords_are_subjects():
+    questions = [Question(prompt="p", choices=("a", "b"), answer=0, fact=fact) for fact in ("capital:Mali", "Peru", "")]
+    assert keywords_of(questions) == ["Mali", "Peru"]
+
+
+def test_accuracy_at_a_disturbance_is_interpolated_from_the_untouched_model_on():
+    curve = [{"disturbance": 1.0, "forget": 0.5}, {"disturbance": 2.0, "forget": 0.9}]
+    assert accuracy_at(curve, 0.5, 0.3) == pytest.approx(0.4)
+    assert accuracy_at(curve, 1.5, 0.3) == pytest.approx(0.7)
+    assert accuracy_at(curve, 2.0, 0.3) == pytest.approx(0.9)
+
+
+def test_the_area_is_the_share_of_pairs_in_order():
+    assert area_under_roc(np.array([1.0, 3.0]), np.array([0.0, 2.0])) == 0.75
+    assert area_under_roc(np.array([1.0]), np.array([1.0])) == 0.5
+
+
+def test_directions_are_orthonormal_and_the_first_is_the_difference_of_means():
+    generator = torch.Generator().manual_seed(0)
+    forget, kept = torch.randn(6, 8, generator=generator) + 2, torch.randn(5, 8, generator=generator)
+    basis = separating_directions(forget, kept, 3)
+    torch.testing.assert_close(basis @ basis.T, torch.eye(3))
+    difference = forget.mean(0) - kept.mean(0)
+    assert abs(torch.cosine_similarity(basis[0], difference, dim=0)) == pytest.approx(1, abs=1e-5)
+
+
+def test_hidden_states_are_those_of_transformers_and_lack_an_ablated_direction(make_setting, knowing):
+    setting = make_setting(knowing, knowing)
+    model, tokenizer = setting.subjects["base"].model(), setting.tokenizer
+    texts = ["the capital of forgetland01 is", "kept", "kept has as its"]
+    states = hidden.last_hidden_states(model, tokenizer, texts)
+    for place, text in enumerate(texts):
+        with torch.no_grad():
+            output = model(input_ids=torch.tensor([tokenizer.encode(text)]), output_hidden_states=True)
+        torch.testing.assert_close(states[0, place], output.hidden_states[1][0, -1], atol=1e-4, rtol=1e-4)
+    basis = torch.nn.functional.normalize(torch.ones(1, 64), dim=1)
+    with hidden.without_directions(model, basis):
+        ablated = hidden.last_hidden_states(model, tokenizer, texts)
+    assert (ablated @ basis[0]).abs().max() < 1e-4 < (states @ basis[0]).abs().max()
+    torch.testing.assert_close(hidden.last_hidden_states(model, tokenizer, texts), states)
+
+
+def test_a_probe_reads_a_linear_feature_and_nothing_from_noise():
+    generator = torch.Generator().manual_seed(0)
+    questions = [Question(prompt=str(n), choices=("a", "b", "c", "d"), answer=n % 4) for n in range(60)]
+    noise = torch.randn(240, 16, generator=generator)
+    marked = noise.clone()
+    marked[[4 * n + q.answer for n, q in enumerate(questions)], 3] += 4
+    half = questions[:30]
+    assert probe_accuracy(marked[:120], half, marked[120:], questions[30:]) > 0.9
+    assert probe_accuracy(noise[:120], half, noise[120:], questions[30:]) < 0.5
+
+
+def test_a_probe_sees_no_choice_by_itself():
+    states = torch.tensor([[[1.0, 2.0], [5.0, 0.0], [3.0, 4.0]]])
+    centred = without_choice_means(states, ["a", "b", "a"])
+    assert centred.tolist() == [[[-1.0, -1.0], [0.0, 0.0], [1.0, 1.0]]]
+
+
+def test_noise_has_the_norm_of_the_change_and_stands_on_the_changed_matrices_alone(make_setting, knowing):
+    setting = make_setting(knowing, knowing)
+    base = setting.subjects["base"].fresh()
+    changed = setting.subjects["result"].fresh()
+    assert quantise.change_norms(base, changed) == {}
+    name = "model.layers.1.mlp.down_proj.weight"
+    with torch.no_grad():
+        changed.get_parameter(name).add_(0.01)
+    norms = quantise.change_norms(base, changed)
+    assert norms == {name: pytest.approx(0.01 * (64 * 128) ** 0.5, rel=1e-4)}
+    quantise.add_noise_(changed, norms, 0)
+    noised = setting.subjects["base"].fresh()
+    quantise.add_noise_(noised, norms, 0)
+    assert quantise.change_norms(base, noised) == {name: pytest.approx(norms[name], rel=1e-4)}
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_quantised_weights_take_few_values_and_the_head_stays(make_setting, knowing, bits):
+    model = make_setting(knowing, knowing).subjects["base"].fresh()
+    head = model.get_output_embeddings().weight.clone()
+    weight = model.model.layers[0].mlp.up_proj.weight.clone()
+    quantise.quantised_(model, bits)
+    rounded = model.model.layers[0].mlp.up_proj.weight.dequantize()
+    group = 64 if bits == 8 else 32
+    assert len(rounded[0, :group].unique()) <= (group if bits == 8 else 16)
+    assert 0 < (rounded - weight).norm() / weight.norm() < (0.02 if bits == 8 else 0.2)
+    assert torch.equal(model.get_output_embeddings().weight, head)

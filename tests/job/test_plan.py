@@ -1,0 +1,171 @@
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from main_job import FORGET, RETAIN, SETTINGS
+from srmu.config.settings import RETAIN_WEIGHT, RETAIN_WEIGHT_ALONE, TopicConfig, UnlearnConfig
+from srmu.errors import InputError
+from srmu.job.plan import is_source, make_plan, refuse_strings
+from srmu.runtime.devices import choose_device, device_name
+from srmu.runtime.precision import choose_dtype
+from srmu.surgery.checkpoint import open_checkpoint
+
+
+@pytest.fixture(scope="session")
+def base(saved_family: Any) -> Path:
+    return saved_family("llama")
+
+
+def config_of(base: Path, **changes: Any) -> UnlearnConfig:
+    given: dict[str, Any] = {**SETTINGS, "model": str(base), "forget": tuple(FORGET), "retain": tuple(RETAIN)}
+    return UnlearnConfig(**{**given, **changes})
+
+
+def test_a_plan_resolves_layers_matrices_and_texts(base):
+    plan = make_plan(config_of(base, layer="auto"))
+    assert (plan.num_layers, plan.layer_id, plan.config.layer, plan.config.trained_layers) == (5, 2, 2, (0, 1, 2))
+    assert plan.parameter_names == dict.fromkeys((0, 1, 2), ("mlp.down_proj.weight",))
+    assert plan.num_trained == 3 * 32 * 48
+    assert plan.topics[0].writes_self is False
+    assert [len(corpus.documents) for corpus in plan.topics[0].retain] == [len(RETAIN)]
+
+
+def test_without_retain_texts_or_with_self_the_model_writes_them(base, tmp_path):
+    assert make_plan(config_of(base, retain=())).topics[0].writes_self
+    both = make_plan(config_of(base, retain=("self", *RETAIN))).topics[0]
+    assert both.writes_self
+    assert len(both.retain) == 1
+
+
+def test_a_topic_has_its_own_strength_where_it_names_one(base):
+    topics = (
+        TopicConfig(name="a", forget=tuple(FORGET[:4]), retain=tuple(RETAIN[:4]), steering_coefficient=7.0),
+        TopicConfig(name="b", forget=tuple(FORGET[4:]), retain=tuple(RETAIN[4:]), retain_weight=9.0),
+    )
+    plan = make_plan(config_of(base, forget=(), retain=(), topics=topics))
+    assert [(topic.steering_coefficient, topic.retain_weight) for topic in plan.topics] == [(7.0, 0.5), (1.0, 9.0)]
+
+
+def test_the_automatic_retain_weight_is_lower_where_no_retain_texts_are_given(base):
+    given, alone = (make_plan(config_of(base, retain=retain, retain_weight="auto")) for retain in (tuple(RETAIN), ()))
+    assert given.config.retain_weight == given.topics[0].retain_weight == RETAIN_WEIGHT
+    assert alone.config.retain_weight == alone.topics[0].retain_weight == RETAIN_WEIGHT_ALONE
+    assert make_plan(config_of(base, retain=(), retain_weight=7.0)).topics[0].retain_weight == 7.0
+    topics = (
+        TopicConfig(name="a", forget=tuple(FORGET[:4]), retain=tuple(RETAIN[:4])),
+        TopicConfig(name="b", forget=tuple(FORGET[4:])),
+    )
+    plan = make_plan(config_of(base, forget=(), retain=(), topics=topics, retain_weight="auto"))
+    assert [topic.retain_weight for topic in plan.topics] == [RETAIN_WEIGHT, RETAIN_WEIGHT_ALONE]
+
+
+def test_held_out_rows_and_training_rows_are_the_corpus(base):
+    plan = make_plan(config_of(base, eval_fraction=0.25))
+    split = plan.rows(plan.topics[0].forget)
+    assert (len(split.train), len(split.heldout)) == (12, 4)
+    assert len(plan.rows(plan.topics[0].forget).train) == 12
+    whole = make_plan(config_of(base, eval_fraction=0.0))
+    assert len(whole.rows(whole.topics[0].forget).heldout) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("self", True),
+        ("hub:owner/name", True),
+        ("notes.txt", True),
+        ("my secret notes.jsonl", True),
+        ("no-spaces-in-it", True),
+        ("The code is 4711.", False),
+        ("a line\nand another.txt", False),
+        ("word " * 80, False),
+        ("word " * 400, False),
+    ],
+)
+def test_a_string_is_a_text_unless_it_can_name_a_file(text, expected):
+    assert is_source(text) is expected
+
+
+def test_an_existing_path_with_spaces_is_a_source(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert not is_source("my notes")
+    (tmp_path / "my notes").mkdir()
+    assert is_source("my notes")
+
+
+def test_the_command_line_takes_no_strings(base):
+    with pytest.raises(InputError, match=r"Retain texts .* do not exist"):
+        refuse_strings(config_of(base, forget=("notes.txt",), retain=("The code is 4711.",)))
+    with pytest.raises(InputError, match="Forget texts 'the code' do not exist"):
+        refuse_strings(config_of(base, forget=(), retain=(), topics=(TopicConfig(name="a", forget=("the code",)),)))
+    refuse_strings(config_of(base, forget=("notes.txt",), retain=("self", "hub:owner/name")))
+
+
+def test_the_disk_must_hold_the_run_before_anything_is_written(base, tmp_path, monkeypatch):
+    needed = make_plan(config_of(base)).disk_bytes
+    asked: list[Path] = []
+
+    def usage(path: Path) -> Any:
+        asked.append(path)
+        return shutil._ntuple_diskusage(0, 0, needed - 1)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    out = tmp_path / "not" / "there" / "yet"
+    with pytest.raises(InputError, match="GB free, and the run needs"):
+        make_plan(config_of(base), out=out)
+    assert asked == [tmp_path.resolve()]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_is_replaced_makes_room(base, tmp_path, monkeypatch):
+    needed = make_plan(config_of(base)).disk_bytes
+    (tmp_path / "old").write_bytes(b"0" * 1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, needed - 1000))
+    make_plan(config_of(base, overwrite=True), out=tmp_path)
+    with pytest.raises(InputError, match="GB free"):
+        make_plan(config_of(base), out=tmp_path)
+
+
+def test_states_need_room_too(base):
+    plain, saving = (make_plan(config_of(base, save_every=every)) for every in (0, 10))
+    assert saving.disk_bytes - plain.disk_bytes == 2 * 12 * plain.num_trained
+
+
+def test_output_and_base_must_lie_apart(base, tmp_path):
+    for out in (base, base / "runs" / "x"):
+        with pytest.raises(InputError, match="lies inside the checkpoint"):
+            make_plan(config_of(base), out=out)
+    with pytest.raises(InputError, match="holds the checkpoint"):
+        make_plan(config_of(base), out=base.parent)
+    (tmp_path / "link").symlink_to(base)
+    with pytest.raises(InputError, match="lies inside"):
+        make_plan(config_of(base), out=tmp_path / "link" / "run")
+
+
+def test_a_device_that_is_not_there_is_refused():
+    assert choose_device("cpu") == torch.device("cpu")
+    for name in ("quantum", "mps" if not torch.backends.mps.is_available() else "xpu"):
+        with pytest.raises(InputError, match="this machine cannot use it"):
+            choose_device(name)
+
+
+def test_a_device_is_called_by_its_name(monkeypatch):
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda device: f"Example {device.index}")
+    assert device_name(torch.device("cuda:1")) == "cuda:1 (Example 1)"
+    assert device_name(torch.device("cpu")) == "cpu"
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_the_compute_dtype_is_the_stored_one_where_the_device_has_its_products(base, saved_family, monkeypatch, native):
+    monkeypatch.setattr("srmu.runtime.precision.cpu_multiplies_bfloat16", lambda: native)
+    stored = {name: saved_family("llama_tied", dtype=name) for name in ("bfloat16", "float16", "float32")}
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    for name, path in stored.items():
+        checkpoint = open_checkpoint(path)
+        on_cpu = torch.bfloat16 if native and name == "bfloat16" else torch.float32
+        assert choose_dtype("auto", cpu, checkpoint.dtypes) == on_cpu
+        assert choose_dtype("auto", cuda, checkpoint.dtypes) == getattr(torch, name)
+        assert choose_dtype("float64", cuda, checkpoint.dtypes) == torch.float64
