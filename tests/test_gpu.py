@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from runtime.test_interruption import signal_in_step
 
 from checkpoint_files import all_bytes
 from main_job import call, flags, read_metrics, write_texts
+from runtime.test_interruption import signal_in_step
 from srmu.surgery.checkpoint import open_checkpoint
 from srmu.surgery.truncate import load_truncated
 from tiny_runs import all_equal, finish, make_solver, masters_of

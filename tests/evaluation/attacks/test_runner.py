@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from evaluation.attacks.conftest import ANSWERS, SUBJECTS
 
+from evaluation.attacks.conftest import ANSWERS, SUBJECTS
 from srmu.cli.app import main
 from srmu.evaluation.attacks import fine_tuning, relearn, runner
 from srmu.evaluation.attacks.cells import CELLS_FILE
