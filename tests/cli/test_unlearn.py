@@ -152,8 +152,10 @@ def test_a_yaml_file_holds_several_topics_and_chats_and_flags_win_over_it(base, 
              for text in FORGET[:8]]  # fmt: skip
     Path("chats.jsonl").write_text("".join(json.dumps(chat) + "\n" for chat in chats))
     Path("run.yaml").write_text(
-        f"model: {base}\nsteps: 50\nlearning-rate: 2e-2\nforget_batch_size: 4\nretain_batch_size: 4\nmax_length: 32\ntopics:\n"
-        f"  - name: files\n    forget: {texts / 'forget.txt'}\n    retain: {texts / 'retain.jsonl'}\n    steering_coefficient: 2\n"
+        f"model: {base}\nsteps: 50\nlearning-rate: 2e-2\nforget_batch_size: 4\nretain_batch_size: 4\nmax_length: 32\n"
+        "topics:\n"
+        f"  - name: files\n    forget: {texts / 'forget.txt'}\n    retain: {texts / 'retain.jsonl'}\n"
+        "    steering_coefficient: 2\n"
         f"  - name: chats\n    forget: chats.jsonl\n    retain: {texts / 'retain.jsonl'}\n"
     )
     code, out, err = call(capsys, "unlearn", "run.yaml", "--steps", "6", "--out", "run", "--json")
