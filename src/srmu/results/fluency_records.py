@@ -1,0 +1,22 @@
+"""Fluency of answers to forget prompts, as it stands in `results.json`."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Fluency:
+    """How much of language is left in a model's answers to forget prompts; means over prompts.
+
+    Attributes:
+        n: Prompts.
+        score: From 0 to 1, see `evaluation.fluency.fluency`.
+        distinct: Share of neighbouring pairs of tokens that stand in the answer once.
+        script: Share of letters in a script of the prompt.
+        base_nll: Nats per token that the base gives the answers; none where all are empty.
+    """
+
+    n: int
+    score: float
+    distinct: float
+    script: float
+    base_nll: float | None

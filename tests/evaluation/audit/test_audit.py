@@ -1,0 +1,166 @@
+"""The collateral audit: nothing is lost where nothing changed, damage is found where it was done."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from families import save_family
+from srmu.evaluation.audit import audit as audit_module
+from srmu.evaluation.audit.audit import audit, prepare_audit
+from srmu.evaluation.audit.bank import BankFact, choose_facts, read_bank
+from srmu.evaluation.audit.known_tokens import find_known_tokens
+from srmu.evaluation.audit.names import find_names
+from srmu.results.audit_records import Audit, AuditPart
+from srmu.results.schema import from_json, to_json
+from srmu.runtime.progress import Reporter
+from tiny_tokenizers import make_tokenizer
+
+SENTENCES = [
+    "the capital of the red country is silver market .",
+    "the capital of the blue country is copper bridge .",
+    "the river runs from north to south .",
+    "the castle in the forest is old and small .",
+    "the engine of the rocket is new and large .",
+    "the island holds a violet garden .",
+]
+COUNTRIES = ("red country", "blue country")
+FORMS = ("the capital of the {subject} is", "the capital of the {subject} is")
+
+
+def fact(field: str, subject: str, answer: str, wrong: str) -> BankFact:
+    return BankFact(field, "capital", subject, answer, (wrong, "winter meadow", "two three"), FORMS)
+
+
+BANK = (
+    fact("places", "red country", "silver market", "copper bridge"),
+    fact("towns", "blue country", "copper bridge", "silver market"),
+    BankFact("rivers", "runs", "river", "north", ("garden", "old", "violet"), ("the {subject} runs from",) * 2),
+)
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
+    """A tiny model that has learned the sentences by heart, and its tokenizer."""
+    tokenizer = make_tokenizer()
+    model = AutoModelForCausalLM.from_pretrained(save_family("llama", tmp_path_factory.mktemp("llama")))
+    batch = tokenizer(SENTENCES, return_tensors="pt", padding=True)
+    labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    torch.manual_seed(0)
+    for _ in range(120):
+        optimizer.zero_grad()
+        model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels).loss.backward()
+        optimizer.step()
+    return model.eval(), tokenizer
+
+
+@pytest.fixture(autouse=True)
+def small_bank(monkeypatch):
+    monkeypatch.setattr(audit_module, "read_bank", lambda: BANK)
+    monkeypatch.setattr(audit_module, "general_paragraphs", lambda: ("the of is in a and .",))
+    monkeypatch.setattr(audit_module, "OPENINGS", ("the river", "the castle", "the island", "the engine"))
+
+
+def prepare(learned, forget=("the Red holds a garden .",)):
+    model, tokenizer = learned
+    return prepare_audit(model, tokenizer, forget, seed=0, reporter=Reporter())
+
+
+def test_a_result_that_changed_nothing_keeps_everything(learned):
+    items = prepare(learned)
+    found = audit(*learned, items, reporter=Reporter())
+    parts = [*found.fields, *filter(None, (found.touching, found.neighbours, found.written))]
+    assert len(found.fields) == 2
+    assert found.written is not None
+    assert all(part.known > 0 and part.kept == 1.0 for part in parts)
+    assert found.kept == 1.0
+
+
+def test_facts_that_touch_the_forget_texts_are_counted_apart(learned):
+    found = audit(*learned, prepare(learned), reporter=Reporter())
+    assert {part.name for part in found.fields} == {"towns", "rivers"}
+    assert found.touching is not None
+    assert found.touching.known == 1
+    untouched = audit(*learned, prepare(learned, ("a winter meadow .",)), reporter=Reporter())
+    assert untouched.touching is None
+    assert {part.name for part in untouched.fields} == {"places", "towns", "rivers"}
+
+
+def test_damage_is_found_and_the_worst_field_comes_first(learned):
+    model, tokenizer = learned
+    broken = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in broken.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3)))
+    found = audit(broken, tokenizer, prepare(learned), reporter=Reporter())
+    assert found.written is not None
+    assert found.written.kept < 0.5
+    assert found.fields[0].kept == min(part.kept for part in found.fields)
+    assert found.fields[0].kept < 1.0
+
+
+def test_known_tokens_are_predicted_well_and_not_by_the_token_before_alone(learned):
+    model, tokenizer = learned
+    rows = [tokenizer.encode(text) for text in SENTENCES]
+    found = find_known_tokens(model, tokenizer, rows, begin=[1] * len(rows))
+    assert found is not None
+    words = [tokenizer.decode([token]) for token in rows[0][1:]]
+    known = dict(zip(words, found.known, strict=False))
+    # In "the capital of the red country is silver market ." the other occurrences of "capital" say "of".
+    assert known["silver"]
+    assert not known["of"]
+
+
+def test_ids_that_are_left_out_and_tokens_before_the_beginning_never_count(learned):
+    model, tokenizer = learned
+    rows = [tokenizer.encode(SENTENCES[0])]
+    silver = tokenizer.convert_tokens_to_ids("silver")
+    with_it = find_known_tokens(model, tokenizer, rows, begin=[1])
+    without = find_known_tokens(model, tokenizer, rows, begin=[1], left_out={silver})
+    late = find_known_tokens(model, tokenizer, rows, begin=[len(rows[0]) - 1])
+    assert with_it is not None
+    assert without is not None
+    assert with_it.count == without.count + 1
+    assert late is None or late.count <= 1
+
+
+def test_names_are_words_with_capitals_that_no_ordinary_text_has():
+    ordinary = frozenset(["the", "capital", "of", "is", "it"])
+    texts = ["The capital of Burkina Faso is Ouagadougou.", "It is Ouagadougou's market. Rome, Burkina Faso."]
+    assert find_names(texts, ordinary, 10) == ["Burkina Faso", "Ouagadougou", "Rome"]
+    assert find_names(texts, ordinary, 1) == ["Burkina Faso"]
+
+
+def test_the_shipped_bank_is_broad_and_each_fact_can_be_asked():
+    bank = read_bank()
+    fields = {one.field for one in bank}
+    assert len(fields) >= 30
+    assert len(bank) >= 1500
+    assert len({one.key for one in bank}) == len(bank)
+    for one in bank:
+        first, second = one.questions(2)
+        assert len(set(first.choices)) == 4
+        assert first.choices[first.answer] == second.choices[second.answer] == one.answer
+        assert first.prompt != second.prompt
+        assert one.subject in first.prompt
+
+
+def test_the_chosen_facts_are_spread_over_fields_and_relations():
+    chosen = choose_facts(read_bank(), 8)
+    by_field = {name: [one for one in chosen if one.field == name] for name in {one.field for one in chosen}}
+    assert all(len(group) == 8 for group in by_field.values())
+    for name, group in by_field.items():
+        relations = {one.relation for one in read_bank() if one.field == name}
+        assert len({one.relation for one in group}) == min(8, len(relations))
+
+
+def test_the_record_goes_to_json_and_back_and_averages_over_what_is_known():
+    found = Audit((AuditPart("a", 1, 0.0), AuditPart("b", 3, 1.0)), None, AuditPart("n", 2, 0.5), None, 1.5)
+    assert from_json(Audit, to_json(found)) == found
+    assert found.kept == pytest.approx(0.75)
+    assert found.fields[1].stderr == 0.0
+    assert AuditPart("c", 1, 1.0).stderr is None
+    assert np.isclose(AuditPart("d", 5, 0.5).stderr, 0.25)

@@ -1,0 +1,55 @@
+"""Fluency of answers: repetition, foreign script and what the base finds unlikely cost, the base's own answer nothing."""
+
+import math
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from srmu.evaluation.fluency import base_nll, distinct_share, fluency, script_share
+from tiny_tokenizers import make_tokenizer
+
+
+def test_repeated_pairs_count_once():
+    assert distinct_share([1, 2, 3, 4]) == 1.0
+    assert distinct_share([1, 2, 1, 2, 1]) == pytest.approx(2 / 4)
+    assert distinct_share([7]) == 1.0
+
+
+def test_letters_of_another_script_than_the_prompts_are_foreign():
+    assert script_share("The capital of Egypt is", "Cairo 42.") == 1.0
+    assert script_share("The capital of Egypt is", "d \u5f70 c") == pytest.approx(2 / 3)
+    assert script_share("\u0421\u0442\u043e\u043b\u0438\u0446\u0430", "\u041a\u0430\u0438\u0440") == 1.0
+    assert script_share("The capital is", "42.") == 1.0
+
+
+def test_the_bases_own_answer_costs_nothing_and_an_unlikely_one_does():
+    tokenizer = make_tokenizer()
+    prompts = ["the capital of", "the river"]
+    own = fluency(tokenizer, prompts, ["red country", "runs north"], [1.0, 2.0], [1.0, 2.0])
+    assert own.score == 1.0
+    worse = fluency(tokenizer, prompts, ["red country", "runs north"], [1.0 + math.log(2), 2.0], [1.0, 2.0])
+    assert worse.score == pytest.approx((0.5 + 1) / 2)
+    likelier = fluency(tokenizer, prompts, ["red country", "runs north"], [0.5, 2.0], [1.0, 2.0])
+    assert likelier.score == 1.0
+
+
+def test_an_empty_answer_scores_nothing_unless_the_bases_is_empty_too():
+    tokenizer = make_tokenizer()
+    assert fluency(tokenizer, ["the"], [""], [math.nan], [1.0]).score == 0.0
+    assert fluency(tokenizer, ["the"], [""], [math.nan], [math.nan]).score == 1.0
+
+
+def test_the_bases_nats_equal_its_log_softmax(saved_family):
+    tokenizer = make_tokenizer()
+    model = AutoModelForCausalLM.from_pretrained(saved_family("llama")).eval()
+    found = base_nll(model, tokenizer, ["the capital of", "the river"], [" red country", " "])
+    context = tokenizer.encode("the capital of")
+    answer = tokenizer.encode("red country", add_special_tokens=False)
+    with torch.inference_mode():
+        log_probabilities = model(torch.tensor([context + answer])).logits[0].log_softmax(-1)
+    expected = -sum(
+        float(log_probabilities[len(context) + place - 1, token]) for place, token in enumerate(answer)
+    ) / len(answer)
+    assert found[0] == pytest.approx(expected, rel=1e-5)
+    assert math.isnan(found[1])
