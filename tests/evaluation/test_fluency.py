@@ -1,4 +1,4 @@
-"""Fluency of answers: repetition, foreign script and what the base finds unlikely cost, the base's own answer nothing."""
+"""Fluency of answers: repetition, foreign script and what the base finds unlikely cost; its own answer does not."""
 
 import math
 

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-_WORD = re.compile(r"[^\W\d_][\w'’-]*")
+_WORD = re.compile("[^\\W\\d_][\\w'\u2019-]*")
 
 
 def find_names(texts: Sequence[str], ordinary: frozenset[str], most: int) -> list[str]:
@@ -29,7 +29,7 @@ def find_names(texts: Sequence[str], ordinary: frozenset[str], most: int) -> lis
                 counted[" ".join(run)] += 1
                 run = []
             if _is_name(word, ordinary):
-                run.append(word.removesuffix("'s").removesuffix("’s"))
+                run.append(word.removesuffix("'s").removesuffix("\u2019s"))
             elif run:
                 counted[" ".join(run)] += 1
                 run = []
