@@ -1,6 +1,7 @@
 """What the collateral audit found, as it stands in `results.json`."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -10,20 +11,37 @@ class AuditPart:
 
     Attributes:
         name: Of the field.
-        known: Items that the base knows: questions that it answers right in every form, or tokens that it predicts.
-        kept: Share of them that the result still knows, from 0 to 1; none where the base knows none.
+        known: Items that the base knows.
+        base: Share of them that the base answers right, from 0 to 1. Facts are asked in another form than the one that
+            showed that they are known, so it need not be 1: a guess that was right would otherwise look like a loss.
+        result: The same of the result.
+        stderr: Standard error of `result` minus `base`, item by item; none for fewer than two.
     """
 
     name: str
     known: int
-    kept: float | None
+    base: float
+    result: float
+    stderr: float | None
 
     @property
-    def stderr(self) -> float | None:
-        """Standard error of `kept`, items taken as independent; none for fewer than two."""
-        if self.kept is None or self.known < 2:
-            return None
-        return math.sqrt(self.kept * (1 - self.kept) / (self.known - 1))
+    def kept(self) -> float | None:
+        """What the result still answers, of what the base does; none where the base answers nothing."""
+        return self.result / self.base if self.base else None
+
+
+def audit_part(name: str, base: Sequence[bool], result: Sequence[bool]) -> AuditPart:
+    """The record of items that both were asked for, at least one."""
+    change = [int(after) - int(before) for before, after in zip(base, result, strict=True)]
+    mean = sum(change) / len(change)
+    variance = sum((value - mean) ** 2 for value in change) / (len(change) - 1) if len(change) > 1 else None
+    return AuditPart(
+        name=name,
+        known=len(change),
+        base=sum(base) / len(change),
+        result=sum(result) / len(change),
+        stderr=None if variance is None else math.sqrt(variance / len(change)),
+    )
 
 
 @dataclass(frozen=True)
@@ -31,7 +49,8 @@ class Audit:
     """The collateral audit of one run.
 
     Attributes:
-        fields: The shipped bank by field of knowledge, worst first, without what touches the forget texts.
+        bank: The shipped bank of facts, without what touches the forget texts; none where the base knows none of it.
+        fields: The same by field of knowledge, worst first.
         touching: Of the bank, the facts whose subject or answer stands in the forget texts; none = there are none.
         neighbours: What the base says of the names in the forget texts, beyond what these texts say; none = it says
             nothing.
@@ -39,19 +58,9 @@ class Audit:
         seconds: Time that the audit took, of both models.
     """
 
+    bank: AuditPart | None
     fields: tuple[AuditPart, ...]
     touching: AuditPart | None
     neighbours: AuditPart | None
     written: AuditPart | None
     seconds: float
-
-    @property
-    def kept(self) -> float | None:
-        """Share of the known facts of the bank that are kept, over all fields; none where the base knows none."""
-        known = sum(part.known for part in self.fields)
-        return sum(part.known * (part.kept or 0.0) for part in self.fields) / known if known else None
-
-    @property
-    def known(self) -> int:
-        """Facts of the bank, in all fields, that the base knows."""
-        return sum(part.known for part in self.fields)

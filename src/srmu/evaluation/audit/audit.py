@@ -1,8 +1,9 @@
 """What a run took that nobody asked about: prepared on the base, asked again of the result in the same form.
 
-Three parts. The shipped bank of facts in some thirty fields; what the base says of the names in the forget texts; and,
-for any model and language, the tokens of texts that the base wrote itself. Only what the base knows is judged, so a
-result that changed nothing keeps all of it.
+Three parts. The shipped bank of facts in some forty fields; what the base says of the names in the forget texts; and,
+for any model and language, the tokens of texts that the base wrote itself. Only what the base knows is judged. A fact
+is known if the base answers it in its first form, and base and result are compared in its last form: judged in the form
+that chose them, facts that the base had guessed would look like losses.
 """
 
 import time
@@ -10,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,18 +18,16 @@ from srmu.evaluation.audit.bank import BankFact, choose_facts, read_bank
 from srmu.evaluation.audit.known_tokens import KnownTokens, find_known_tokens
 from srmu.evaluation.audit.names import find_names, words_of
 from srmu.evaluation.encoding import encode
-from srmu.evaluation.questions import Question, score_questions
+from srmu.evaluation.questions import score_questions
 from srmu.inputs.general import general_paragraphs
 from srmu.inputs.generation import continue_rows, stop_token_ids
 from srmu.inputs.self_written import OPENINGS, find_start_token
-from srmu.results.audit_records import Audit, AuditPart
+from srmu.results.audit_records import Audit, AuditPart, audit_part
 from srmu.runtime.progress import Reporter
 
-FACTS_PER_FIELD = 8
-FORMS = 2
-"""Forms in which a fact is asked; the base knows it if it is right in all, so that a guess seldom passes."""
-MOST_NAMES, NAME_FRAMES = 40, ("{name} is", "{name} is known for", "{name} was")
-NAME_TOKENS, WRITTEN_ROWS, WRITTEN_TOKENS = 16, 48, 32
+FACTS_PER_FIELD = 10
+MOST_NAMES, NAME_FRAMES = 24, ("{name} is", "{name} is known for")
+NAME_TOKENS, WRITTEN_ROWS, WRITTEN_TOKENS = 12, 32, 24
 
 
 @dataclass(frozen=True)
@@ -37,13 +35,17 @@ class AuditItems:
     """What the base knows, to be asked of the result.
 
     Attributes:
-        facts: Of the bank, with their field, or none where they touch the forget texts.
+        facts: Of the bank, what the base knows.
+        touching: Of each fact, whether its subject or answer stands in the forget texts.
+        right: Of each fact, whether the base answers it in the form in which the result is asked.
         neighbours: What the base says of the names in the forget texts.
         written: Texts that the base wrote.
         seconds: That finding all this took.
     """
 
-    facts: tuple[tuple[BankFact, bool], ...]
+    facts: tuple[BankFact, ...]
+    touching: tuple[bool, ...]
+    right: tuple[bool, ...]
     neighbours: KnownTokens | None
     written: KnownTokens | None
     seconds: float
@@ -70,8 +72,9 @@ def prepare_audit(
     """
     started = time.perf_counter()
     with reporter.task("Audit: what the base knows") as progress:
-        facts = choose_facts(read_bank(), facts_per_field)
-        right = _right_facts(model, tokenizer, facts)
+        chosen = choose_facts(read_bank(), facts_per_field)
+        facts = [fact for fact, right in zip(chosen, _right(model, tokenizer, chosen, 0), strict=True) if right]
+        right = _right(model, tokenizer, facts, -1)
         progress(1, 3)
         ordinary = words_of(general_paragraphs())
         names = find_names(forget_texts, ordinary, MOST_NAMES)
@@ -80,8 +83,8 @@ def prepare_audit(
         written = _written(model, tokenizer, seed)
         progress(3, 3)
     specific = words_of(forget_texts) - ordinary
-    known = [(fact, _touches(fact, specific)) for fact, is_right in zip(facts, right, strict=True) if is_right]
-    return AuditItems(tuple(known), neighbours, written, time.perf_counter() - started)
+    touching = tuple(bool(words_of([fact.subject, fact.answer]) & specific) for fact in facts)
+    return AuditItems(tuple(facts), touching, tuple(right), neighbours, written, time.perf_counter() - started)
 
 
 def audit(model: Any, tokenizer: Any, items: AuditItems, *, reporter: Reporter) -> Audit:
@@ -95,44 +98,42 @@ def audit(model: Any, tokenizer: Any, items: AuditItems, *, reporter: Reporter) 
     """
     started = time.perf_counter()
     with reporter.task("Audit: what the result knows") as progress:
-        facts = [fact for fact, _ in items.facts]
-        right = _right_facts(model, tokenizer, facts) if facts else []
+        right = _right(model, tokenizer, items.facts, -1)
         progress(1, 3)
         neighbours = _part("neighbours", items.neighbours, model, tokenizer)
         progress(2, 3)
         written = _part("written", items.written, model, tokenizer)
         progress(3, 3)
-    by_field: dict[str, list[bool]] = {}
-    touching: list[bool] = []
-    for (fact, touches), is_right in zip(items.facts, right, strict=True):
-        (touching if touches else by_field.setdefault(fact.field, [])).append(is_right)
-    fields = [AuditPart(name, len(found), float(np.mean(found))) for name, found in by_field.items()]
+    answers = list(zip(items.facts, items.touching, items.right, right, strict=True))
+    kept_apart = [(before, after) for _, touches, before, after in answers if touches]
+    by_field: dict[str, list[tuple[bool, bool]]] = {}
+    for fact, touches, before, after in answers:
+        if not touches:
+            by_field.setdefault(fact.field, []).append((before, after))
+    fields = [audit_part(name, *zip(*pairs, strict=True)) for name, pairs in by_field.items()]
+    everything = [pair for pairs in by_field.values() for pair in pairs]
     return Audit(
-        fields=tuple(sorted(fields, key=lambda part: (part.kept or 0.0, part.name))),
-        touching=AuditPart("touching", len(touching), float(np.mean(touching))) if touching else None,
+        bank=audit_part("bank", *zip(*everything, strict=True)) if everything else None,
+        fields=tuple(sorted(fields, key=lambda part: (1.0 if part.kept is None else part.kept, part.name))),
+        touching=audit_part("touching", *zip(*kept_apart, strict=True)) if kept_apart else None,
         neighbours=neighbours,
         written=written,
         seconds=round(items.seconds + time.perf_counter() - started, 3),
     )
 
 
-def _right_facts(model: Any, tokenizer: Any, facts: Sequence[BankFact]) -> list[bool]:
-    """Whether each fact is answered right in every form that is asked."""
-    asked: list[Question] = []
-    ends = []
-    for fact in facts:
-        asked += fact.questions(FORMS)
-        ends.append(len(asked))
-    right = score_questions(model, tokenizer, asked).correct_norm
-    return [bool(found.all()) for found in np.split(right, ends[:-1])]
-
-
-def _touches(fact: BankFact, specific: frozenset[str]) -> bool:
-    return bool(words_of([fact.subject, fact.answer]) & specific)
+def _right(model: Any, tokenizer: Any, facts: Sequence[BankFact], form: int) -> list[bool]:
+    """Whether each fact is answered right in one of its forms."""
+    if not facts:
+        return []
+    scores = score_questions(model, tokenizer, [fact.question(form) for fact in facts])
+    return [bool(right) for right in scores.correct_norm]
 
 
 def _part(name: str, tokens: KnownTokens | None, model: Any, tokenizer: Any) -> AuditPart | None:
-    return None if tokens is None else AuditPart(name, tokens.count, tokens.kept(model, tokenizer))
+    if tokens is None:
+        return None
+    return audit_part(name, [True] * tokens.count, tokens.still_known(model, tokenizer))
 
 
 def _neighbours(model: Any, tokenizer: Any, names: Sequence[str]) -> KnownTokens | None:

@@ -38,15 +38,16 @@ class BankFact:
         """What tells it from all others."""
         return f"{self.field}:{self.relation}:{self.subject}"
 
-    def questions(self, number: int) -> tuple[Question, ...]:
-        """The fact asked in the first `number` forms; the order of the choices is fixed by fact and form."""
-        asked = []
-        for form in self.forms[:number]:
-            place = int(stable_rank(self.key, form), 16) % (len(self.wrong) + 1)
-            choices = (*self.wrong[:place], self.answer, *self.wrong[place:])
-            prompt = form.format(subject=self.subject)
-            asked.append(Question(prompt=prompt, choices=choices, answer=place, fact=self.key))
-        return tuple(asked)
+    def question(self, number: int) -> Question:
+        """The fact asked in one of its forms; the order of the choices is fixed by fact and form.
+
+        Args:
+            number: Of the form, from 0; -1 is the last one.
+        """
+        form = self.forms[number]
+        place = int(stable_rank(self.key, form), 16) % (len(self.wrong) + 1)
+        choices = (*self.wrong[:place], self.answer, *self.wrong[place:])
+        return Question(prompt=form.format(subject=self.subject), choices=choices, answer=place, fact=self.key)
 
 
 @cache

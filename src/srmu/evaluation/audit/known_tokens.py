@@ -33,10 +33,10 @@ class KnownTokens:
         """Tokens that the base knows."""
         return int(self.known.sum())
 
-    def kept(self, model: Any, tokenizer: Any) -> float:
-        """Share of the known tokens that a model holds most likely, from 0 to 1."""
+    def still_known(self, model: Any, tokenizer: Any) -> list[bool]:
+        """Of each known token, whether a model holds it most likely."""
         scores = text_scores(model, tokenizer, self.rows)
-        return float((scores.top_ids == scores.target_ids)[self.known].mean())
+        return [bool(right) for right in (scores.top_ids == scores.target_ids)[self.known]]
 
 
 def find_known_tokens(
