@@ -14,6 +14,7 @@ from srmu.cli import compare as compare_command
 from srmu.cli import demo as demo_command
 from srmu.cli import doctor as doctor_command
 from srmu.cli import evaluate as evaluate_command
+from srmu.cli import export as export_command
 from srmu.cli import gate as gate_command
 from srmu.cli import overlap as overlap_command
 from srmu.cli import report as report_command
@@ -43,6 +44,7 @@ report_command.register(app)
 gate_command.register(app)
 verify_command.register(app)
 apply_command.register(app)
+export_command.register(app)
 doctor_command.register(app)
 
 

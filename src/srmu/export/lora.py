@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from srmu.errors import InputError
-from srmu.runtime.files import new_directory
+from srmu.runtime.files import new_directory, write_tensors_atomic
 from srmu.surgery.checkpoint import Checkpoint, StoredTensors
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -120,7 +119,7 @@ def write_lora(decomposition: Decomposition, rank: int, out: Path, *, base_name:
         "target_modules": list(decomposition.parts),
     }
     with new_directory(out) as partial:
-        save_file(tensors, partial / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+        write_tensors_atomic(partial / ADAPTER_WEIGHTS, tensors)
         (partial / ADAPTER_CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
