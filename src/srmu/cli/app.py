@@ -21,6 +21,7 @@ from srmu.cli import report as report_command
 from srmu.cli import tune as tune_command
 from srmu.cli import unlearn as unlearn_command
 from srmu.cli import verify as verify_command
+from srmu.cli.settings_command import SettingsCommand
 from srmu.errors import InputError, SrmuError
 from srmu.runtime.processes import main_process, world_size
 
@@ -86,6 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if result == INTERRUPTED:
             # Some releases of Typer return this code, others raise Abort.
             raise KeyboardInterrupt
+        if isinstance(result, SettingsCommand):
+            result = result.run()
         return int(result) if isinstance(result, int) else 0
     except SrmuError as error:
         _show_error(str(error))

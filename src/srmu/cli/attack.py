@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
         The base goes through the same attacks. Exit code 3 if an attack could not be carried out.
         """
         from srmu.cli.console import TerminalReporter, print_json
-        from srmu.cli.unlearn import parse_pairs
+        from srmu.cli.settings_command import parse_pairs
         from srmu.evaluation.attacks.runner import attack, has_error
 
         record = attack(

@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
         The results of a run directory are also merged into its results.json.
         """
         from srmu.cli.console import TerminalReporter, print_json
-        from srmu.cli.unlearn import parse_pairs
+        from srmu.cli.settings_command import parse_pairs
         from srmu.config.settings import parse_memory
         from srmu.job.evaluate import evaluate
         from srmu.runtime.processes import main_process

@@ -1,5 +1,6 @@
 """What `srmu unlearn` prints: the plan of a dry run, and the tables at the end."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,33 +15,38 @@ from srmu.runtime.progress import Reporter
 from srmu.solver.stopping import LIKELY_STEPS, MOST_STEPS
 
 
-def run_and_show(config: UnlearnConfig | None, *, dry_run: bool, json_output: bool, resume: Path | None = None) -> int:
-    """Run, resume, or plan only; then print."""
-    from srmu.job.plan import refuse_strings
-    from srmu.job.unlearn import resume as resume_run
+def run_and_show(config: UnlearnConfig, *, dry_run: bool, json_output: bool) -> int:
+    """Run, or plan only; then print."""
+    from srmu.export.run_directory import check_output
     from srmu.job.unlearn import unlearn
 
-    # Of several processes one speaks.
-    reporter = TerminalReporter() if main_process() else Reporter()
+    if dry_run:
+        return show_plan(config, json_output=json_output) if main_process() else 0
+    config = config.replace(out=str(check_output(config)))
+    return _show_work(lambda reporter: unlearn(config, reporter=reporter), json_output=json_output)
+
+
+def resume_and_show(run_dir: Path, *, json_output: bool) -> int:
+    """Go on with an interrupted run; then print."""
+    from srmu.job.unlearn import resume
+
+    return _show_work(lambda reporter: resume(run_dir, reporter=reporter), json_output=json_output)
+
+
+def _show_work(work: Callable[[Reporter], Any], *, json_output: bool) -> int:
+    """Do the work and print its result; of several processes one speaks."""
     try:
-        if resume is not None:
-            result = resume_run(resume, reporter=reporter)
-        else:
-            assert config is not None
-            refuse_strings(config)
-            if dry_run:
-                return show_plan(config, json_output=json_output) if main_process() else 0
-            result = unlearn(config, reporter=reporter)
+        result = work(TerminalReporter() if main_process() else Reporter())
     except Interrupted as interruption:
         if main_process():
             notes.print(str(interruption), soft_wrap=True)
         return interruption.exit_code
     requirements = result.manifest["config"]["require"]
-    verdicts = check_requirements(requirements, result.results) if requirements else []
+    verdicts = check_requirements(requirements, result.report) if requirements else []
     if not main_process():
         return 0 if passed(verdicts) else 1
     if json_output:
-        record = {"run_dir": str(result.run_dir), "model_dir": str(result.model_dir), **result.results}
+        record = {"run_dir": str(result.run_dir), "model_dir": str(result.model_dir), **result.report}
         print_json(record | ({"gate": [asdict(verdict) for verdict in verdicts]} if verdicts else {}))
     else:
         show_result(result)
@@ -84,7 +90,7 @@ def show_plan(config: UnlearnConfig, *, json_output: bool) -> int:
     rows = [
         ("base", f"{record['model']} ({plan.num_layers} layers)"),
         ("run directory", str(out)),
-        ("method", f"{config.method}, preset {config.preset}"),
+        ("method", f"{config.target.method}, preset {config.preset}"),
         ("loss at layer", str(plan.layer_id)),
         ("trained", ", ".join(f"{layer}: {' '.join(names)}" for layer, names in plan.parameter_names.items())),
         ("trained parameters", f"{plan.num_trained:,}"),
@@ -93,15 +99,18 @@ def show_plan(config: UnlearnConfig, *, json_output: bool) -> int:
     for topic in plan.topics:
         retain = " + ".join([str(len(corpus.documents)) for corpus in topic.retain] + ["self"] * topic.writes_self)
         rows.append((f"texts of {topic.name!r}", f"{len(topic.forget.documents)} to forget, {retain} to retain"))
-    if config.auto:
-        from srmu.job.tuning.auto import PROCEDURE
+    if config.search.search:
+        from srmu.job.tuning.search import PROCEDURE
 
         trials = f"in at most {PROCEDURE.trials} trials"
-        rows.append(("--auto", f"chooses layer, retain weight, coefficient and rate {trials}"))
+        rows.append(("--search", f"chooses layer, retain weight, coefficient and rate {trials}"))
     rows += [
         ("training", f"about {cost['training_seconds']:.0f} s for {_steps(config)}"),
         ("memory while training", f"about {cost['training_mb']:,.0f} MB"),
-        ("memory while measuring", f"about {cost['measuring_mb']:,.0f} MB" if config.eval else "nothing is measured"),
+        (
+            "memory while measuring",
+            f"about {cost['measuring_mb']:,.0f} MB" if config.output.eval else "nothing is measured",
+        ),
         ("disk", f"{cost['disk_mb']:,.0f} MB"),
     ]
     output.print(facts("Dry run: nothing is written", rows))
@@ -109,9 +118,9 @@ def show_plan(config: UnlearnConfig, *, json_output: bool) -> int:
 
 
 def _steps(config: UnlearnConfig) -> str:
-    if config.steps == "auto":
+    if config.training.steps == "auto":
         return f"{LIKELY_STEPS} steps; the run takes as many as it needs, at most {MOST_STEPS}"
-    return f"{config.steps} steps"
+    return f"{config.training.steps} steps"
 
 
 def show_result(result: Any) -> None:
@@ -133,7 +142,7 @@ def show_result(result: Any) -> None:
 
 
 def auto_table(record: dict[str, Any]) -> Any:
-    """What `--auto` tried."""
+    """What `--search` tried."""
     rows = []
     for number, trial in enumerate(record["trials"]):
         mark = "chosen" if number == record["chosen"] else ""
@@ -149,7 +158,7 @@ def auto_table(record: dict[str, Any]) -> Any:
 def result_tables(result: Any) -> list[Any]:
     """Tables of held-out texts and of questions; none where the run did not measure."""
     tables = []
-    texts = result.results.get("texts", {})
+    texts = result.report.get("texts", {})
     if texts:
         rows = [
             [
@@ -164,8 +173,8 @@ def result_tables(result: Any) -> list[Any]:
             for name, entry in texts.items()
         ]
         columns = ["", "tokens", "before", "after", "change", "top changed", "moved at l"]
-        tables.append(table("Loss on held-out texts, nats a token", columns, rows))
-    questions = result.results.get("questions", {})
+        tables.append(table("Loss on held-out texts, nats per token", columns, rows))
+    questions = result.report.get("questions", {})
     if questions:
         rows = [
             [

@@ -122,7 +122,7 @@ def run_demo(
                 "out": str(out / name),
             }
         )
-        reporter.note(f"[bold]{name}[/bold]: {config.method}")
+        reporter.note(f"[bold]{name}[/bold]: {config.target.method}")
         result = unlearn(config, reporter=reporter)
         peak = result.manifest["peak_memory_mb"]["resident"]
         after, completions = ask(result.model_dir, f"Asking the result of {name}")
@@ -131,7 +131,7 @@ def run_demo(
         runs.append(
             {
                 "name": name,
-                "method": config.method,
+                "method": config.target.method,
                 "layers": result.manifest["config"]["trained_layers"],
                 "seconds": round(seconds["load"] + seconds["frozen"] + seconds["training"], 2),
                 "peak_mb": peak,

@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib.metadata
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from srmu.config.sources import TEXT, inline_text
 from srmu.errors import InputError
 from srmu.export.patch import TensorChange
 from srmu.results.manifest_file import MANIFEST_FILE, MANIFEST_FORMAT, MODEL_DIR, read_manifest, read_results
@@ -142,13 +142,13 @@ def describe_base(
 
 
 def without_texts(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config with every corpus entry that is not a path, hub data set, "self" or "general" replaced by its hash."""
+    """The config with every text that stands in it replaced by its hash."""
 
     def safe(entry: str) -> str:
-        is_hub = entry.startswith("hub:") and not any(map(str.isspace, entry))
-        if entry in ("self", "general") or is_hub or os.path.exists(entry):
+        text = inline_text(entry)
+        if text is None:
             return entry
-        return "text:sha256:" + hashlib.sha256(entry.encode("utf-8", "surrogatepass")).hexdigest()
+        return f"{TEXT}sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
     cleaned = dict(config)
     for key in ("forget", "retain"):

@@ -44,13 +44,13 @@ def run_card(plan: Plan, records: Sequence[DataRecord], **measured: Any) -> str:
     return model_card(
         read_card(plan.checkpoint.path),
         {
-            "model": config.model,
-            "hub_id": not Path(config.model).exists(),
-            "method": config.method,
+            "model": config.model.model,
+            "hub_id": not Path(config.model.model).exists(),
+            "method": config.target.method,
             "preset": config.preset,
             "layer": plan.layer_id,
             "data": [dataclasses.asdict(record) for record in records],
-            "settings": {name: getattr(config, name) for name in SHOWN},
+            "settings": {name: config.get(name) for name in SHOWN},
             "assumed": ASSUMED.get(config.preset, {}),
             **measured,
         },
@@ -83,7 +83,7 @@ def write_records(
     manifest = build_manifest(
         config=to_dict(config),
         assumed=ASSUMED.get(config.preset, {}),
-        seeds={"run": config.seed},
+        seeds={"run": config.training.seed},
         steps=solver.next_step,
         learning_rates={f"{layer}.{name}": rate for (layer, name), rate in solver.learning_rates.items()},
         environment={
@@ -93,7 +93,9 @@ def write_records(
             "dtype": str(plan.dtype).removeprefix("torch."),
         },
         data=list(records),
-        base=describe_base(plan.checkpoint, report.base_shards, model=config.model, revision=config.revision),
+        base=describe_base(
+            plan.checkpoint, report.base_shards, model=config.model.model, revision=config.model.revision
+        ),
         result_files=report.result_files,
         run_files={name: file_sha256(path / name) for name in (DELTA_FILE, IMPORTANCE_FILE, METRICS_FILE)},
         changes=report.changes,

@@ -3,7 +3,6 @@
 Optuna's storage holds the study, so that it can be resumed, and joined by workers on any machine that reaches it.
 """
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
@@ -12,14 +11,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from srmu.config.settings import UnlearnConfig, make_config, to_dict
+from srmu.config.settings import UnlearnConfig, flatten, make_config, to_dict
 from srmu.errors import InputError, RunError
 from srmu.job.plan import Plan, make_plan
-from srmu.job.prepare import Prepared, prepare_rows
+from srmu.job.prepare import prepare_rows
 from srmu.job.tuning.bench import TrialBench, describe
-from srmu.job.tuning.outcome import FORGET, GROUP_QUESTIONS, Score, Validation, make_validation, shortfall
+from srmu.job.tuning.outcome import GROUP_QUESTIONS, Score, shortfall
 from srmu.job.tuning.plot import plot_front
 from srmu.job.tuning.space import Key, given_values, search_space, suggest, to_settings
+from srmu.job.tuning.validation import heldout_validation
 from srmu.runtime.files import file_sha256, write_atomic, write_json_atomic
 from srmu.runtime.progress import Reporter
 
@@ -27,7 +27,7 @@ Sampler = Literal["tpe", "nsga2"]
 STUDY_FILE, TRIALS_FILE, PLOT_FILE, BEST_FILE = "study.db", "trials.json", "front.png", "best.yaml"
 STUDY_NAME = "srmu"
 # Settings of the search itself, or of what a run leaves behind: no part of what is tuned.
-_NOT_TUNED = ("out", "overwrite", "auto", "request", "eval", "require", "track", "save_every", "questions")
+_NOT_TUNED = ("out", "overwrite", "search", "request", "eval", "require", "track", "save_every", "questions")
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ def tune(
     prepared = prepare_rows(plan, reporter)
     bench = TrialBench(
         plan,
-        [topic.rows for topic in prepared.topics],
-        tune_validation(plan, prepared, group_questions),
+        prepared.topics,
+        heldout_validation(plan, prepared, group_questions),
         score=score,
         reporter=reporter,
     )
@@ -128,27 +128,6 @@ def tune(
     return result
 
 
-def tune_validation(plan: Plan, prepared: Prepared, group_questions: int = GROUP_QUESTIONS) -> Validation:
-    """The user's questions, and held-out rows of each side and source.
-
-    Raises:
-        InputError: If questions are given and none is about what is to be forgotten, or there is nothing to measure on.
-    """
-    if plan.questions and not any(name.startswith(FORGET) for name in plan.questions):
-        raise InputError(
-            f"Question groups whose name begins with {FORGET!r} are taken for what is to go; found "
-            f"{', '.join(plan.questions)}. Name one of them so, as in --questions forget=FILE,kept=FILE."
-        )
-    texts = {}
-    for topic in prepared.topics:
-        prefix = "" if len(prepared.topics) == 1 else f"{topic.rows.name}."
-        texts[f"{FORGET} {prefix}".rstrip(" .")] = topic.forget_heldout
-        for number, (source, rows) in enumerate(zip(topic.sources, topic.retain_heldout, strict=True), 1):
-            texts[f"{prefix}{number}: {source}"] = rows
-    trained = [rows for topic in prepared.topics for rows in (topic.rows.forget, *topic.rows.retain)]
-    return make_validation(plan.questions, texts, trained, plan.vocab_size, group_questions=group_questions)
-
-
 def _import_optuna() -> Any:
     try:
         import optuna
@@ -160,9 +139,9 @@ def _import_optuna() -> Any:
 
 def _directory(config: UnlearnConfig) -> Path:
     """The study's directory, new, empty, or of an earlier call."""
-    if config.out is None:
-        return Path("runs") / f"tune-{Path(config.model).resolve().name}-{datetime.now():%Y%m%d-%H%M%S}"
-    path = Path(config.out)
+    if config.output.out is None:
+        return Path("runs") / f"tune-{Path(config.model.model).resolve().name}-{datetime.now():%Y%m%d-%H%M%S}"
+    path = Path(config.output.out)
     if path.exists() and not path.is_dir():
         raise InputError(f"Output {str(path)!r} is a file. Choose another --out.")
     if path.is_dir() and any(path.iterdir()) and not any((path / name).exists() for name in (STUDY_FILE, TRIALS_FILE)):
@@ -255,9 +234,9 @@ def best_yaml(config: UnlearnConfig, record: dict[str, Any], number_of_trials: i
     import yaml
 
     chosen = {**record["settings"], "trained_layers": ()} if "layer" in record["settings"] else record["settings"]
-    tuned = make_config({f.name: getattr(config, f.name) for f in dataclasses.fields(config)} | chosen)
+    tuned = make_config(flatten(config) | chosen)
     default = to_dict(make_config({"preset": config.preset}))
-    left = ("out", "overwrite", "auto", "request")
+    left = ("out", "overwrite", "search", "request")
     shown = {
         name: value
         for name, value in to_dict(tuned).items()

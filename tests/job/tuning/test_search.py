@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from srmu.job.tuning.auto import PROCEDURE, Tried, Walk, auto_validation, known_texts
 
 from main_job import FORGET, RETAIN, SETTINGS, call, files_with, flags, read_metrics
 from srmu import unlearn
@@ -15,7 +16,6 @@ from srmu.errors import InputError
 from srmu.evaluation.measure import Measurement
 from srmu.evaluation.texts import TextScores
 from srmu.job.tuning import auto
-from srmu.job.tuning.auto import PROCEDURE, Tried, Walk, auto_validation, known_texts
 from srmu.job.tuning.outcome import Outcome
 from srmu.job.tuning.request import decide_request
 from srmu.runtime.progress import Reporter
