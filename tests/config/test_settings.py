@@ -261,7 +261,7 @@ def test_groups_have_no_setting_in_common_and_check_themselves():
     assert len(names) == len(set(names)) == len(FIELDS)
     with pytest.raises(InputError, match=r"^The configuration has steering_coefficient=0, which must be above 0\.$"):
         TargetConfig(steering_coefficient=0)
-    with pytest.raises(InputError, match="2 problems: .*steps=-1.*seed=-2"):
+    with pytest.raises(InputError, match=r"2 problems: .*steps=-1.*seed=-2"):
         TrainingConfig(steps=-1, seed=-2)
 
 
