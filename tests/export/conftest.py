@@ -25,7 +25,7 @@ def write_run(base_dir: Path, run_dir: Path) -> Path:
         (partial / "metrics.jsonl").write_text('{"step": 0}\n')
         run_files = {name: file_sha256(partial / name) for name in ("delta.safetensors", "metrics.jsonl")}
         manifest = build_manifest(
-            config={"forget": ["a secret sentence"], "retain": ["self"]},
+            config={"forget": ["text:a secret sentence"], "retain": ["self"]},
             assumed={},
             seeds={"run": 0},
             steps=3,

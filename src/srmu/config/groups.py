@@ -216,7 +216,7 @@ class TrainingConfig(CheckedConfig):
 class OutputConfig(CheckedConfig):
     """What a run leaves behind, and what is measured."""
 
-    out: str | None = option(None, "Run directory; none = a new one under runs/.")
+    out: str | None = option(None, "Run directory; none = a new one under runs/, and in Python none at all.")
     overwrite: bool = option(False, "Replace an existing run directory.")
     eval: bool = option(True, "Measure before and after.")
     eval_fraction: float = option(

@@ -16,7 +16,7 @@ from srmu.runtime.memory import keep_freed_memory
 from srmu.runtime.processes import share, sum_over_ranks, world_size
 from srmu.solver.batches import FORGET, RETAIN, Part, join_entries, replay_batches
 from srmu.solver.frozen import FrozenRows, FrozenStore, KeptRows
-from srmu.solver.learning_rate import auto_learning_rate
+from srmu.solver.learning_rate import learning_rates
 from srmu.solver.loss_scale import loss_scale
 from srmu.solver.metrics import check_metrics, read_metrics
 from srmu.solver.schedule import Step, build_schedule
@@ -77,12 +77,7 @@ class GradientSolver:
             for layer_id, names in sorted(parameter_names.items())
             for name in names
         }
-        self.learning_rates = {
-            (layer_id, name): auto_learning_rate(truncated.layers[layer_id], name)
-            if training.learning_rate == "auto"
-            else training.learning_rate
-            for layer_id, name in self.masters
-        }
+        self.learning_rates = learning_rates(truncated.layers, self.masters, training.learning_rate)
         groups = [
             {"params": [master], "lr": rate, "initial_lr": rate}
             for master, rate in zip(self.masters.values(), self.learning_rates.values(), strict=True)
