@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from main_job import FORGET, RETAIN, SETTINGS, call, files_with, flags, read_metrics
+from main_job import FORGET, RETAIN, SETTINGS, call, files_with, flags, inline, read_metrics
 from srmu import unlearn
 from srmu.config.settings import RETAIN_WEIGHT, make_config
 from srmu.errors import InputError
@@ -35,9 +35,7 @@ def tried(settings, remaining, kept, lost=0.0):
 @pytest.fixture
 def walk(make_task):
     defaults = make_config({})
-    free = {
-        name: getattr(defaults, name) for name in ("layer", "retain_weight", "steering_coefficient", "learning_rate")
-    }
+    free = {name: defaults.get(name) for name in ("layer", "retain_weight", "steering_coefficient", "learning_rate")}
     task = make_task(search=True, **free)
     return Walk(task.plan, RATE, PROCEDURE)
 
@@ -82,7 +80,7 @@ def test_the_walk_tries_every_setting_and_nothing_twice(walk):
     }  # fmt: skip
     assert {settings.get("steering_coefficient") for settings in every} >= {
         None,
-        2 * make_config({}).steering_coefficient,
+        2 * make_config({}).target.steering_coefficient,
     }
     assert {settings.get("learning_rate") for settings in every} == {None, 2 * RATE, RATE / 2}
 
@@ -116,8 +114,8 @@ def test_what_the_user_chose_stays(make_task):
 
 
 def test_the_request_is_told_from_pairs_of_content_words(make_task):
-    same = make_task(forget=CAPITALS, retain=[*OTHERS, *RETAIN])
-    apart = make_task(forget=CAPITALS, retain=RETAIN)
+    same = make_task(forget=inline(CAPITALS), retain=inline([*OTHERS, *RETAIN]))
+    apart = make_task(forget=inline(CAPITALS), retain=inline(RETAIN))
     assert decide_request(same.plan).kind == "entities"
     assert decide_request(apart.plan).kind == "domain"
     assert decide_request(same.plan).shared > 0.2 > decide_request(apart.plan).shared
