@@ -7,12 +7,14 @@ from typing import Any
 
 from markupsafe import Markup
 
+from srmu.results.attack_records import AttackRecord
 from srmu.results.compare import evaluated_scores, side_of
 from srmu.results.gate import check_requirements
 from srmu.results.manifest_file import IMPORTANCE_FILE, METRICS_FILE, read_manifest, read_results
 from srmu.results.report import plots
 from srmu.results.report.attack_figures import attack_figures
 from srmu.results.report.numbers import number, with_error
+from srmu.results.schema import from_json
 
 _MAP_SUFFIX = ".importance_map"
 # Of the machine that made the run, or shown elsewhere on the page.
@@ -50,7 +52,7 @@ def run_details(path: Path, name: str) -> dict[str, Any]:
         "chain": _chain(manifest, results, name),
         "verdicts": _verdicts(config, results),
         "attacks": _attacks(results.get("attacks", {})),
-        "attack_figures": attack_figures(results.get("attacks", {})),
+        "attack_figures": attack_figures(from_json(dict[str, AttackRecord], results.get("attacks", {}))),
         "answered": bool(results.get("questions") or results.get("evaluate", {}).get("questions")),
     }
 
