@@ -10,9 +10,10 @@ from srmu.evaluation.answers import check_rouge, read_completions
 from srmu.evaluation.harness import find_tasks
 from srmu.evaluation.model_pair import ALL_DEVICES, ModelPair, free, load_for_measuring, resolve_pair
 from srmu.evaluation.questions import read_questions
+from srmu.evaluation.run_questions import find_run_questions
 from srmu.evaluation.scores import ModelScores, Workload, result_record, score_model
 from srmu.inputs.corpora import read_corpus
-from srmu.results.manifest_file import RESULTS_FILE
+from srmu.results.manifest_file import MANIFEST_FILE, RESULTS_FILE
 from srmu.runtime.files import file_sha256, write_json_atomic
 from srmu.runtime.precision import check_dtype
 from srmu.runtime.processes import connect, main_process, sharing, together, world_size
@@ -48,7 +49,7 @@ def evaluate(
         model: Checkpoint directory, hub id, or a finished run directory: then the base is the run's, and what is
             measured is also merged, group by group, into `results.json` under `evaluate`.
         base: Checkpoint directory, hub id or run directory.
-        questions: Group name -> JSONL of multiple-choice questions.
+        questions: Group name -> JSONL of multiple-choice questions; of a run, if nothing at all is named, its own.
         texts: Group name -> file, folder or hub data set.
         completions: Group name -> JSONL of prompts and expected answers.
         tasks: Tasks of lm-evaluation-harness: names, or paths of YAML files.
@@ -71,7 +72,9 @@ def evaluate(
     reporter = reporter or Reporter()
     files = {"questions": dict(questions or {}), "texts": dict(texts or {}), "completions": dict(completions or {})}
     if not any(files.values()) and not tasks:
-        raise InputError("Nothing to measure was named. Give --questions, --texts, --completions or --tasks.")
+        files["questions"] = find_run_questions(Path(model)) if (Path(model) / MANIFEST_FILE).is_file() else {}
+        if not files["questions"]:
+            raise InputError("Nothing to measure was named. Give --questions, --texts, --completions or --tasks.")
     if limit is not None and limit < 1:
         raise InputError(f"limit={limit!r} leaves nothing to measure. Give 1 or more, or leave it out.")
     if device == ALL_DEVICES and world_size() > 1:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from srmu.config.presets import ASSUMED
 from srmu.config.settings import to_dict
+from srmu.evaluation.run_questions import write_run_questions
 from srmu.export.card import card_results, model_card, read_card
 from srmu.export.delta import DELTA_FILE, write_delta
 from srmu.export.manifest import DataRecord, build_manifest, describe_base, describe_environment
@@ -74,12 +75,13 @@ def write_records(
     path: Path, plan: Plan, records: Sequence[DataRecord], solver: GradientSolver, report: CheckReport,
     results: dict[str, Any], *, seconds: Mapping[str, float], chosen: dict[str, Any] | None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Write map, results and, as the last file of a run, its manifest; return the manifest."""
+    """Write map, results, questions and, as the last file of a run, its manifest; return the manifest."""
     tensors, summary = importance_record(solver)
     write_tensors_atomic(path / IMPORTANCE_FILE, tensors)
     if results:
         write_json_atomic(path / RESULTS_FILE, results)
     config = plan.config
+    questions = write_run_questions(path, plan.questions)
     manifest = build_manifest(
         config=to_dict(config),
         assumed=ASSUMED.get(config.preset, {}),
@@ -97,7 +99,7 @@ def write_records(
             plan.checkpoint, report.base_shards, model=config.model.model, revision=config.model.revision
         ),
         result_files=report.result_files,
-        run_files={name: file_sha256(path / name) for name in (DELTA_FILE, IMPORTANCE_FILE, METRICS_FILE)},
+        run_files={name: file_sha256(path / name) for name in (DELTA_FILE, IMPORTANCE_FILE, METRICS_FILE, *questions)},
         changes=report.changes,
         importance=summary,
         auto=chosen,
