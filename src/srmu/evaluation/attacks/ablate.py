@@ -18,7 +18,7 @@ from torch import Tensor
 
 from srmu.evaluation.attacks.asking import record_of
 from srmu.evaluation.attacks.cells import Cells
-from srmu.evaluation.attacks.hidden import last_hidden_states, without_directions
+from srmu.evaluation.attacks.hidden import last_hidden_states, spread_layers, without_directions
 from srmu.evaluation.attacks.measured import Measured, measure
 from srmu.evaluation.attacks.setting import SIDES, AttackSetting
 from srmu.results.attack_records import AttackRecord, Setting
@@ -38,9 +38,8 @@ def ablate(setting: AttackSetting, cells: Cells) -> AttackRecord:
 def _best(setting: AttackSetting, model: Any) -> tuple[Measured, dict[str, Setting]]:
     forget = last_hidden_states(model, setting.tokenizer, [q.prompt for q in setting.told])
     kept = last_hidden_states(model, setting.tokenizer, [q.prompt for q in setting.told_kept()])
-    layers = sorted({round(place * (len(forget) - 2) / (_NUM_LAYERS - 1)) for place in range(_NUM_LAYERS)})
     variants = []
-    for layer_id in layers:
+    for layer_id in spread_layers(len(forget), _NUM_LAYERS):
         basis = separating_directions(forget[layer_id], kept[layer_id], max(NUM_DIRECTIONS))
         for count in NUM_DIRECTIONS:
             with without_directions(model, basis[:count]):

@@ -1,6 +1,6 @@
 """What a model knows, untouched or under an attack: the tested half of the forgotten facts and the kept groups."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from srmu.evaluation.attacks.cells import Cells
 from srmu.evaluation.attacks.outcome import defined, worst_utility
 from srmu.evaluation.attacks.setting import AttackSetting
-from srmu.evaluation.questions import Question
+from srmu.evaluation.questions import Question, QuestionScores
 from srmu.results.attack_records import AttackRecord, KeptAccuracy
 
 
@@ -27,6 +27,7 @@ class Measured:
     kept: Mapping[str, float]
 
 
+Ask = Callable[[Any, Sequence[Question]], QuestionScores]
 Both = Mapping[str, Measured]
 """By side, `base` and `result`."""
 
@@ -36,11 +37,22 @@ def measure(
     model: Any,
     forget: Sequence[Question] | None = None,
     kept: Mapping[str, Sequence[Question]] | None = None,
+    *,
+    ask: Ask | None = None,
 ) -> Measured:
-    """Ask a model the tested half and the kept groups, or these questions in their place."""
-    scores = setting.ask(model, setting.tested if forget is None else forget)
+    """Ask a model the tested half and the kept groups, or these questions in their place.
+
+    Args:
+        setting: Of the attack.
+        model: To be asked.
+        forget: Instead of the tested half.
+        kept: Instead of the kept groups.
+        ask: Gives a model's scores; none = as the setting asks.
+    """
+    ask = ask or setting.ask
+    scores = ask(model, setting.tested if forget is None else forget)
     groups = setting.kept if kept is None else kept
-    accuracies = {name: setting.ask(model, group).accuracy for name, group in groups.items()}
+    accuracies = {name: ask(model, group).accuracy for name, group in groups.items()}
     return Measured(forget=scores.accuracy, stderr=defined(scores.stderr_by_fact), kept=accuracies)
 
 

@@ -9,18 +9,22 @@ from dataclasses import dataclass
 from srmu.evaluation.attacks.ablate import ablate
 from srmu.evaluation.attacks.cells import Cells
 from srmu.evaluation.attacks.few_shot import few_shot
+from srmu.evaluation.attacks.interpolate import interpolate
 from srmu.evaluation.attacks.keywords import keywords
 from srmu.evaluation.attacks.logit_lens import logit_lens
 from srmu.evaluation.attacks.min_k import min_k
 from srmu.evaluation.attacks.mixed_prompt import mixed_prompt
 from srmu.evaluation.attacks.paraphrase import paraphrase
 from srmu.evaluation.attacks.probe import probe
+from srmu.evaluation.attacks.prune import prune
 from srmu.evaluation.attacks.quantise import int4, int8
 from srmu.evaluation.attacks.relearn import relearn
 from srmu.evaluation.attacks.relearn_control import relearn_control
 from srmu.evaluation.attacks.relearn_matched import relearn_matched
 from srmu.evaluation.attacks.sampling import sampling
 from srmu.evaluation.attacks.setting import AttackSetting
+from srmu.evaluation.attacks.soft_prompt import soft_prompt
+from srmu.evaluation.attacks.steer import steer
 from srmu.results.attack_records import AttackRecord, Needs
 
 
@@ -50,8 +54,12 @@ ATTACKS: dict[str, Attack] = {
     "ablate": Attack(ablate, "weights and data"),
     "min_k": Attack(min_k, "prompts"),
     "sampling": Attack(sampling, "prompts"),
+    "steer": Attack(steer, "weights"),
     "int8": Attack(int8, "weights"),
     "int4": Attack(int4, "weights"),
+    "prune": Attack(prune, "weights"),
+    "interpolate": Attack(interpolate, "weights"),
+    "soft_prompt": Attack(soft_prompt, "weights and data"),
     "relearn": Attack(relearn, "weights and data", keeps_own_parts=True),
     "relearn_control": Attack(relearn_control, "weights and data", keeps_own_parts=True),
     "relearn_matched": Attack(relearn_matched, "weights and data", keeps_own_parts=True),

@@ -41,15 +41,17 @@ class Budget:
     """Questions of each kept group that stand beside an attack, and as many that an attacker may tell."""
     samples: int
     """Answers drawn to each question."""
+    prompt_steps: tuple[int, ...]
+    """Steps of training a soft prompt after which the model is asked."""
 
 
 QUICK = Budget(
-    name="quick", steps=(8, 16), rates=(2e-5,), facts=40, kept_questions=16, samples=8,
+    name="quick", steps=(8, 16), rates=(2e-5,), facts=40, kept_questions=16, samples=8, prompt_steps=(20, 40),
     tunings={"half": ("full", "lora"), "mixed": ("full",), "kept": ("full",), "false": ("full",)},
 )  # fmt: skip
 FULL = Budget(
     name="full", steps=(10, 30, 60, 100), rates=(5e-6, 1.6e-5, 5e-5, 1.6e-4), facts=100,
-    kept_questions=48, samples=32,
+    kept_questions=48, samples=32, prompt_steps=(50, 100, 200, 400),
     tunings={"half": ("full", "lora"), "mixed": ("full", "lora"), "kept": ("full", "lora"), "false": ("full", "lora")},
 )  # fmt: skip
 
