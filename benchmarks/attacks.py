@@ -176,9 +176,8 @@ def summary(record: AttackRecord) -> str:
     if record.status != "result":
         return f"{record.status}: {record.detail}"
     numbers = {key: getattr(record, key) for key in ("forget_before", *_AFTER, "recovery", "utility")}
-    return (
-        ", ".join(f"{key} {number:.3f}" for key, number in numbers.items() if number is not None) + f", {record.worst}"
-    )
+    shown = ", ".join(f"{key} {number:.3f}" for key, number in numbers.items() if number is not None)
+    return f"{shown}, {record.worst}"
 
 
 def rows_of(

@@ -1,6 +1,7 @@
 """Records of attacks: as JSON and back, refused where damaged, and what they say of themselves."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -76,6 +77,15 @@ def test_the_verdict_is_said_from_its_flag_and_before_the_notes():
     assert AttackRecord(status="result", counts=False, notes=("x",)).detail == f"{DOES_NOT_COUNT}; x"
     assert AttackRecord(status="not applicable", counts=False, cells=(CELL,)).detail == NO_STEP_COUNTS
     assert AttackRecord(status="result").detail == ""
+
+
+def test_a_sweep_says_at_which_strength_half_is_back():
+    points = [replace(FULL.sweep[0], at=at, recovery=back) for at, back in ((0.1, 0.4), (0.2, 0.5), (0.3, 0.9))]
+    record = AttackRecord(status="result", sweep_over="share of the base", sweep=tuple(points))
+    assert (record.half_back_at, FULL.half_back_at) == (0.2, None)
+    records = {"interpolate": record}
+    report = AttackReport(model="m", base="b", budget="quick", seeds=(0,), records=records)
+    assert report.notes() == ["interpolate: half of it is back at 0.2 (share of the base)"]
 
 
 def test_a_report_shows_a_row_for_each_attack_and_its_notes():

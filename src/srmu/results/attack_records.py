@@ -15,6 +15,7 @@ Setting = int | float | str | None | tuple[float, ...]
 """A value of an attack's own settings."""
 
 DOES_NOT_COUNT = "does not count: the attack leaves the base less than 80 % of its accuracy"
+_HALF = 0.5
 NO_STEP_COUNTS = "no step of any cell leaves the base 80 % of its accuracy; lower --learning-rates"
 
 
@@ -251,6 +252,11 @@ class AttackRecord:
             verdict = [NO_STEP_COUNTS if self.cells or self.matched else DOES_NOT_COUNT]
         return "; ".join([*verdict, *self.notes])
 
+    @property
+    def half_back_at(self) -> float | None:
+        """The smallest strength of a sweep at which half of what the attacked base knows is back; none = at none."""
+        return min((point.at for point in self.sweep if (point.recovery or 0.0) >= _HALF), default=None)
+
 
 _COLUMNS = ("forget_before", "forget_after", "base_after", "recovery", "utility", "utility_after")
 TITLES = (
@@ -303,6 +309,8 @@ class AttackReport:
             if record.recovery_by_seed:
                 found = ", ".join(_number(value) or "none" for value in record.recovery_by_seed.values())
                 lines.append(f"{title}: recovery by seed {found}")
+            if record.half_back_at is not None:
+                lines.append(f"{title}: half of it is back at {record.half_back_at:g} ({record.sweep_over})")
             if record.detail:
                 lines.append(f"{title}: {record.detail}")
         return lines
