@@ -45,7 +45,7 @@ from srmu.evaluation.attacks.runner import attack
 from srmu.evaluation.questions import Question
 from srmu.job.unlearn import unlearn
 from srmu.results.attack_records import AttackRecord, CurvePoint
-from srmu.results.manifest_file import MANIFEST_FILE, MODEL_DIR
+from srmu.results.run_files import MANIFEST_FILE, MODEL_DIR
 from srmu.runtime.devices import choose_device, device_name
 from srmu.runtime.files import write_json_atomic
 from srmu.runtime.progress import Reporter

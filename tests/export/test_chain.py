@@ -7,7 +7,7 @@ import pytest
 from export.conftest import write_run
 from measured_runs import make_results
 from srmu.export.verify import Check, verify_run
-from srmu.results.manifest_file import read_manifest
+from srmu.results.manifest import read_manifest
 
 
 def chain_check(run_dir: Path) -> Check:

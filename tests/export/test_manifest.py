@@ -5,7 +5,7 @@ import pytest
 
 from srmu.errors import InputError
 from srmu.export.manifest import describe_base, without_texts
-from srmu.results.manifest_file import read_manifest
+from srmu.results.manifest import read_manifest
 from srmu.runtime.files import file_sha256, write_json_atomic
 from srmu.surgery.checkpoint import open_checkpoint
 

@@ -122,7 +122,7 @@ def test_bad_input_of_the_command_exits_2(tmp_path: Path) -> None:
 
 
 def test_the_gate_needs_no_torch() -> None:
-    modules = "srmu.results.gate, srmu.results.compare, srmu.results.report.page, srmu.results.manifest_file"
+    modules = "srmu.results.gate, srmu.results.compare, srmu.results.report.page, srmu.results.manifest"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     source = str(Path(__file__).parents[2] / "src")
     assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": source}, timeout=60).returncode == 0

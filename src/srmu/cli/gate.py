@@ -32,7 +32,8 @@ def register(app: typer.Typer) -> None:
         from srmu.cli.console import print_json
         from srmu.errors import InputError
         from srmu.results.gate import check_requirements, junit_xml, passed
-        from srmu.results.manifest_file import read_manifest, read_results
+        from srmu.results.manifest import read_manifest
+        from srmu.results.records import read_results
 
         own = read_manifest(run)["config"].get("require") or []
         verdicts = check_requirements(list(dict.fromkeys([*own, *require])), read_results(run))

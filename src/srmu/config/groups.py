@@ -24,6 +24,7 @@ CoefficientUnit = Literal["relative", "absolute"]
 LongDocuments = Literal["split", "cut"]
 LearningRateSchedule = Literal["constant", "linear"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16", "float64"]
+Side = Literal["forget", "kept", "reported"]
 Tracker = Literal["wandb", "tensorboard", "mlflow"]
 
 
@@ -81,6 +82,9 @@ class DataConfig(CheckedConfig):
     )  # fmt: skip
     topics: tuple[TopicConfig, ...] = option((), "Several topics, each with its own texts (in the YAML file only).")
     questions: dict[str, str] = option({}, "NAME=PATH of a question file (JSONL); repeatable, or comma-separated.")
+    sides: dict[str, Side] = option(
+        {}, "NAME=SIDE of a group of questions whose name does not say it: forget, kept or reported; repeatable."
+    )
     text_field: str = option(
         "text", "Field with the text in records, or a template: 'Question: {question}\\nAnswer: {answer}'."
     )

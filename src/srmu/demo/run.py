@@ -22,7 +22,7 @@ from srmu.inputs.corpora import corpus_from_strings
 from srmu.inputs.overlap import overlap
 from srmu.inputs.rows import tokenize_rows
 from srmu.job.unlearn import unlearn
-from srmu.results.manifest_file import RESULTS_FILE
+from srmu.results.run_files import RESULTS_FILE
 from srmu.runtime.devices import choose_device
 from srmu.runtime.files import write_atomic, write_json_atomic
 from srmu.runtime.memory import peak_memory_mb, reset_peak_memory

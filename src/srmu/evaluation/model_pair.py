@@ -8,7 +8,8 @@ import torch
 
 from srmu.errors import InputError
 from srmu.evaluation.loading import check_tokenizer_fits, load_causal_lm, load_tokenizer
-from srmu.results.manifest_file import MANIFEST_FILE, MODEL_DIR, read_manifest
+from srmu.results.manifest import read_manifest
+from srmu.results.run_files import MANIFEST_FILE, MODEL_DIR
 from srmu.runtime.devices import choose_device
 from srmu.runtime.files import file_sha256
 from srmu.runtime.precision import check_dtype, choose_dtype

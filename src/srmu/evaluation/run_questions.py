@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from srmu.errors import InputError
 from srmu.evaluation.questions import Question
-from srmu.results.manifest_file import read_manifest
+from srmu.results.manifest import read_manifest
 from srmu.runtime.files import write_atomic
 
 QUESTIONS_DIR = "questions"

@@ -12,7 +12,9 @@ from typing import Any
 from srmu.config.sources import TEXT, inline_text
 from srmu.errors import InputError
 from srmu.export.patch import TensorChange
-from srmu.results.manifest_file import MANIFEST_FILE, MANIFEST_FORMAT, MODEL_DIR, read_manifest, read_results
+from srmu.results.manifest import MANIFEST_FORMAT, read_manifest
+from srmu.results.records import read_results
+from srmu.results.run_files import MANIFEST_FILE, MODEL_DIR
 from srmu.runtime.files import file_sha256
 from srmu.surgery.checkpoint import Checkpoint
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from srmu.config.settings import UnlearnConfig, make_config, to_dict
 from srmu.errors import InputError
-from srmu.results.manifest_file import MANIFEST_FILE, METRICS_FILE
+from srmu.results.run_files import MANIFEST_FILE, METRICS_FILE
 from srmu.runtime.files import is_leftover, readable_errors, remove_leftovers, write_json_atomic, write_tensors_atomic
 
 CONFIG_FILE = "config.json"

@@ -8,7 +8,8 @@ from typing import Any, Literal
 from srmu.errors import InputError, SrmuError
 from srmu.export.delta import DELTA_FILE, check_base, read_delta
 from srmu.export.patch import check_only_changed, is_finite
-from srmu.results.manifest_file import MANIFEST_FILE, MODEL_DIR, read_manifest
+from srmu.results.manifest import read_manifest
+from srmu.results.run_files import MANIFEST_FILE, MODEL_DIR
 from srmu.runtime.files import file_sha256, list_files
 from srmu.surgery.checkpoint import open_checkpoint, read_tensor, tensor_sha256
 

@@ -15,7 +15,8 @@ from srmu.evaluation.questions import Question, score_questions
 from srmu.export.delta import DELTA_FILE
 from srmu.export.lora import Decomposition, decompose, write_lora
 from srmu.results.compare import side_of
-from srmu.results.manifest_file import MODEL_DIR, read_manifest
+from srmu.results.manifest import read_manifest
+from srmu.results.run_files import MODEL_DIR
 from srmu.runtime.files import copy_file
 from srmu.runtime.progress import Reporter
 from srmu.surgery.checkpoint import open_checkpoint

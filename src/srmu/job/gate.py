@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from srmu.results.gate import Verdict, check_requirements
-from srmu.results.manifest_file import read_manifest, read_results
+from srmu.results.manifest import read_manifest
+from srmu.results.records import read_results
 
 
 def gate(run: str | Path, require: Sequence[str] = ()) -> list[Verdict]:

@@ -17,14 +17,8 @@ from srmu.export.manifest import DataRecord, build_manifest, describe_base, desc
 from srmu.export.patch import CARD, CheckReport
 from srmu.job.plan import Plan
 from srmu.objective.importance import describe_map
-from srmu.results.manifest_file import (
-    IMPORTANCE_FILE,
-    MANIFEST_FILE,
-    METRICS_FILE,
-    MODEL_DIR,
-    RESULTS_FILE,
-    read_manifest,
-)
+from srmu.results.manifest import read_manifest
+from srmu.results.run_files import IMPORTANCE_FILE, MANIFEST_FILE, METRICS_FILE, MODEL_DIR, RESULTS_FILE
 from srmu.runtime.devices import device_name
 from srmu.runtime.files import file_sha256, write_atomic, write_json_atomic, write_tensors_atomic
 from srmu.runtime.memory import peak_memory_mb

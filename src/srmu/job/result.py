@@ -16,7 +16,7 @@ from srmu.errors import InputError
 from srmu.evaluation.loading import load_causal_lm, load_tokenizer
 from srmu.job.exporting import Conclusion, Exported
 from srmu.job.run import Run
-from srmu.results.manifest_file import MODEL_DIR
+from srmu.results.run_files import MODEL_DIR
 
 COLUMNS = ("kind", "group", "measure", "before", "after", "change", "stderr")
 

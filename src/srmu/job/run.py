@@ -13,7 +13,7 @@ from srmu.errors import Interrupted
 from srmu.export.manifest import DataRecord
 from srmu.export.run_directory import RunDirectory
 from srmu.job.plan import Plan
-from srmu.results.manifest_file import MANIFEST_FILE, MODEL_DIR
+from srmu.results.run_files import MANIFEST_FILE, MODEL_DIR
 from srmu.runtime.processes import from_main, main_process, together
 from srmu.runtime.progress import Reporter
 from srmu.solver.gradient import GradientSolver

@@ -8,7 +8,7 @@ import pytest
 
 from srmu.cli.app import main
 from srmu.job.unlearn import unlearn
-from srmu.results.manifest_file import read_manifest
+from srmu.results.manifest import read_manifest
 
 SECRET = "the capital of forgetland01 is capitalname01 and nobody asks for this"
 

@@ -22,7 +22,8 @@ from srmu.evaluation.attacks.seeds import over_seeds
 from srmu.evaluation.attacks.setting import AttackSetting
 from srmu.evaluation.model_pair import resolve_pair
 from srmu.results.attack_records import AttackRecord, AttackReport
-from srmu.results.manifest_file import RESULTS_FILE, read_results
+from srmu.results.records import read_results
+from srmu.results.run_files import RESULTS_FILE
 from srmu.results.schema import to_json
 from srmu.runtime.files import write_json_atomic
 from srmu.runtime.precision import check_dtype

@@ -11,10 +11,11 @@ from markupsafe import Markup
 from srmu.errors import InputError
 from srmu.results.compare import Comparison, Entry, compare_runs, frontier, is_demo
 from srmu.results.compare_formats import arrow
-from srmu.results.manifest_file import MANIFEST_FILE, read_results
+from srmu.results.records import read_results
 from srmu.results.report import plots
 from srmu.results.report.numbers import number, with_error
 from srmu.results.report.run_page import evaluated_rows, findings, question_rows, run_details, text_rows
+from srmu.results.run_files import MANIFEST_FILE
 
 REPORT_FILE = "report.html"
 _TEMPLATE = "template.html.j2"

@@ -10,10 +10,12 @@ from markupsafe import Markup
 from srmu.results.attack_records import AttackRecord
 from srmu.results.compare import evaluated_scores, side_of
 from srmu.results.gate import check_requirements
-from srmu.results.manifest_file import IMPORTANCE_FILE, METRICS_FILE, read_manifest, read_results
+from srmu.results.manifest import read_manifest
+from srmu.results.records import read_results
 from srmu.results.report import plots
 from srmu.results.report.attack_figures import attack_figures
 from srmu.results.report.numbers import number, with_error
+from srmu.results.run_files import IMPORTANCE_FILE, METRICS_FILE
 from srmu.results.schema import from_json
 
 _MAP_SUFFIX = ".importance_map"
