@@ -26,6 +26,9 @@ def register(app: typer.Typer) -> None:
         texts: list[str] = typer.Option(
             [], "--texts", metavar="NAME=PATH", help="relearn=, kept=, forget= or unseen=: see the documentation."
         ),
+        sides: list[str] = typer.Option(
+            [], "--sides", metavar="NAME=SIDE", help="forget, kept or reported, where a group's name does not say it."
+        ),
         only: list[str] = typer.Option([], "--only", help="Names of attacks with commas between; else all."),
         full: bool = typer.Option(
             False, "--full", help="Learning rates swept, up to 100 steps; can be taken up again."
@@ -45,12 +48,13 @@ def register(app: typer.Typer) -> None:
         The base goes through the same attacks. Exit code 3 if an attack could not be carried out.
         """
         from srmu.cli.console import TerminalReporter, print_json
-        from srmu.cli.settings_command import parse_pairs
+        from srmu.cli.settings_command import parse_pairs, parse_sides
         from srmu.evaluation.attacks.runner import attack
         from srmu.results.schema import to_json
 
         report = attack(
             model, base=base, questions=parse_pairs(questions, "--questions"), texts=parse_pairs(texts, "--texts"),
+            sides=parse_sides(sides),
             only=[part.strip() for item in only for part in item.split(",") if part.strip()], full=full,
             learning_rates=parse_rates(learning_rates), text_field=text_field, seed=seed, device=device, dtype=dtype,
             trust_remote_code=trust_remote_code, reporter=TerminalReporter(),

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 import typer
 
-from srmu.config.groups import GROUPS
+from srmu.config.coerce import coerce
+from srmu.config.groups import GROUPS, Side
 from srmu.config.renamed import RENAMED
 from srmu.config.settings import (
     FIELDS,
@@ -59,8 +60,9 @@ class SettingsCommand:
         for name in LISTS:
             if name in given:
                 given[name] = [part.strip() for item in given[name] for part in item.split(",") if part.strip()]
-        if "questions" in given:
-            given["questions"] = parse_pairs(given["questions"], "--questions")
+        for name in ("questions", "sides"):
+            if name in given:
+                given[name] = parse_pairs(given[name], f"--{name}")
         return given
 
     def config(self) -> UnlearnConfig:
@@ -116,11 +118,27 @@ def parse_pairs(items: list[str], flag: str) -> dict[str, str]:
     for part in (part for item in items for part in item.split(",")):
         name, equals, path = part.partition("=")
         if not equals or not name.strip() or not path.strip():
-            raise InputError(f"{flag} {part!r} is no NAME=PATH. Write, for example, {flag} forget=questions.jsonl.")
+            form, example = (
+                ("NAME=SIDE", "wmdp_bio=forget") if flag == "--sides" else ("NAME=PATH", "forget=questions.jsonl")
+            )
+            raise InputError(f"{flag} {part!r} is no {form}. Write, for example, {flag} {example}.")
         if name.strip() in pairs:
             raise InputError(f"{flag} names {name.strip()!r} twice. Give each file a name of its own.")
         pairs[name.strip()] = path.strip()
     return pairs
+
+
+def parse_sides(items: list[str]) -> dict[str, Side]:
+    """`NAME=SIDE` items, each possibly several with commas between.
+
+    Raises:
+        InputError: If a pair has no `=`, a name is there twice, or a side is none.
+    """
+    try:
+        sides: dict[str, Side] = coerce(parse_pairs(items, "--sides"), TYPES["sides"])
+    except ValueError as error:
+        raise InputError(f"--sides {','.join(items)}: {error}") from None
+    return sides
 
 
 def _flag(name: str) -> Flag:
@@ -165,7 +183,7 @@ def _metavar(hint: Any) -> str:
         choices = "|".join(typing.get_args(hint))
         return choices if len(choices) <= LONGEST_METAVAR else "NAME"
     if typing.get_origin(hint) is dict:
-        return "NAME=PATH"
+        return "NAME=PATH" if typing.get_args(hint)[1] is str else "NAME=SIDE"
     return {int: "N", float: "X"}.get(hint, "TEXT")
 
 

@@ -62,27 +62,31 @@ def run(command: Any) -> int:
         reporter=TerminalReporter(),
     )
     _show(result, json_output=command.json_output)
-    return 0 if result.chosen is not None else 3
+    return 0 if result.record.chosen is not None else 3
 
 
 def _show(result: Any, *, json_output: bool) -> None:
     """The space that was searched, the Pareto front, and where the files are."""
     from srmu.cli.console import facts, output, table
-    from srmu.job.tuning.study import BEST_FILE, PLOT_FILE, TRIALS_FILE
+    from srmu.job.tuning.study import BEST_FILE, PLOT_FILE
+    from srmu.results.study import TRIALS_FILE
 
     if json_output:
         print((result.directory / TRIALS_FILE).read_text(encoding="utf-8"), end="")
         return
-    output.print(facts("Searched", [(name, str(key)) for name, key in result.space.items()]))
+    record = result.record
+    output.print(facts("Searched", list(record.space.items())))
     rows = []
-    for trial in result.trials:
-        if trial["number"] in result.front:
-            settings = " ".join(f"{name}={value}" for name, value in trial["settings"].items())
-            mark = "chosen" if trial["number"] == result.chosen else ""
-            rows.append([settings, mark, str(trial["number"]), f"{trial['remaining']:.3f}", f"{trial['kept']:.3f}"])
-    diverged = sum(trial["state"] == "diverged" for trial in result.trials)
-    title = f"Pareto front of {len(result.trials)} trials" + (f", {diverged} of them diverged" if diverged else "")
+    for trial in record.complete:
+        if trial.number in record.front:
+            settings = " ".join(f"{name}={value}" for name, value in trial.settings.items())
+            mark = "chosen" if trial.number == record.chosen else ""
+            rows.append(
+                [settings, mark, str(trial.number), f"{trial.outcome.remaining:.3f}", f"{trial.outcome.kept:.3f}"]
+            )
+    diverged = len(record.trials) - len(record.complete)
+    title = f"Pareto front of {len(record.trials)} trials" + (f", {diverged} of them diverged" if diverged else "")
     output.print(table(title, ["", "", "trial", "remains", "kept"], rows, num_texts=2))
-    if result.chosen is not None:
+    if record.chosen is not None:
         output.print(f"Files: {PLOT_FILE}, {TRIALS_FILE} and {BEST_FILE} in {result.directory}", soft_wrap=True)
         output.print(f"Run it with: srmu unlearn {result.directory / BEST_FILE}", soft_wrap=True)

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from srmu.config.groups import Side
 from srmu.errors import InputError
 from srmu.evaluation.questions import Question
 from srmu.results.manifest import read_manifest
+from srmu.results.records import read_results
 from srmu.runtime.files import write_atomic
 
 QUESTIONS_DIR = "questions"
@@ -51,12 +53,24 @@ def find_run_questions(run_dir: Path) -> dict[str, str]:
         InputError: A group's file is at neither place.
     """
     found = {}
-    for group, given in (read_manifest(run_dir)["config"].get("questions") or {}).items():
+    for group, given in read_manifest(run_dir).questions.items():
         kept = run_dir / questions_file(group)
-        found[group] = str(kept) if kept.is_file() else str(given)
+        found[group] = str(kept) if kept.is_file() else given
         if not found[group].startswith("hub:") and not Path(found[group]).is_file():
             raise InputError(
                 f"Questions {group!r} of the run are neither at {str(kept)!r} nor at {given!r}. "
                 "Name them with --questions."
             )
     return found
+
+
+def find_run_sides(run_dir: Path | None, given: Mapping[str, Side]) -> dict[str, Side]:
+    """Sides by group: those given now, then those that the run's results hold, then those of its config.
+
+    Args:
+        run_dir: A finished run directory; none = only what is given counts.
+        given: As the user declares them now.
+    """
+    if run_dir is None:
+        return dict(given)
+    return {**read_manifest(run_dir).sides, **read_results(run_dir).sides, **given}

@@ -18,6 +18,8 @@ from torch import Tensor
 from srmu.config.settings import UnlearnConfig, make_config, to_dict
 from srmu.errors import InputError
 from srmu.results.run_files import MANIFEST_FILE, METRICS_FILE
+from srmu.results.schema import load, to_json
+from srmu.results.study import SearchRecord
 from srmu.runtime.files import is_leftover, readable_errors, remove_leftovers, write_json_atomic, write_tensors_atomic
 
 CONFIG_FILE = "config.json"
@@ -96,15 +98,19 @@ class RunDirectory:
         if self.writes:
             write_json_atomic(self.path / CONFIG_FILE, to_dict(config))
 
-    def save_choice(self, record: Mapping[str, Any]) -> None:
+    def save_choice(self, record: SearchRecord) -> None:
         """Write what `--auto` tried, so that a resumed run does not try again; it holds no text."""
         if self.writes:
-            write_json_atomic(self.path / CHOICE_FILE, dict(record))
+            write_json_atomic(self.path / CHOICE_FILE, to_json(record))
 
-    def load_choice(self) -> dict[str, Any] | None:
-        """What `--auto` tried, if it did."""
+    def load_choice(self) -> SearchRecord | None:
+        """What the search of settings tried, if there was one.
+
+        Raises:
+            InputError: The file is damaged.
+        """
         file = self.path / CHOICE_FILE
-        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+        return load(SearchRecord, file) if file.is_file() else None
 
     def write_metrics(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Append one line a step."""

@@ -10,10 +10,9 @@ from srmu.evaluation.answers import check_rouge, read_completions
 from srmu.evaluation.harness import find_tasks
 from srmu.evaluation.model_pair import ALL_DEVICES, free, load_for_measuring, resolve_pair
 from srmu.evaluation.questions import read_questions
-from srmu.evaluation.run_questions import find_run_questions
+from srmu.evaluation.run_questions import find_run_questions, find_run_sides
 from srmu.evaluation.scores import ModelScores, Workload, evaluation_of, score_model
 from srmu.inputs.corpora import read_corpus
-from srmu.results.manifest import read_manifest
 from srmu.results.records import EvaluateSettings, Evaluation, EvaluationReport, Source, read_results, write_results
 from srmu.results.run_files import MANIFEST_FILE
 from srmu.results.sides import NOTHING_DECLARED, check_sides, sides_of
@@ -160,16 +159,25 @@ def _with_sources(
     measured: Evaluation, files: Mapping[str, Mapping[str, str]], settings: EvaluateSettings
 ) -> Evaluation:
     """With each group's file name, hash and settings beside its numbers, since groups of several calls are merged."""
-    sources = {kind: {name: _source(path) for name, path in named.items()} for kind, named in files.items()}
 
-    def about(kind: str, name: str) -> dict[str, Source | EvaluateSettings]:
-        return {"source": sources[kind][name], "settings": settings}
+    def source(kind: str, name: str) -> Source:
+        return _source(files[kind][name])
 
+    replace = dataclasses.replace
     return Evaluation(
-        questions={n: dataclasses.replace(g, **about("questions", n)) for n, g in measured.questions.items()},
-        texts={n: dataclasses.replace(g, **about("texts", n)) for n, g in measured.texts.items()},
-        completions={n: dataclasses.replace(g, **about("completions", n)) for n, g in measured.completions.items()},
-        tasks={n: dataclasses.replace(g, settings=settings) for n, g in measured.tasks.items()},
+        questions={
+            name: replace(group, source=source("questions", name), settings=settings)
+            for name, group in measured.questions.items()
+        },
+        texts={
+            name: replace(group, source=source("texts", name), settings=settings)
+            for name, group in measured.texts.items()
+        },
+        completions={
+            name: replace(group, source=source("completions", name), settings=settings)
+            for name, group in measured.completions.items()
+        },
+        tasks={name: replace(group, settings=settings) for name, group in measured.tasks.items()},
     )
 
 
@@ -183,8 +191,7 @@ def _source(given: str) -> Source:
 def _merge_into_results(run_dir: Path, measured: Evaluation, declared: Mapping[str, Side]) -> None:
     """Add groups to the run's `results.json`; a group measured again replaces the former numbers."""
     results = read_results(run_dir)
-    known = {**read_manifest(run_dir).sides, **results.sides, **declared}
-    sides = sides_of([*measured.questions, *measured.texts], known)
+    sides = sides_of([*measured.questions, *measured.texts], find_run_sides(run_dir, declared))
     write_results(
         run_dir,
         dataclasses.replace(results, evaluate=results.evaluate.merged(measured), sides={**results.sides, **sides}),

@@ -2,8 +2,7 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -12,6 +11,8 @@ from srmu.export.patch import CheckReport, check_only_changed, export_checkpoint
 from srmu.inputs.rows import TokenRows
 from srmu.job.record import run_card, write_card, write_records
 from srmu.job.run import Run
+from srmu.results.manifest import Manifest
+from srmu.results.records import Answer, Results
 from srmu.runtime.files import new_directory
 from srmu.runtime.processes import main_process, together
 from srmu.solver.gradient import GradientSolver
@@ -71,11 +72,11 @@ def _write_checkpoint(run: Run, matrices: Mapping[str, Tensor]) -> CheckReport:
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What a finished run says about itself; JSON values, so that ranks can pass it on."""
+    """What a finished run says about itself."""
 
-    manifest: dict[str, Any]
-    results: dict[str, Any]
-    answers: list[tuple[str, str, str]]
+    manifest: Manifest
+    results: Results
+    answers: tuple[Answer, ...]
 
 
 def conclude(
@@ -87,13 +88,16 @@ def conclude(
     prompts: Sequence[str],
 ) -> Conclusion:
     """Write card, results and, last, the manifest."""
-    results: dict[str, Any] = {}
-    answers: list[tuple[str, str, str]] = []
+    results = Results()
+    answers: tuple[Answer, ...] = ()
     if before is not None and after is not None:
-        results = compare(before, after)
-        for name, distance in exported.moved.items():
-            results["texts"][name]["moved"] = distance
-        answers = list(zip(prompts, before.answers, after.answers, strict=True))
+        results = compare(before, after, run.config.data.sides)
+        moved = {name: replace(group, moved=exported.moved.get(name)) for name, group in results.texts.items()}
+        results = replace(results, texts=moved)
+        answers = tuple(
+            Answer(prompt, result, base)
+            for prompt, base, result in zip(prompts, before.answers, after.answers, strict=True)
+        )
     path = run.directory.path
     write_card(path, run.plan, run.records, exported.report, results)
     manifest = write_records(

@@ -21,5 +21,5 @@ def gate(run: str | Path, require: Sequence[str] = ()) -> list[Verdict]:
     Raises:
         InputError: If the run or a requirement cannot be read.
     """
-    own = read_manifest(run)["config"].get("require") or []
+    own = read_manifest(run).requirements
     return check_requirements(list(dict.fromkeys([*own, *require])), read_results(run))

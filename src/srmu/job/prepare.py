@@ -7,14 +7,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from srmu.config.sources import HUB, SELF
 from srmu.evaluation.loading import load_causal_lm
-from srmu.export.manifest import DataRecord
 from srmu.inputs.corpora import Corpus, read_corpus
 from srmu.inputs.rows import TokenRows
 from srmu.inputs.self_written import write_self_texts
 from srmu.job.plan import Plan, SplitRows
+from srmu.results.manifest import DataRecord
 from srmu.runtime.cache import cache_directory
 from srmu.runtime.files import file_sha256, write_atomic
 from srmu.runtime.processes import main_process, together
@@ -70,10 +71,9 @@ def prepare_rows(plan: Plan, reporter: Reporter) -> Prepared:
             corpora.append(self_written(plan, topic.forget, reporter))
             seconds += time.perf_counter() - started
             splits.append(plan.rows(corpora[-1]))
-        sides = ["forget"] + ["retain"] * len(corpora)
         records += [
-            _record(topic.name, side, corpus, split)
-            for side, corpus, split in zip(sides, (topic.forget, *corpora), splits, strict=True)
+            _record(topic.name, "retain" if number else "forget", corpus, split)
+            for number, (corpus, split) in enumerate(zip((topic.forget, *corpora), splits, strict=True))
         ]
         topics.append(
             TopicRows(
@@ -145,7 +145,7 @@ def public_name(source: str) -> str:
     return ", ".join(part if part.startswith(HUB) else Path(part.strip()).name for part in source.split(","))
 
 
-def _record(topic: str, role: str, corpus: Corpus, split: SplitRows) -> DataRecord:
+def _record(topic: str, role: Literal["forget", "retain"], corpus: Corpus, split: SplitRows) -> DataRecord:
     parts = (split.train, split.heldout)
     return DataRecord(
         topic=topic,

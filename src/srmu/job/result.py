@@ -3,7 +3,6 @@
 import html
 import shutil
 import weakref
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,8 @@ from srmu.errors import InputError
 from srmu.evaluation.loading import load_causal_lm, load_tokenizer
 from srmu.job.exporting import Conclusion, Exported
 from srmu.job.run import Run
+from srmu.results.manifest import Manifest
+from srmu.results.records import Answer, Results
 from srmu.results.run_files import MODEL_DIR
 
 COLUMNS = ("kind", "group", "measure", "before", "after", "change", "stderr")
@@ -30,14 +31,14 @@ class UnlearnResult:
         matrices: The changed matrices, by their names in the checkpoint and as they are stored there.
         report: What was measured before and after; empty where nothing was.
         manifest: What the run was: settings, hashes, times.
-        answers: Prompt, completion before, completion after; never stored.
+        answers: To a few prompts, of base and result; never stored.
     """
 
     run_dir: Path
     matrices: dict[str, Tensor]
-    report: dict[str, Any]
-    manifest: dict[str, Any]
-    answers: list[tuple[str, str, str]]
+    report: Results
+    manifest: Manifest
+    answers: tuple[Answer, ...]
     _given: Any = field(default=None, repr=False)
 
     @classmethod
@@ -56,8 +57,7 @@ class UnlearnResult:
         """
         result = cls(
             run.directory.path, exported.matrices if exported else {}, conclusion.results, conclusion.manifest,
-            [(prompt, before, after) for prompt, before, after in conclusion.answers],
-            given,
+            conclusion.answers, given,
         )  # fmt: skip
         if folders is not None:
             weakref.finalize(result, folders.close)
@@ -109,20 +109,21 @@ class UnlearnResult:
         shutil.copytree(self.run_dir, path, dirs_exist_ok=True)
         return path
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, str | float | None]]:
         """What was measured, one row per group, with the keys `COLUMNS`.
 
         Texts have their mean loss in nats per token, questions their accuracy; `stderr` is that of the change.
         """
-        texts: Mapping[str, Any] = self.report.get("texts", {})
-        questions: Mapping[str, Any] = self.report.get("questions", {})
-        found = [("texts", name, "nats per token", entry["nll"]) for name, entry in texts.items()]
-        found += [("questions", name, "accuracy", entry["change"]["accuracy"]) for name, entry in questions.items()]
-        return [
-            dict(zip(COLUMNS, (kind, name, measure, *map(change.get, ("before", "after", "difference", "stderr"))),
-                     strict=True))
+        found = [("texts", name, "nats per token", group.changes()["nll"]) for name, group in self.report.texts.items()]
+        found += [
+            ("questions", name, "accuracy", group.changes()["accuracy"])
+            for name, group in self.report.questions.items()
+        ]
+        rows = [
+            (kind, name, measure, change.before, change.after, change.difference, change.stderr)
             for kind, name, measure, change in found
-        ]  # fmt: skip
+        ]
+        return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
 
     def to_frame(self) -> Any:
         """What was measured as a pandas frame, one row per group; see `rows`.
@@ -144,10 +145,10 @@ class UnlearnResult:
             for row in self.rows()
         )
         return (
-            f"<p>{len(self.matrices)} matrices changed by {html.escape(str(self.manifest['config']['method']))} in "
-            f"{self.manifest['steps']} steps.</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+            f"<p>{len(self.matrices)} matrices changed by {html.escape(self.manifest.method)} in "
+            f"{self.manifest.steps} steps.</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         )
 
 
-def _shown(value: Any) -> str:
+def _shown(value: str | float | None) -> str:
     return "" if value is None else value if isinstance(value, str) else f"{value:.3f}"

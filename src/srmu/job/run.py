@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from srmu.config.settings import UnlearnConfig
 from srmu.errors import Interrupted
-from srmu.export.manifest import DataRecord
 from srmu.export.run_directory import RunDirectory
 from srmu.job.plan import Plan
+from srmu.results.manifest import DataRecord
 from srmu.results.run_files import MANIFEST_FILE, MODEL_DIR
+from srmu.results.study import SearchRecord
 from srmu.runtime.processes import from_main, main_process, together
 from srmu.runtime.progress import Reporter
 from srmu.solver.gradient import GradientSolver
@@ -37,7 +37,7 @@ class Run:
     open_directory: Callable[[UnlearnConfig], RunDirectory]
     reporter: Reporter
     resumable: bool
-    chosen: dict[str, Any] | None = None
+    chosen: SearchRecord | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     records: list[DataRecord] = field(default_factory=list)
     directory: RunDirectory = field(init=False)

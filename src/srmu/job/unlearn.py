@@ -3,7 +3,6 @@
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,6 +21,8 @@ from srmu.job.run import Run
 from srmu.job.training import check_trained_names, load_solver, train
 from srmu.job.tuning.bench import Trained
 from srmu.job.tuning.search import choose_settings
+from srmu.results.schema import from_json, to_json
+from srmu.results.sides import check_sides, describe_sides
 from srmu.runtime.files import readable_errors
 from srmu.runtime.interruption import stop_requests
 from srmu.runtime.processes import connect, from_main, together, world_size
@@ -152,6 +153,11 @@ def _execute(run: Run) -> tuple[Conclusion, Exported | None]:
     The run directory is opened as late as can be: when training begins, all that a user can get wrong is past.
     Of several ranks all train and measure; the main process alone writes and exports, while the others wait.
     """
+    sides = run.config.data.sides
+    check_sides(sides, run.plan.questions)
+    if run.plan.questions:
+        # A note is markup, a name is none.
+        run.reporter.note(describe_sides(run.plan.questions, sides).replace("[", r"\["))
     prepared = prepare_rows(run.plan, run.reporter)
     run.records = list(prepared.records)
     if prepared.seconds:
@@ -177,7 +183,7 @@ def _execute(run: Run) -> tuple[Conclusion, Exported | None]:
             after = measure_model(run, run.model_dir, heldout, prompts, "Result")
             with together(), readable_errors(run.directory.path):
                 if exported is not None:
-                    told = asdict(conclude(run, solver, exported, before, after, prompts))
+                    told = to_json(conclude(run, solver, exported, before, after, prompts))
             told = from_main(told)
         except KeyboardInterrupt:
             # Inside a step nothing can be kept: the last saved state stands.
@@ -186,7 +192,7 @@ def _execute(run: Run) -> tuple[Conclusion, Exported | None]:
             with readable_errors(run.directory.path):
                 raise run.stopped(solver, stop.signal or signal.SIGINT) from None
     assert told is not None
-    return Conclusion(**told), exported
+    return from_json(Conclusion, told), exported
 
 
 def _choose(run: Run, prepared: Prepared) -> Trained | None:

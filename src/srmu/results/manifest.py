@@ -7,6 +7,7 @@ from typing import Literal, TypeVar, cast
 
 from srmu.config.groups import Side
 from srmu.errors import InputError
+from srmu.results.records import Results
 from srmu.results.run_files import MANIFEST_FILE
 from srmu.results.schema import Mismatch, from_json, load, to_json
 from srmu.results.study import SearchRecord
@@ -269,6 +270,21 @@ def write_manifest(run_dir: str | Path, manifest: Manifest) -> None:
     from srmu.runtime.files import write_json_atomic
 
     write_json_atomic(Path(run_dir) / MANIFEST_FILE, to_json(manifest))
+
+
+def costs_of(results: Results) -> tuple[dict[str, BeforeAfter], dict[str, BeforeAfter]]:
+    """What a run's own results say before and after: accuracy by group of questions, nats per token by texts."""
+    questions = {
+        name: BeforeAfter(group.base.accuracy, group.result.accuracy)
+        for name, group in results.questions.items()
+        if group.base is not None
+    }
+    texts = {
+        name: BeforeAfter(group.base.nll, group.result.nll)
+        for name, group in results.texts.items()
+        if group.base is not None
+    }
+    return questions, texts
 
 
 def _problem(manifest: Manifest) -> str | None:

@@ -82,13 +82,13 @@ def from_json(hint: Any, value: Any, place: str = "") -> Any:
     return _expect(isinstance(value, hint), value, place, {str: "text", bool: "true or false"}[hint])
 
 
-def load(record: type[T], path: Path, *, version: int) -> T:
-    """Read a record that stands in a file of its own, with its `format`.
+def load(record: type[T], path: Path, *, version: int | None = None) -> T:
+    """Read a record that has a file of its own.
 
     Args:
-        record: Its class, which has a field `format`.
+        record: Its class.
         path: The file.
-        version: The format that this srmu reads.
+        version: The format that this srmu reads, which the file names as `format`; none = the file names none.
 
     Raises:
         InputError: The file cannot be read, has another format, or is damaged; the first wrong place is named.
@@ -98,7 +98,7 @@ def load(record: type[T], path: Path, *, version: int) -> T:
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{str(path)!r} cannot be read ({str(error)[:100]}). Restore it from a copy.") from None
     found = value.get("format") if isinstance(value, dict) else type(value).__name__
-    if found != version:
+    if version is not None and found != version:
         raise InputError(
             f"{str(path)!r} has format {found!r}, and this srmu reads {version}. Use the srmu that wrote it."
         )

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from srmu.config.groups import Side
 from srmu.errors import InputError, nearest_hint
 from srmu.evaluation.attacks.setting import (
     FULL,
@@ -25,7 +26,7 @@ from srmu.evaluation.model_pair import ModelPair
 from srmu.evaluation.questions import Question, read_questions
 from srmu.evaluation.run_questions import find_run_questions
 from srmu.inputs.corpora import read_corpus
-from srmu.results.compare import side_of
+from srmu.results.sides import NOTHING_DECLARED, side_of, sides_of
 from srmu.runtime.files import file_sha256
 from srmu.runtime.progress import Reporter
 from srmu.surgery.checkpoint import open_checkpoint
@@ -62,7 +63,9 @@ def choose_budget(full: bool, learning_rates: Sequence[float] = (), tunings: Seq
     return dataclasses.replace(budget, rates=tuple(learning_rates) or budget.rates, tunings=ways)
 
 
-def read_groups(pair: ModelPair, given: Mapping[str, str] | None) -> dict[str, list[Question]]:
+def read_groups(
+    pair: ModelPair, given: Mapping[str, str] | None, sides: Mapping[str, Side] = NOTHING_DECLARED
+) -> dict[str, list[Question]]:
     """The groups of questions that were named, or else those of the run.
 
     Raises:
@@ -72,11 +75,12 @@ def read_groups(pair: ModelPair, given: Mapping[str, str] | None) -> dict[str, l
     if not files and pair.run_dir is not None:
         files = find_run_questions(pair.run_dir)
     groups = {name: read_questions(path) for name, path in files.items()}
-    if not any(side_of(name) == "forget" for name in groups):
+    if "forget" not in sides_of(groups, sides).values():
         found = ", ".join(groups) or "none"
         raise InputError(
             f"An attack needs questions on what was forgotten; groups found: {found}. "
-            "Give --questions forget=PATH, and others such as --questions kept=PATH for what must stay."
+            "Give --questions forget=PATH, or say --sides NAME=forget, and others such as --questions kept=PATH for "
+            "what must stay."
         )
     return groups
 
@@ -103,6 +107,7 @@ def make_settings(
     budget: Budget,
     *,
     seeds: Sequence[int],
+    sides: Mapping[str, Side] = NOTHING_DECLARED,
     loading: Loading,
     reporter: Reporter,
 ) -> list[AttackSetting]:
@@ -113,7 +118,7 @@ def make_settings(
     """
     assert pair.base is not None
     # What the user named is looked through before a model is.
-    halves = [(seed, _Asked.of(groups, texts, budget, seed)) for seed in seeds]
+    halves = [(seed, _Asked.of(groups, texts, budget, seed, sides)) for seed in seeds]
     subjects = {"base": _subject(pair.base, loading), "result": _subject(pair.model, loading)}
     tokenizer = load_tokenizer(pair.model, trust_remote_code=loading.trust_remote_code)
     return [
@@ -147,13 +152,18 @@ class _Asked:
 
     @classmethod
     def of(
-        cls, groups: Mapping[str, Sequence[Question]], given: Mapping[str, tuple[str, ...]], budget: Budget, seed: int
+        cls,
+        groups: Mapping[str, Sequence[Question]],
+        given: Mapping[str, tuple[str, ...]],
+        budget: Budget,
+        seed: int,
+        sides: Mapping[str, Side],
     ) -> "_Asked":
-        forget = [question for name, group in groups.items() if side_of(name) == "forget" for question in group]
+        forget = [question for name, group in groups.items() if side_of(name, sides) == "forget" for question in group]
         told, tested = split_halves(forget, budget, seed)
         facts = {fact_of(question) for question in tested}
         others = {name: group for name, group in groups.items() if name != PARAPHRASE}
-        kept, kept_told = choose_kept(others, budget, seed)
+        kept, kept_told = choose_kept(others, budget, seed, sides)
         return cls(
             told=tuple(told),
             tested=tuple(tested),

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from srmu.config.groups import Side
 from srmu.errors import InputError, nearest_hint
 from srmu.evaluation.attacks.cells import CELLS_FILE, Cells, CellsFile
 from srmu.evaluation.attacks.outcome import NotApplicable, Skipped
@@ -21,15 +22,12 @@ from srmu.evaluation.attacks.registry import ATTACKS
 from srmu.evaluation.attacks.seeds import over_seeds
 from srmu.evaluation.attacks.setting import AttackSetting
 from srmu.evaluation.model_pair import resolve_pair
+from srmu.evaluation.run_questions import find_run_sides
 from srmu.results.attack_records import AttackRecord, AttackReport
-from srmu.results.records import read_results
-from srmu.results.run_files import RESULTS_FILE
-from srmu.results.schema import to_json
-from srmu.runtime.files import write_json_atomic
+from srmu.results.records import read_results, write_results
+from srmu.results.sides import NOTHING_DECLARED
 from srmu.runtime.precision import check_dtype
 from srmu.runtime.progress import Reporter
-
-SECTION = "attacks"
 
 
 def attack(
@@ -38,6 +36,7 @@ def attack(
     base: str | None = None,
     questions: Mapping[str, str] | None = None,
     texts: Mapping[str, str] | None = None,
+    sides: Mapping[str, Side] = NOTHING_DECLARED,
     only: Sequence[str] = (),
     full: bool = False,
     learning_rates: Sequence[float] = (),
@@ -56,11 +55,12 @@ def attack(
         model: A finished run directory; or a checkpoint directory or hub id, with `base`. Of a run, the records are
             also merged into its `results.json`, and finished parts are kept in `attack_cells.json` beside it.
         base: Checkpoint directory, hub id or run directory; of a run, none = its own base.
-        questions: Group name -> JSONL of multiple-choice questions; none = those of the run's config. Groups whose
-            name begins with `forget` are attacked, `neighbours` are left out, `paraphrase` asks the forgotten facts in
-            other words, and all others must stay.
+        questions: Group name -> JSONL of multiple-choice questions; none = those of the run's config. Groups on
+            the forget side are attacked, those that are only reported are left out, `paraphrase` asks the forgotten
+            facts in other words, and all others must stay; `results.sides` has the rule.
         texts: `relearn` (told instead of half of the questions), `kept` (benign texts to fine-tune on), `forget` and
             `unseen` (for membership) -> file, folder or hub data set.
+        sides: Of groups whose names do not say it, over those of the run.
         only: Names of attacks; none = all.
         full: Learning rates swept, more steps and questions.
         learning_rates: Instead of the budget's; of full fine-tuning, LoRA takes ten times as much.
@@ -89,12 +89,14 @@ def attack(
         raise InputError(f"{model!r} is attacked beside its base, and none was given. Add --base, or name a run.")
     seeds = _check_seeds(seed)
     budget = choose_budget(full, learning_rates, tunings)
+    known = find_run_sides(pair.run_dir, sides)
     settings = make_settings(
         pair,
-        read_groups(pair, questions),
+        read_groups(pair, questions, known),
         read_texts(texts or {}, text_field),
         budget,
         seeds=seeds,
+        sides=known,
         loading=Loading(device=device, dtype=dtype, trust_remote_code=trust_remote_code),
         reporter=reporter,
     )
@@ -163,5 +165,4 @@ def _record(name: str, setting: AttackSetting, cells: Cells) -> AttackRecord:
 def _merge(run_dir: Path, name: str, record: AttackRecord) -> None:
     """Put a record into the run's `results.json`; an attack made again replaces its former record."""
     results = read_results(run_dir)
-    results[SECTION] = {**results.get(SECTION, {}), name: to_json(record)}
-    write_json_atomic(run_dir / RESULTS_FILE, results)
+    write_results(run_dir, dataclasses.replace(results, attacks={**results.attacks, name: record}))

@@ -4,7 +4,6 @@ What trials have in common is made once: texts as rows, the loaded layers, the f
 same layers, and one whole model, into which the trained matrices are put while it is asked.
 """
 
-import dataclasses
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,8 +20,9 @@ from srmu.evaluation.loading import load_causal_lm
 from srmu.evaluation.measure import Measurement, measure
 from srmu.job.plan import Plan
 from srmu.job.training import make_solver
-from srmu.job.tuning.outcome import Outcome, Score, Validation, judge
+from srmu.job.tuning.outcome import Score, Validation, judge
 from srmu.job.tuning.replan import replan, with_weights
+from srmu.results.study import Outcome, StudyTrial
 from srmu.runtime.progress import Reporter
 from srmu.solver.frozen import GIB, KeptRows
 from srmu.solver.gradient import GradientSolver
@@ -244,16 +244,18 @@ class TrialBench:
                     parameter.copy_(before[key])
 
 
-def describe(result: TrialResult) -> dict[str, Any]:
-    """A trial as JSON values: settings, outcome and time, no texts."""
-    return {
-        "settings": result.settings,
-        "seed": result.seed,
-        **dataclasses.asdict(result.outcome),
-        "forget_loss": result.forget_loss,
-        "retain_loss": result.retain_loss,
-        "seconds": round(result.training_seconds + result.evaluation_seconds, 3),
-    }
+def describe(result: TrialResult, number: int) -> StudyTrial:
+    """A trial as a record: settings, outcome and time, no texts."""
+    return StudyTrial(
+        number=number,
+        state="complete",
+        settings=result.settings,
+        seed=result.seed,
+        outcome=result.outcome,
+        forget_loss=result.forget_loss,
+        retain_loss=result.retain_loss,
+        seconds=round(result.training_seconds + result.evaluation_seconds, 3),
+    )
 
 
 def _num_bytes(kept: KeptRows) -> int:

@@ -4,7 +4,7 @@ Never asked: anything but what the user gave, and the paragraphs that come with 
 """
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from srmu.config.settings import make_config
@@ -12,10 +12,11 @@ from srmu.errors import RunError
 from srmu.job.plan import Plan, resolve_retain_weight
 from srmu.job.prepare import Prepared
 from srmu.job.tuning.bench import Trained, TrialBench
-from srmu.job.tuning.outcome import KEPT, PRICE, REMAINING, Outcome, judge, shortfall
+from srmu.job.tuning.outcome import KEPT, PRICE, REMAINING, judge, shortfall
 from srmu.job.tuning.request import decide_request
 from srmu.job.tuning.space import AUTO_RATE
 from srmu.job.tuning.validation import known_texts, search_validation
+from srmu.results.study import Outcome, SearchRecord, SearchTrial
 from srmu.runtime.progress import Reporter
 from srmu.surgery.layers import auto_layer
 
@@ -86,7 +87,7 @@ class Choice:
     """
 
     trained: Trained
-    record: dict[str, Any] = field(default_factory=dict)
+    record: SearchRecord
 
 
 def choose_settings(plan: Plan, prepared: Prepared, reporter: Reporter, procedure: Procedure = PROCEDURE) -> Choice:
@@ -124,14 +125,16 @@ def choose_settings(plan: Plan, prepared: Prepared, reporter: Reporter, procedur
             f"No trial forgot and kept enough ({100 * REMAINING:.0f} % remaining, {100 * KEPT:.0f} % kept). "
             "The best is taken; srmu tune searches wider."
         )
-    record = {
-        "request": request.kind,
-        "reason": request.reason,
-        "groups": [*validation.questions, *(f"{name} (text)" for name in validation.texts)],
-        "rule": f"remaining above {REMAINING} plus {PRICE:g} times kept below {KEPT}, least; then lost, least",
-        "trials": [_record(trial) for trial in tried],
-        "chosen": chosen,
-    }
+    record = SearchRecord(
+        request=request.kind,
+        reason=request.reason,
+        groups=(*validation.questions, *(f"{name} (text)" for name in validation.texts)),
+        rule=f"remaining above {REMAINING} plus {PRICE:g} times kept below {KEPT}, least; then lost, least",
+        trials=tuple(
+            SearchTrial(trial.settings, round(trial.seconds, 3), trial.outcome, trial.error or None) for trial in tried
+        ),
+        chosen=chosen,
+    )
     return Choice(best, record)
 
 
@@ -233,11 +236,6 @@ def _try(bench: TrialBench, settings: Settings) -> tuple[Trained | None, Tried]:
         return None, Tried(settings, None, 0.0, str(error))
     outcome = judge(bench.base, bench.measure(trained.solver), bench.validation)
     return trained, Tried(settings, outcome, trained.seconds)
-
-
-def _record(trial: Tried) -> dict[str, Any]:
-    record: dict[str, Any] = {"settings": trial.settings, "seconds": round(trial.seconds, 3)}
-    return record | ({"error": trial.error} if trial.outcome is None else asdict(trial.outcome))
 
 
 def _other_layers(plan: Plan, procedure: Procedure) -> list[int]:

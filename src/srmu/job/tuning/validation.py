@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+from srmu.config.groups import Side
 from srmu.config.sources import GENERAL
 from srmu.errors import InputError
 from srmu.evaluation.measure import Measurement
@@ -10,8 +11,9 @@ from srmu.inputs.rows import TokenRows, tokenize_rows
 from srmu.inputs.sources import general_corpus
 from srmu.job.plan import Plan
 from srmu.job.prepare import Prepared
-from srmu.job.tuning.outcome import FORGET, GROUP_QUESTIONS, Validation, is_forget, make_validation
+from srmu.job.tuning.outcome import FORGET, GROUP_QUESTIONS, Validation, make_validation
 from srmu.job.tuning.request import Kind
+from srmu.results.sides import sides_of
 from srmu.solver.topics import NO_ROWS, TopicRows
 
 
@@ -55,9 +57,9 @@ def known_texts(base: Measurement, validation: Validation, vocab_size: int) -> V
     known = {
         name: rows
         for name, rows in validation.texts.items()
-        if is_forget(name) or base.texts[name].nll < math.log(vocab_size)
+        if validation.is_forget(name) or base.texts[name].nll < math.log(vocab_size)
     }
-    if all(map(is_forget, [*validation.questions, *known])):
+    if all(map(validation.is_forget, [*validation.questions, *known])):
         return validation
     return replace(validation, texts=known)
 
@@ -67,10 +69,14 @@ def _by_group(prepared: Prepared, forget: dict[str, TokenRows], *, stand_in: boo
     texts: dict[str, TokenRows] = {}
     for topic in prepared.topics:
         prefix = "" if len(prepared.topics) == 1 else f"{topic.name}."
-        texts[f"{FORGET} {prefix}".rstrip(" .")] = forget[topic.name]
+        texts[_forget_name(prepared, topic)] = forget[topic.name]
         for number, (source, rows) in enumerate(_retain_rows(topic, stand_in=stand_in), 1):
             texts[f"{prefix}{number}: {source}"] = rows
     return texts
+
+
+def _forget_name(prepared: Prepared, topic: TopicRows) -> str:
+    return FORGET if len(prepared.topics) == 1 else f"{FORGET} {topic.name}"
 
 
 def _retain_rows(topic: TopicRows, *, stand_in: bool) -> list[tuple[str, TokenRows]]:
@@ -79,11 +85,17 @@ def _retain_rows(topic: TopicRows, *, stand_in: bool) -> list[tuple[str, TokenRo
 
 
 def _validation(plan: Plan, prepared: Prepared, texts: dict[str, TokenRows], group_questions: int) -> Validation:
-    if plan.questions and not any(map(is_forget, plan.questions)):
+    declared = plan.config.data.sides
+    if plan.questions and "forget" not in sides_of(plan.questions, declared).values():
+        first = next(iter(plan.questions))
         raise InputError(
-            f"Question groups whose name begins with {FORGET!r} are taken for what is to be forgotten; found "
-            f"{', '.join(plan.questions)}. Name one of them so, as in --questions forget=FILE,kept=FILE, or leave the "
-            "questions out."
+            "Trials need questions on what is to be forgotten, and no group is on that side; found "
+            f"{', '.join(plan.questions)}. Say --sides {first}=forget, or leave the questions out."
         )
+    # The names of texts hold names of topics and files, which may say anything.
+    forget = {_forget_name(prepared, topic) for topic in prepared.topics}
+    sides: dict[str, Side] = {name: "forget" if name in forget else "kept" for name in texts}
     trained = [rows for topic in prepared.topics for rows in (topic.forget, *topic.retain)]
-    return make_validation(plan.questions, texts, trained, plan.vocab_size, group_questions=group_questions)
+    return make_validation(
+        plan.questions, texts, trained, plan.vocab_size, group_questions=group_questions, sides={**sides, **declared}
+    )
