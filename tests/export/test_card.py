@@ -124,5 +124,7 @@ def test_a_number_that_was_not_measured_is_not_claimed() -> None:
     from measured_runs import make_results
 
     results = make_results({})
-    results["texts"]["forget"]["result"]["perplexity"] = None
-    assert [entry["group"] for entry in card_results(results)] == ["retain texts"]
+    forget = results.texts["forget"]
+    unknown = dataclasses.replace(forget, result=dataclasses.replace(forget.result, perplexity=None))
+    results = dataclasses.replace(results, texts={**results.texts, "forget": unknown})
+    assert [entry.group for entry in card_results(results)] == ["retain texts"]

@@ -29,7 +29,7 @@ def test_paths_hub_data_sets_and_self_stay_readable(tmp_path: Path) -> None:
     kept = [str(tmp_path), "hub:someone/data:part", "self", "general"]
     config = {
         "forget": kept,
-        "topics": [{"name": "t", "forget": ["text:hub: a text of mine"], "retain": kept}],
+        "topics": [{"name": "t", "forget": ["text:a text of mine"], "retain": kept}],
         "steps": 3,
     }
     cleaned = without_texts(config)

@@ -87,7 +87,7 @@ def test_a_run_that_was_not_measured_or_is_no_run_is_refused(tmp_path: Path) -> 
     with pytest.raises(InputError, match="was not measured"):
         compare_runs([write_measured(tmp_path / "a", results=Results())])
     with pytest.raises(InputError, match="no run directory"):
-        compare_runs([tmp_path])
+        compare_runs([tmp_path / "nowhere"])
     broken = write_measured(tmp_path / "b")
     results = json.loads((broken / "results.json").read_text())
     del results["questions"]["forget"]["change"]["accuracy"]

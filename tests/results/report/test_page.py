@@ -177,7 +177,8 @@ def test_the_command_writes_the_page_beside_the_run_or_where_it_is_told(run: Pat
     other = write_measured(tmp_path / "second")
     assert main(["report", str(run), str(other)]) == 2
     assert main(["report", str(run), str(other), "--out", str(tmp_path / "both.html")]) == 0
-    assert main(["report", str(tmp_path)]) == 2
+    (tmp_path / "empty").mkdir()
+    assert main(["report", str(tmp_path / "empty")]) == 2
     with pytest.raises(InputError, match="cannot be written"):
         write_report([run], out=tmp_path / "absent" / "x.html")
 

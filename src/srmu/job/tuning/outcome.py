@@ -13,7 +13,7 @@ Two numbers, each relative to the base, so that questions and texts can stand si
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
@@ -63,7 +63,7 @@ class Validation:
     questions: Mapping[str, Sequence[Question]]
     texts: Mapping[str, TokenRows]
     ignorance: Mapping[str, np.ndarray]
-    sides: Mapping[str, Side] = NOTHING_DECLARED
+    sides: Mapping[str, Side] = field(default_factory=dict)
 
     def is_forget(self, name: str) -> bool:
         """Whether a group is to be forgotten; any other one is to be kept."""
