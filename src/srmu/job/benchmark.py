@@ -10,9 +10,10 @@ import numpy as np
 from srmu.errors import InputError
 from srmu.evaluation.benchmarks import tofu_metrics as metrics
 from srmu.evaluation.benchmarks.tofu import (
+    GoldScores,
     TofuScores,
     estimate_seconds,
-    forget_truth_ratios,
+    score_gold,
     score_tofu,
     set_result,
 )
@@ -80,7 +81,7 @@ def benchmark_tofu(
     metrics.check_packages(gold=gold is not None)
     asked = _asked(questions, prompt, max_new_tokens)
     pair = resolve_pair(model)
-    known = None if gold is None else _known_ratios(Path(gold), split, asked)
+    known = None if gold is None else _gold_from_file(Path(gold), split, asked)
     gold_path = None if gold is None or known is not None else resolve_pair(gold).model
     if gold_path is not None:
         _check_recipe(gold_path, split)
@@ -95,7 +96,12 @@ def benchmark_tofu(
     free(compute.device)
     if gold_path is not None:
         loaded = _load(gold_path, compute)
-        known = forget_truth_ratios(loaded.model, loaded.tokenizer, questions, prompt=prompt, reporter=reporter)
+        known = score_gold(loaded.model, loaded.tokenizer, questions, prompt=prompt, reporter=reporter)
+    if known is not None and known.knows_forgotten:
+        reporter.note(
+            f"warning: under the gold standard forgotten answers have probability {known.forget_probability:.2f} and "
+            f"retained ones {known.retain_probability:.2f}. Check that it was trained on {RETRAINED_ON[split]} alone."
+        )
     result = _result(str(pair.model), asked, split, scores, str(gold), known)
     if pair.run_dir is not None:
         keep_tofu_result(pair.run_dir, result)
@@ -118,8 +124,8 @@ def _asked(data: TofuData, prompt: TofuPrompt, max_new_tokens: int) -> TofuAsked
     )
 
 
-def _known_ratios(gold: Path, split: str, asked: TofuAsked) -> np.ndarray | None:
-    """Truth ratios from the file of a gold standard's own result; None where `gold` is no such file.
+def _gold_from_file(gold: Path, split: str, asked: TofuAsked) -> GoldScores | None:
+    """What the file of a gold standard's own result says; None where `gold` is no such file.
 
     Raises:
         InputError: It has no result on this split, or one that was measured in another way.
@@ -146,7 +152,12 @@ def _known_ratios(gold: Path, split: str, asked: TofuAsked) -> np.ndarray | None
             f"--gold {str(gold)!r} was measured with other {', '.join(differing)}. Measure it again as this model is "
             "measured, or give the model itself."
         )
-    return np.array(splits[split].truth_ratios)
+    found = splits[split]
+    return GoldScores(
+        truth_ratios=np.array(found.truth_ratios),
+        forget_probability=found.forget.probability,
+        retain_probability=found.retain.probability,
+    )
 
 
 def _check_recipe(gold: Path, split: str) -> None:
@@ -188,19 +199,21 @@ def _duration(seconds: float) -> str:
 
 
 def _result(
-    model: str, asked: TofuAsked, split: str, scores: TofuScores, gold: str, gold_ratios: np.ndarray | None
+    model: str, asked: TofuAsked, split: str, scores: TofuScores, gold: str, known: GoldScores | None
 ) -> TofuResult:
     sets = {name: set_result(name, found) for name, found in scores.sets.items()}
     kept = [sets[name] for name in ("retain", "real_authors", "world_facts")]
     ratios = scores.truth_ratios
     compared = None
-    if gold_ratios is not None:
-        test = metrics.forget_quality(ratios, gold_ratios)
+    if known is not None:
+        test = metrics.forget_quality(ratios, known.truth_ratios)
         compared = TofuGoldResult(
             model=gold,
             forget_quality=test.p_value,
             log10_forget_quality=test.log10_p_value,
             statistic=test.statistic,
+            forget_probability=known.forget_probability,
+            retain_probability=known.retain_probability,
         )
     return TofuResult(
         split=split,

@@ -34,6 +34,10 @@ class TofuGoldResult:
     log10_forget_quality: float
     statistic: float
     """Of the test, 0 to 1."""
+    forget_probability: float
+    """Of forgotten answers under the gold standard, 0 to 1."""
+    retain_probability: float
+    """Of retained answers under it: near the other, it has seen the forget set, or neither."""
 
 
 @dataclass(frozen=True, kw_only=True)

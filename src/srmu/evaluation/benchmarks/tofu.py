@@ -24,6 +24,8 @@ BATCH_TOKENS = 4096
 _CHOICE_SETS = ("real_authors", "world_facts")
 """Their probability is the right answer's share among those offered."""
 _SAMPLE_STEPS = 4
+# Retrained Llama 2 gives retained answers 0.99 and forgotten ones 0.15; a model of another split knows both.
+_KNOWN_ALIKE = 0.75
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +57,23 @@ class TofuScores:
         """`R_truth` of each forgotten question: what forget quality compares."""
         forget = self.sets["forget"]
         return metrics.truth_ratio(forget.right, forget.wrong)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoldScores:
+    """A model that was retrained without the forget set."""
+
+    truth_ratios: np.ndarray
+    """`R_truth` of each forgotten question, `[questions]`, float64."""
+    forget_probability: float
+    """Mean length-normalised probability of forgotten answers, 0 to 1."""
+    retain_probability: float
+    """The same of retained answers."""
+
+    @property
+    def knows_forgotten(self) -> bool:
+        """Whether forgotten answers are nearly as probable as retained ones: no gold standard should be so."""
+        return self.forget_probability > _KNOWN_ALIKE * self.retain_probability
 
 
 def score_tofu(
@@ -109,24 +128,29 @@ def score_tofu(
     )
 
 
-def forget_truth_ratios(
+def score_gold(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     data: TofuData,
     *,
     prompt: TofuPrompt,
     reporter: Reporter,
-) -> np.ndarray:
-    """`R_truth` of each forgotten question, `[questions]`, float64: all that is needed of a gold standard.
+) -> GoldScores:
+    """What is needed of a gold standard: truth ratios, and whether it knows retained answers alone.
 
     Raises:
         InputError: An answer does not fit the model, or the model's losses are not finite.
     """
-    questions = data.sets["forget"]
+    forget = [_pairs(tokenizer, prompt, question) for question in data.sets["forget"]]
+    retain = [encode_answer(tokenizer, prompt, entry.question, entry.answer) for entry in data.sets["retain"]]
     with reporter.task("TOFU: the gold standard") as progress:
-        pairs = [pair for question in questions for pair in _pairs(tokenizer, prompt, question)[1:]]
-        losses = answer_losses(model, pairs, progress=progress).reshape(len(questions), -1)
-    return metrics.truth_ratio(losses[:, 0], losses[:, 1:])
+        flat = answer_losses(model, [*(pair for group in forget for pair in group), *retain], progress=progress)
+    losses = flat[: -len(retain)].reshape(len(forget), -1)
+    return GoldScores(
+        truth_ratios=metrics.truth_ratio(losses[:, 1], losses[:, 2:]),
+        forget_probability=float(metrics.probability(losses[:, 0]).mean()),
+        retain_probability=float(metrics.probability(flat[-len(retain) :]).mean()),
+    )
 
 
 def answer_losses(model: PreTrainedModel, pairs: list[Pair], *, progress: Progress | None = None) -> np.ndarray:
