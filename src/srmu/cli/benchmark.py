@@ -37,8 +37,8 @@ def register(app: typer.Typer) -> None:
         question_start: str = typer.Option("Question: ", "--question-start", help="Before a question; \\n is a line."),
         question_end: str = typer.Option("\\n", "--question-end", help="After a question."),
         answer_start: str = typer.Option("Answer: ", "--answer-start", help="Before an answer."),
-        boundary: str = typer.Option(
-            "merged", "--boundary", help="Space before the answer: merged with its first word, or apart."
+        space_apart: bool = typer.Option(
+            False, "--space-apart", help="Leave the space before an answer with the prompt, as OpenUnlearning does."
         ),
         max_new_tokens: int = typer.Option(200, "--max-new-tokens", help="Most tokens of a written answer."),
         device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, ..., all (spread over accelerators)."),
@@ -64,7 +64,7 @@ def register(app: typer.Typer) -> None:
         result = benchmark_tofu(
             model, split=split, data=data, gold=gold, limit=limit,
             prompt=TofuPrompt(
-                chat=chat, boundary=boundary,  # type: ignore[arg-type]  # TofuPrompt checks it
+                chat=chat, space_apart=space_apart,
                 **{name: text.replace("\\n", "\n") for name, text in starts.items()},
             ),
             max_new_tokens=max_new_tokens,

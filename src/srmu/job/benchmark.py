@@ -142,7 +142,7 @@ def _gold_from_file(gold: Path, split: str, asked: TofuAsked) -> GoldScores | No
     # How long answers may be plays no part in truth ratios, and only the forgotten questions count.
     differing = [
         key
-        for key in ("limit", "question_start", "question_end", "answer_start", "chat", "boundary")
+        for key in ("limit", "question_start", "question_end", "answer_start", "chat", "space_apart")
         if getattr(theirs, key) != getattr(asked, key)
     ]
     if theirs.data_sha256.get("forget") != asked.data_sha256["forget"]:

@@ -50,7 +50,7 @@ class TofuAsked:
     question_end: str
     answer_start: str
     chat: bool
-    boundary: str
+    space_apart: bool
     max_new_tokens: int
     data_sha256: Mapping[str, str]
     """Of the four files, by set."""

@@ -2,15 +2,12 @@
 
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Literal
 
 from transformers import PreTrainedTokenizerBase
 
 from srmu.errors import InputError
 from srmu.evaluation.encoding import encode, wrap_in_chat
 from srmu.evaluation.prefix_trees import Pair
-
-Boundary = Literal["merged", "apart"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,14 +19,10 @@ class TofuPrompt:
     answer_start: str = "Answer: "
     chat: bool = False
     """Ask in the tokenizer's chat template instead of the tags."""
-    boundary: Boundary = "merged"
-    """`merged`: a space that ends the prompt belongs to the answer's first token, as in text. `apart`: the prompt keeps
+    space_apart: bool = False
+    """Off: a space that ends the prompt belongs to the answer's first token, as in running text. On: the prompt keeps
     it, and the answer is what comes after as many tokens as the prompt alone has, as in OpenUnlearning: a byte-pair
     tokenizer then leaves the answer's first word out of every loss, and generation begins after a lone space."""
-
-    def __post_init__(self) -> None:
-        if self.boundary not in ("merged", "apart"):
-            raise InputError(f"boundary={self.boundary!r} was asked for. Choose merged or apart.")
 
 
 def prompt_text(tokenizer: PreTrainedTokenizerBase, prompt: TofuPrompt, question: str) -> str:
@@ -41,7 +34,7 @@ def prompt_text(tokenizer: PreTrainedTokenizerBase, prompt: TofuPrompt, question
     if prompt.chat:
         return wrap_in_chat(tokenizer, question)
     text, space = _tagged(prompt, question)
-    return text if prompt.boundary == "merged" else text + space
+    return text + space if prompt.space_apart else text
 
 
 def encode_answer(tokenizer: PreTrainedTokenizerBase, prompt: TofuPrompt, question: str, answer: str) -> Pair:
@@ -58,7 +51,7 @@ def encode_answer(tokenizer: PreTrainedTokenizerBase, prompt: TofuPrompt, questi
     if tokenizer.eos_token_id is not None and whole_ids[-1] != tokenizer.eos_token_id:
         whole_ids.append(tokenizer.eos_token_id)
     shared = len(prompt_ids)
-    if prompt.boundary == "merged":
+    if not prompt.space_apart:
         both = zip(prompt_ids, whole_ids, strict=False)
         shared = sum(1 for _ in takewhile(lambda two: two[0] == two[1], both))
     if not 0 < shared < len(whole_ids):

@@ -1,0 +1,94 @@
+"""The slice of TOFU, a tokenizer that reads it, and tiny models: at random, knowing it, retrained without a part."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch.nn.functional import cross_entropy
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from srmu.evaluation.benchmarks.tofu_data import SET_NAMES, TofuData, read_tofu
+from srmu.evaluation.benchmarks.tofu_prompt import TofuPrompt, encode_answer
+
+SLICE = Path(__file__).parents[2] / "data" / "tofu"
+SPLIT = "forget01"
+
+
+@pytest.fixture(scope="session")
+def data() -> TofuData:
+    return read_tofu(SLICE, SPLIT)
+
+
+def make_tofu_tokenizer() -> PreTrainedTokenizerFast:
+    """Byte BPE of the slice, 512 entries; it adds no BOS, as SmolLM2's."""
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=512, special_tokens=["</s>"], show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )  # fmt: skip
+    core.train_from_iterator([path.read_text() for path in sorted(SLICE.glob("*.jsonl"))], trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=core, eos_token="</s>", clean_up_tokenization_spaces=False)
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return make_tofu_tokenizer()
+
+
+def build(seed: int = 0) -> LlamaForCausalLM:
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=512, hidden_size=96, intermediate_size=192, num_hidden_layers=2, num_attention_heads=4,
+        max_position_embeddings=512, bos_token_id=None, eos_token_id=0, pad_token_id=None, tie_word_embeddings=True,
+    )  # fmt: skip
+    return LlamaForCausalLM(config).eval()
+
+
+def train(model, tokenizer, data, names, *, steps: int = 90) -> None:
+    """Teach a model the answers of these sets, also in the words of their paraphrases."""
+    pairs = [
+        encode_answer(tokenizer, TofuPrompt(), entry.question, answer)
+        for name in names
+        for entry in data.sets[name]
+        for answer in dict.fromkeys((entry.answer, entry.right))
+    ]
+    width = max(len(asked) + len(answer) for asked, answer in pairs)
+    ids = torch.tensor([asked + answer + [0] * (width - len(asked) - len(answer)) for asked, answer in pairs])
+    labels = torch.tensor(
+        [
+            [-100] * len(asked) + answer + [-100] * (width - len(asked) - len(answer))
+            for asked, answer in pairs
+        ]
+    )  # fmt: skip
+    optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.0)
+    for _ in range(steps):
+        logits = model(input_ids=ids).logits[:, :-1]
+        cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten()).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory, tokenizer, data) -> dict[str, Path]:
+    """`random`, `full` (knows all four sets), `retrained` (all but the forget set); never write to them."""
+    folder, found = tmp_path_factory.mktemp("tofu"), {}
+    for name, sets in (("random", ()), ("full", SET_NAMES), ("retrained", SET_NAMES[1:])):
+        model = build()
+        if sets:
+            train(model, tokenizer, data, sets)
+        found[name] = folder / name
+        model.save_pretrained(found[name])
+        tokenizer.save_pretrained(found[name])
+    return found
+
+
+@pytest.fixture
+def slice_copy(tmp_path) -> Callable[[], Path]:
+    """The slice in a folder of the test's own, to be damaged."""
+    import shutil
+
+    return lambda: Path(shutil.copytree(SLICE, tmp_path / "tofu"))
