@@ -11,73 +11,72 @@ _SETS = {"forget": "forget", "retain": "retain", "real_authors": "real authors",
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     benchmarks = typer.Typer(no_args_is_help=True)
-    app.add_typer(
-        benchmarks, name="benchmark", epilog=EPILOG,
-        help="Measure a model on a published benchmark: tofu.",
-    )  # fmt: skip
-
     # With one command alone, Typer would leave its name out.
-    @benchmarks.callback()
-    def benchmark_command() -> None:
-        """Measure a model on a published benchmark: tofu."""
+    benchmarks.callback()(_benchmark)
+    benchmarks.command("tofu", epilog=EPILOG)(tofu_command)
+    app.add_typer(benchmarks, name="benchmark", epilog=EPILOG)
 
-    @benchmarks.command("tofu", epilog=EPILOG)
-    def tofu_command(
-        model: str = typer.Argument(..., metavar="MODEL|RUN", help="Checkpoint directory, hub id or run directory."),
-        data: str = typer.Option(..., "--data", metavar="FOLDER", help="TOFU's JSONL files, the perturbed ones."),
-        split: str = typer.Option("forget10", "--split", help="forget01, forget05 or forget10."),
-        gold: str | None = typer.Option(
-            None,
-            "--gold",
-            metavar="MODEL|JSON",
-            help="Model retrained without the forget set, or its own --json result: adds forget quality.",
-        ),
-        limit: int | None = typer.Option(None, "--limit", help="Most questions of each of the four sets."),
-        chat: bool = typer.Option(False, "--chat", help="Ask in the tokenizer's chat template."),
-        question_start: str = typer.Option("Question: ", "--question-start", help="Before a question; \\n is a line."),
-        question_end: str = typer.Option("\\n", "--question-end", help="After a question."),
-        answer_start: str = typer.Option("Answer: ", "--answer-start", help="Before an answer."),
-        space_apart: bool = typer.Option(
-            False, "--space-apart", help="Leave the space before an answer with the prompt, as OpenUnlearning does."
-        ),
-        max_new_tokens: int = typer.Option(200, "--max-new-tokens", help="Most tokens of a written answer."),
-        device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, ..., all (spread over accelerators)."),
-        dtype: str = typer.Option("auto", "--dtype", help="auto, float32, bfloat16, float16."),
-        memory_gb: str = typer.Option(
-            "auto", "--memory-gb", help="GiB that a model may take; auto = what is free. Beyond, layers stay on disk."
-        ),
-        trust_remote_code: bool = typer.Option(False, "--trust-remote-code", help="Run code of the checkpoint."),
-        json_output: bool = typer.Option(False, "--json", help="Print as JSON."),
-    ) -> int:
-        """TOFU: what is left of forgotten authors, and of all else; with --gold, whether it looks retrained.
 
-        The result of a run directory is also kept in its benchmark_tofu.json.
-        """  # fmt: skip
-        from srmu.cli.console import TerminalReporter, print_json
-        from srmu.config.settings import parse_memory
-        from srmu.evaluation.benchmarks.tofu_prompt import TofuPrompt
-        from srmu.job.benchmark import ComputeOptions, benchmark_tofu
-        from srmu.results.benchmark_tofu import as_record
-        from srmu.results.schema import to_json
+def _benchmark() -> None:
+    """Measure a model on a published benchmark: tofu."""
 
-        starts = {"question_start": question_start, "question_end": question_end, "answer_start": answer_start}
-        result = benchmark_tofu(
-            model, split=split, data=data, gold=gold, limit=limit,
-            prompt=TofuPrompt(
-                chat=chat, space_apart=space_apart,
-                **{name: text.replace("\\n", "\n") for name, text in starts.items()},
-            ),
-            max_new_tokens=max_new_tokens,
-            compute=ComputeOptions(
-                device=device, dtype=dtype, memory_gb=parse_memory(memory_gb), trust_remote_code=trust_remote_code
-            ),
-            reporter=TerminalReporter(),
-        )  # fmt: skip
-        if json_output:
-            print_json(to_json(as_record(result)))
-        else:
-            show_tofu(result)
-        return 0
+
+def tofu_command(
+    model: str = typer.Argument(..., metavar="MODEL|RUN", help="Checkpoint directory, hub id or run directory."),
+    data: str = typer.Option(..., "--data", metavar="FOLDER", help="TOFU's JSONL files, the perturbed ones."),
+    split: str = typer.Option("forget10", "--split", help="forget01, forget05 or forget10."),
+    gold: str | None = typer.Option(
+        None,
+        "--gold",
+        metavar="MODEL|JSON",
+        help="Model retrained without the forget set, or its own --json result: adds forget quality.",
+    ),
+    limit: int | None = typer.Option(None, "--limit", help="Most questions of each of the four sets."),
+    chat: bool = typer.Option(False, "--chat", help="Ask in the tokenizer's chat template."),
+    question_start: str = typer.Option("Question: ", "--question-start", help="Before a question; \\n is a line."),
+    question_end: str = typer.Option("\\n", "--question-end", help="After a question."),
+    answer_start: str = typer.Option("Answer: ", "--answer-start", help="Before an answer."),
+    space_apart: bool = typer.Option(
+        False, "--space-apart", help="Leave the space before an answer with the prompt, as OpenUnlearning does."
+    ),
+    max_new_tokens: int = typer.Option(200, "--max-new-tokens", help="Most tokens of a written answer."),
+    device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, ..., all (spread over accelerators)."),
+    dtype: str = typer.Option("auto", "--dtype", help="auto, float32, bfloat16, float16."),
+    memory_gb: str = typer.Option(
+        "auto", "--memory-gb", help="GiB that a model may take; auto = what is free. Beyond, layers stay on disk."
+    ),
+    trust_remote_code: bool = typer.Option(False, "--trust-remote-code", help="Run code of the checkpoint."),
+    json_output: bool = typer.Option(False, "--json", help="Print as JSON."),
+) -> int:
+    """TOFU: what is left of forgotten authors, and of all else; with --gold, whether it looks retrained.
+
+    The result of a run directory is also kept in its benchmark_tofu.json.
+    """  # fmt: skip
+    from srmu.cli.console import TerminalReporter, print_json
+    from srmu.config.settings import parse_memory
+    from srmu.evaluation.benchmarks.tofu_prompt import TofuPrompt
+    from srmu.job.benchmark import ComputeOptions, benchmark_tofu
+    from srmu.results.benchmark_tofu import as_record
+    from srmu.results.schema import to_json
+
+    starts = {"question_start": question_start, "question_end": question_end, "answer_start": answer_start}
+    result = benchmark_tofu(
+        model, split=split, data=data, gold=gold, limit=limit,
+        prompt=TofuPrompt(
+            chat=chat, space_apart=space_apart,
+            **{name: text.replace("\\n", "\n") for name, text in starts.items()},
+        ),
+        max_new_tokens=max_new_tokens,
+        compute=ComputeOptions(
+            device=device, dtype=dtype, memory_gb=parse_memory(memory_gb), trust_remote_code=trust_remote_code
+        ),
+        reporter=TerminalReporter(),
+    )  # fmt: skip
+    if json_output:
+        print_json(to_json(as_record(result)))
+    else:
+        show_tofu(result)
+    return 0
 
 
 def show_tofu(result: TofuResult) -> None:

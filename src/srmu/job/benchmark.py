@@ -81,10 +81,7 @@ def benchmark_tofu(
     metrics.check_packages(gold=gold is not None)
     asked = _asked(questions, prompt, max_new_tokens)
     pair = resolve_pair(model)
-    known = None if gold is None else _gold_from_file(Path(gold), split, asked)
-    gold_path = None if gold is None or known is not None else resolve_pair(gold).model
-    if gold_path is not None:
-        _check_recipe(gold_path, split)
+    known = None if gold is None else _find_gold(gold, split, asked)
     loaded = _load(pair.model, compute)
     rows = rows_at_once(loaded.model, max_new_tokens + 256, BATCH_ROWS)
     _say_estimate(loaded, questions, prompt, max_new_tokens, rows, reporter)
@@ -94,14 +91,10 @@ def benchmark_tofu(
     )  # fmt: skip
     del loaded
     free(compute.device)
-    if gold_path is not None:
-        loaded = _load(gold_path, compute)
+    if isinstance(known, Path):
+        loaded = _load(known, compute)
         known = score_gold(loaded.model, loaded.tokenizer, questions, prompt=prompt, reporter=reporter)
-    if known is not None and known.knows_forgotten:
-        reporter.note(
-            f"warning: under the gold standard forgotten answers have probability {known.forget_probability:.2f} and "
-            f"retained ones {known.retain_probability:.2f}. Check that it was trained on {RETRAINED_ON[split]} alone."
-        )
+    _warn_of_gold(known, split, reporter)
     result = _result(str(pair.model), asked, split, scores, str(gold), known)
     if pair.run_dir is not None:
         keep_tofu_result(pair.run_dir, result)
@@ -124,14 +117,28 @@ def _asked(data: TofuData, prompt: TofuPrompt, max_new_tokens: int) -> TofuAsked
     )
 
 
-def _gold_from_file(gold: Path, split: str, asked: TofuAsked) -> GoldScores | None:
-    """What the file of a gold standard's own result says; None where `gold` is no such file.
+def _find_gold(gold: str, split: str, asked: TofuAsked) -> Path | GoldScores:
+    """The checkpoint of a gold standard, or what the file of its own result says.
 
     Raises:
-        InputError: It has no result on this split, or one that was measured in another way.
+        InputError: It is of another split, or was measured in another way.
     """
-    if not (gold.is_file() and gold.suffix == ".json"):
-        return None
+    if Path(gold).is_file() and Path(gold).suffix == ".json":
+        return _gold_from_file(Path(gold), split, asked)
+    path = resolve_pair(gold).model
+    _check_recipe(path, split)
+    return path
+
+
+def _warn_of_gold(known: GoldScores | None, split: str, reporter: Reporter) -> None:
+    if known is not None and known.knows_forgotten:
+        reporter.note(
+            f"warning: under the gold standard forgotten answers have probability {known.forget_probability:.2f} and "
+            f"retained ones {known.retain_probability:.2f}. Check that it was trained on {RETRAINED_ON[split]} alone."
+        )
+
+
+def _gold_from_file(gold: Path, split: str, asked: TofuAsked) -> GoldScores:
     splits = read_tofu_record(gold).splits
     if split not in splits:
         raise InputError(
