@@ -10,6 +10,7 @@ import typer
 from srmu.cli import apply as apply_command
 from srmu.cli import ask as ask_command
 from srmu.cli import attack as attack_command
+from srmu.cli import benchmark as benchmark_command
 from srmu.cli import compare as compare_command
 from srmu.cli import demo as demo_command
 from srmu.cli import doctor as doctor_command
@@ -40,6 +41,7 @@ overlap_command.register(app)
 evaluate_command.register(app)
 ask_command.register(app)
 attack_command.register(app)
+benchmark_command.register(app)
 compare_command.register(app)
 report_command.register(app)
 gate_command.register(app)
