@@ -4,7 +4,7 @@
 
 The model of `full` is the one to unlearn; those of the retain parts are the gold standards of forget10, forget05 and
 forget01 (arXiv 2401.06121). The loss is of the answers alone. Each model lies in the cache under the hash of its recipe
-and is trained once; what was interrupted goes on after its last whole epoch, to the same bits. About an hour a model on
+and is trained once; what was interrupted goes on after an epoch, to the same bits. About an hour a model on
 two CPU cores with bfloat16, a minute on a GPU.
 """
 
@@ -13,6 +13,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,8 @@ VERSION = 1
 SAMPLE = 200
 """Questions on which the probability is measured after each epoch."""
 STATE_FILE = "state.safetensors"
+STATE_SECONDS = 120.0
+"""A state, of 1.6 GB, is written after the first epoch that ends so long after the last one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +155,7 @@ def _train(model: Any, pairs: Sequence[Pair], recipe: TofuRecipe, work: Path, re
     model.requires_grad_(True)
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     epoch, step, reached = _load_state(work, model, optimizer)
+    saved = time.monotonic()
     sample = [pairs[place] for place in np.linspace(0, len(pairs) - 1, min(SAMPLE, len(pairs)), dtype=int)]
     total = recipe.max_epochs * -(-len(pairs) // recipe.batch_rows)
     total = min(total, recipe.max_steps or total)
@@ -168,7 +172,9 @@ def _train(model: Any, pairs: Sequence[Pair], recipe: TofuRecipe, work: Path, re
             with mixed_precision(model.device):
                 reached = float(probability(answer_losses(model, sample)).mean())
             reporter.note(f"{recipe.data}: epoch {epoch}, step {step}, probability of answers {reached:.3f}")
-            _save_state(work, model, optimizer, {"epoch": epoch, "step": step, "probability": reached})
+            if time.monotonic() - saved >= STATE_SECONDS:
+                _save_state(work, model, optimizer, {"epoch": epoch, "step": step, "probability": reached})
+                saved = time.monotonic()
     return epoch, reached
 
 

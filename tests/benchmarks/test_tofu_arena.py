@@ -68,6 +68,7 @@ def test_training_brings_the_answers_probability_up_and_is_done_once(base, folde
 
 
 def test_an_interrupted_training_goes_on_to_the_same_bits(base, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(tofu_arena, "STATE_SECONDS", 0.0)
     recipe = make_recipe(base, folder, "retain90", **SETTINGS)
     whole = arena_model(base, folder, recipe, device="cpu", cache=tmp_path / "whole", reporter=Reporter())
     step, calls = tofu_arena._step, []

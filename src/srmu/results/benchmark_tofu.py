@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srmu.results.schema import load, to_json
-from srmu.runtime.files import write_json_atomic
 
 TOFU_FILE = "benchmark_tofu.json"
 TOFU_FORMAT = 1
@@ -107,6 +106,9 @@ def keep_tofu_result(run_dir: Path, result: TofuResult) -> None:
     Raises:
         InputError: A record is there, and it is damaged.
     """
+    # It loads torch, and the command line reads these types at its start.
+    from srmu.runtime.files import write_json_atomic
+
     path = run_dir / TOFU_FILE
     former = read_tofu_record(path).splits if path.is_file() else {}
     record = TofuRecord(format=TOFU_FORMAT, splits={**former, result.split: result})
