@@ -90,7 +90,7 @@ class UnlearnConfig:
     num_self_written: int = option(384, "Rows that the base model writes for --retain self.")
     # Method
     preset: str = option(
-        "default", "A named group of settings: default, robust (holds better), paper, ...; docs/papers.md."
+        "default", "A named group of settings: default, robust (holds better), paper, ...; docs/background/papers.md."
     )
     auto: bool = option(
         False, "Choose layer, retain weight, coefficient and rate in a few trials, from the texts alone."
