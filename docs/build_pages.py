@@ -61,6 +61,7 @@ def settings() -> str:
     import dataclasses
 
     from srmu.config.groups import GROUPS
+
     from srmu.config.presets import PRESETS
 
     parts = []
@@ -115,7 +116,7 @@ def schemas() -> str:
         from srmu.results.schema import json_schema
 
         text = json.dumps(json_schema(record), indent=1)
-        parts.append(f"??? note \"Schema of `{name}`\"\n\n    ```json\n" + indented(text) + "\n    ```")
+        parts.append(f'??? note "Schema of `{name}`"\n\n    ```json\n' + indented(text) + "\n    ```")
     return "\n\n".join(parts)
 
 

@@ -7,10 +7,16 @@ from typing import Any
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 SHOWN = ("default", "srmu difference", "srmu ratio", "adaptive-rmu", "rmu", "npo", "gradient-difference", "robust")
 NAMES = {
-    "default": "**default, untuned**", "srmu difference": "SRMU, difference map, tuned", "srmu ratio": "SRMU, ratio map, tuned",
-    "adaptive-rmu": "Adaptive RMU, tuned", "rmu": "RMU, tuned", "npo": "NPO, tuned", "gradient-difference": "gradient difference, tuned",
-    "robust": "`--preset robust`, untuned (one seed)",
-}  # fmt: skip
+    "default": "**default, untuned**",
+    "srmu difference": "SRMU, difference map, tuned",
+    "srmu ratio": "SRMU, ratio map, tuned",
+    "adaptive-rmu": "Adaptive RMU, tuned",
+    "rmu": "RMU, tuned",
+    "npo": "NPO, tuned",
+    "gradient-difference": "gradient difference, tuned",
+    "robust": "`--preset robust`, untuned",
+}
+MEASURED = ("forget_before", "forget_after", "base_after", "recovery", "utility")
 
 
 def read(name: str) -> Any:
@@ -62,7 +68,9 @@ def attack_rows() -> str:
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in read("attacks.json")["rows"]:
-        numbers = [number(row.get(key)) for key in ("forget_before", "forget_after", "base_after", "recovery", "utility")]
+        numbers = [
+            number(row.get(key)) for key in ("forget_before", "forget_after", "base_after", "recovery", "utility")
+        ]
         rate = f"{row['learning_rate']:g}" if row.get("learning_rate") else ""
         steps = f", {row['steps']}" if row.get("steps") else ""
         lines.append(
