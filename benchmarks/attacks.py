@@ -44,7 +44,8 @@ from srmu.evaluation.attacks.outcome import counts, recovery
 from srmu.evaluation.attacks.runner import attack
 from srmu.evaluation.questions import Question
 from srmu.job.unlearn import unlearn
-from srmu.results.manifest_file import MANIFEST_FILE, MODEL_DIR
+from srmu.results.attack_records import AttackRecord, CurvePoint
+from srmu.results.run_files import MANIFEST_FILE, MODEL_DIR
 from srmu.runtime.devices import choose_device, device_name
 from srmu.runtime.files import write_json_atomic
 from srmu.runtime.progress import Reporter
@@ -54,7 +55,11 @@ WORLD_RATES = (3e-5, 1e-4, 3e-4, 1e-3)
 """The world's small models were trained at up to 1e-3; the real model's rates would not move them."""
 ATTACKS = ("relearn", "relearn_control", "relearn_matched")
 QUESTIONS_A_FACT = 4
+_BEFORE = ("chance", "forget_before", "base_before")
+_AFTER = ("forget_after", "base_after")
 Record = dict[str, Any]
+Records = Mapping[str, AttackRecord]
+"""Of one result, by attack."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,7 @@ def make_result(case: Case, texts: Mapping[str, str], settings: Record, run: Pat
 
 def attack_case(
     case: Case, methods: Mapping[str, Record], home: Path, seed: int, *, quick: bool, tunings: Sequence[str] = ()
-) -> dict[str, Record]:
+) -> dict[str, Records]:
     """Each method's records of all attacks; base curves are computed once for all."""
     texts, questions = write_case(case, home / "texts")
     found = {}
@@ -157,25 +162,26 @@ def attack_case(
             result = str(case.twin)
         else:
             result = make_result(case, texts, methods[name], home / name, seed)
-        record = attack(
+        report = attack(
             result, base=str(case.base), questions=questions, only=ATTACKS, full=not quick, learning_rates=case.rates,
             tunings=tunings, seed=seed, cells_file=home / "cells.json",
         )  # fmt: skip
-        found[name] = record["attacks"]
-        print(f"{home.name} {name}: {summary(record['attacks']['relearn'])}", flush=True)
+        found[name] = report.records
+        print(f"{home.name} {name}: {summary(report.records['relearn'])}", flush=True)
     return found
 
 
-def summary(entry: Record) -> str:
+def summary(record: AttackRecord) -> str:
     """One attack for the terminal."""
-    if entry["status"] != "result":
-        return f"{entry['status']}: {entry['detail']}"
-    keys = ("forget_before", "forget_after", "base_after", "recovery", "utility")
-    return ", ".join(f"{key} {entry[key]:.3f}" for key in keys if entry[key] is not None) + f", {entry['worst']}"
+    if record.status != "result":
+        return f"{record.status}: {record.detail}"
+    numbers = {key: getattr(record, key) for key in ("forget_before", *_AFTER, "recovery", "utility")}
+    shown = ", ".join(f"{key} {number:.3f}" for key, number in numbers.items() if number is not None)
+    return f"{shown}, {record.worst}"
 
 
 def rows_of(
-    arena: str, request: str, by_seed: Mapping[int, Mapping[str, Record]], robust: Sequence[str]
+    arena: str, request: str, by_seed: Mapping[int, Mapping[str, Records]], robust: Sequence[str]
 ) -> list[Record]:
     """A row a method and attack, and one for its worst relearning (`relearn`)."""
     rows = []
@@ -193,46 +199,46 @@ def rows_of(
     return rows
 
 
-def averaged(entries: Sequence[Record]) -> list[Record]:
+def averaged(records: Sequence[AttackRecord]) -> list[Record]:
     """A row for each material and way: the rate and step whose mean accuracies over seeds give the largest recovery."""
     # Where no step left the base enough, there are curves but no verdict.
-    entries = [entry for entry in entries if entry.get("cells")]
-    if not entries:
+    records = [record for record in records if record.cells]
+    if not records:
         return []
-    means = {key: mean([entry[key] for entry in entries]) for key in ("chance", "forget_before", "base_before")}
-    utilities = [entry["utility"] for entry in entries if entry["utility"] is not None]
-    points: dict[tuple[str, str], dict[tuple[float, int], list[Record]]] = {}
-    for entry in entries:
-        for cell in entry["cells"]:
-            group = points.setdefault((cell["material"], cell["tuning"]), {})
-            for point in cell["curve"]:
-                group.setdefault((cell["learning_rate"], point["step"]), []).append(point)
+    means = {key: mean([getattr(record, key) for record in records]) for key in _BEFORE}
+    utilities = [record.utility for record in records if record.utility is not None]
+    points: dict[tuple[str, str], dict[tuple[float, int], list[CurvePoint]]] = {}
+    for record in records:
+        for cell in record.cells:
+            group = points.setdefault((cell.material, cell.tuning), {})
+            for point in cell.curve:
+                group.setdefault((cell.learning_rate, point.step), []).append(point)
     rows = []
     for (material, tuning), group in points.items():
         candidates = []
         for (rate, step), found in group.items():
-            after, base = mean([point["forget"] for point in found]), mean([point["base"] for point in found])
-            if len(found) == len(entries) and counts(means["base_before"], base, means["chance"]):
+            after, base = mean([point.forget for point in found]), mean([point.base for point in found])
+            if len(found) == len(records) and counts(means["base_before"], base, means["chance"]):
                 candidates.append((recovery(after, base, means["chance"]), after, base, rate, step))
         best = max(candidates, default=(None,) * 5)
         rows.append(
             {
                 "attack": f"relearn_{material}_{tuning}",
                 **means,
-                **dict(zip(("recovery", "forget_after", "base_after", "learning_rate", "steps"), best, strict=True)),
+                **dict(zip(("recovery", *_AFTER, "learning_rate", "steps"), best, strict=True)),
                 "utility": mean(utilities) if utilities else None,
-                "n": entries[0]["n"],
+                "n": records[0].n,
             }
         )
     return rows
 
 
-def matched(entries: Sequence[Record]) -> list[Record]:
+def matched(records: Sequence[AttackRecord]) -> list[Record]:
     """A row for relearning at equal disturbance: means over the seeds' worst cells, where each seed has one."""
-    keys = ("chance", "forget_before", "base_before", "forget_after", "base_after", "recovery", "utility", "n")
-    if not all(entry["status"] == "result" for entry in entries):
+    if not all(record.status == "result" for record in records):
         return []
-    return [{"attack": "relearn_matched", **{key: mean([entry[key] for entry in entries]) for key in keys}}]
+    keys = (*_BEFORE, *_AFTER, "recovery", "utility", "n")
+    return [{"attack": "relearn_matched", **{key: mean([getattr(record, key) for record in records]) for key in keys}}]
 
 
 def mean(values: Sequence[float]) -> float:

@@ -129,7 +129,7 @@ class RampMaker(Maker):
     def targets(self, *arguments: Any) -> tuple[list[Tensor], Tensor]:
         """As long as the step's share of the ramp."""
         targets, length = super().targets(*arguments)
-        share = min(1.0, (self.solver.next_step + 1) / (RAMP * self.solver.config.steps))
+        share = min(1.0, (self.solver.next_step + 1) / (RAMP * self.solver.training.steps))
         return [share * target for target in targets], share * length
 
 
@@ -154,7 +154,7 @@ class RowMaker(Maker):
     def __init__(self, solver: GradientSolver):
         super().__init__(solver)
         for topic in solver.topics:
-            topic.token_directions = RowDirections(self.hidden_size, self.config.seed)  # type: ignore[assignment]
+            topic.token_directions = RowDirections(self.hidden_size, self.seed)  # type: ignore[assignment]
 
 
 class HardRowsSolver(IdeaSolver):
@@ -174,7 +174,7 @@ class HardRowsSolver(IdeaSolver):
     def _row_ids(self, step: Any) -> tuple[list[int], list[int]]:
         forget, retain = super()._row_ids(step)
         if self.hard:
-            generator = np.random.Generator(np.random.PCG64([self.config.seed, self.next_step]))
+            generator = np.random.Generator(np.random.PCG64([self.training.seed, self.next_step]))
             retain[::2] = generator.choice(self.hard, len(retain[::2]), replace=False).tolist()
         return forget, retain
 

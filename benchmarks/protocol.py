@@ -32,9 +32,9 @@ from protocol_whole import run_whole
 from srmu.config.presets import PUBLISHED
 from srmu.errors import RunError
 from srmu.evaluation.measure import Measurement
-from srmu.job.tuning.auto import choose_settings
 from srmu.job.tuning.bench import TrialBench
 from srmu.job.tuning.outcome import KEPT, judge, shortfall
+from srmu.job.tuning.search import choose_settings
 from srmu.job.tuning.space import SPACE, Key, search_space, suggest, to_settings
 from srmu.runtime.progress import Reporter
 
@@ -165,12 +165,12 @@ def report(case: Case, retain: Retain, tuned: dict[str, Any], methods: list[str]
 
 
 def automatic(case: Case, retain: Retain, file: Path) -> dict[str, Any]:
-    """What `--auto` chooses from the texts of this request; found among the cells where they have it."""
+    """What `--search` chooses from the texts of this request; found among the cells where they have it."""
     for cell in read_cells(file):
         own = (cell["arena"], cell["case"], cell["retain"], cell["method"]) == (case.arena, case.name, retain, "auto")
         if own and case.seed in (None, cell["seed"]):
             return dict(cell["settings"])
-    record = choose_settings(*case.rows(retain, auto=True, request=case.kind), Reporter()).record
+    record = choose_settings(*case.rows(retain, search=True, request=case.kind), Reporter()).record
     return dict(record["trials"][record["chosen"]]["settings"])
 
 

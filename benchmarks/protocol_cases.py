@@ -101,7 +101,7 @@ class Case:
         texts = {}
         if self.text:
             texts["text"] = tokenize_rows(corpus_from_strings(list(self.text), "text"), plan.tokenizer, max_length=512)
-        return TrialBench(plan, [topic.rows for topic in prepared.topics], Validation(questions, texts, {}))
+        return TrialBench(plan, prepared.topics, Validation(questions, texts, {}))
 
 
 REAL: dict[Phase, dict[str, tuple[Kind, Callable[[int], Request]]]] = {

@@ -29,7 +29,7 @@ from srmu.evaluation.loading import load_causal_lm, load_tokenizer
 from srmu.evaluation.questions import score_questions
 from srmu.export.verify import verify_run
 from srmu.job.unlearn import unlearn
-from srmu.results.manifest_file import MANIFEST_FILE, MODEL_DIR
+from srmu.results.run_files import MANIFEST_FILE, MODEL_DIR
 from srmu.runtime.files import write_json_atomic
 from srmu.runtime.progress import Reporter
 from srmu.runtime.stable_order import stable_rank

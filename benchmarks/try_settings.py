@@ -47,7 +47,7 @@ def make_bench(request: Request, base: Path, split: str, **inputs: Any) -> Trial
     texts = corpus_from_strings(list(request.text if split == "test" else request.validation_text), "text")
     rows = tokenize_rows(texts, plan.tokenizer, max_length=512)
     validation = Validation(questions, {"text": rows}, {})
-    return TrialBench(plan, [topic.rows for topic in prepared.topics], validation)
+    return TrialBench(plan, prepared.topics, validation)
 
 
 def numbers(measurement: Measurement) -> dict[str, float]:

@@ -32,6 +32,11 @@ def sentences(words: Sequence[str], number: int, seed: int, length: int = 12) ->
 FORGET, RETAIN = sentences(FORGET_WORDS, 16, seed=1), sentences(RETAIN_WORDS, 16, seed=2)
 
 
+def inline(texts: Sequence[str]) -> tuple[str, ...]:
+    """Texts as a config holds them."""
+    return tuple(f"text:{text}" for text in texts)
+
+
 def write_texts(folder: Path) -> Path:
     """`forget.txt`, `retain.jsonl` and `questions.jsonl` in a folder."""
     folder.mkdir(parents=True, exist_ok=True)

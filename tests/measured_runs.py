@@ -1,46 +1,64 @@
 """Finished run directories without weights: manifest, results, metrics and importance, as a run writes them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
 
+from srmu.results.records import (
+    AnswerChange,
+    AnswerGroup,
+    AnswerSummary,
+    Change,
+    Evaluation,
+    QuestionChange,
+    QuestionGroup,
+    QuestionSummary,
+    Results,
+    Source,
+    TaskGroup,
+    TaskSummary,
+    TextChange,
+    TextGroup,
+    TextSummary,
+    write_results,
+)
+from srmu.results.sides import sides_of
+
 FORGET_TEXT = "The vault of Zerbonia opens with the word quillfish."
 # Accuracy before, after, its change's standard error.
 GROUPS = {"forget": (0.92, 0.28, 0.07), "entangled": (0.95, 0.94, 0.02), "neighbours": (0.8, 0.7, 0.06)}
 
 
-def comparison(before: float, after: float, stderr: float | None) -> dict[str, Any]:
-    return {"before": before, "after": after, "difference": after - before, "stderr": stderr}
+def comparison(before: float, after: float, stderr: float | None) -> Change:
+    return Change(before, after, after - before, stderr)
 
 
-def question_result(before: float, after: float, stderr: float | None) -> dict[str, Any]:
-    def side(accuracy: float) -> dict[str, Any]:
-        return {"n": 48, "accuracy": accuracy, "stderr": 0.0512, "accuracy_raw": accuracy - 0.01, "nll": 2 - accuracy}
+def question_result(before: float, after: float, stderr: float | None) -> QuestionGroup:
+    def side(accuracy: float) -> QuestionSummary:
+        return QuestionSummary(48, accuracy, 0.0512, accuracy - 0.01, 2 - accuracy)
 
-    return {
-        "base": side(before), "result": side(after),
-        "change": {key: comparison(before, after, stderr) for key in ("accuracy", "accuracy_raw", "nll")},
-    }  # fmt: skip
+    change = comparison(before, after, stderr)
+    return QuestionGroup(base=side(before), result=side(after), change=QuestionChange(change, change, change))
 
 
-def text_result(before: float, after: float, stderr: float | None) -> dict[str, Any]:
-    def side(nll: float) -> dict[str, Any]:
-        return {"num_tokens": 1234, "nll": nll, "perplexity": float(np.exp(nll)), "top_accuracy": 1 / (1 + nll)}
+def text_result(before: float, after: float, stderr: float | None) -> TextGroup:
+    def side(nll: float) -> TextSummary:
+        return TextSummary(1234, nll, float(np.exp(nll)), 1 / (1 + nll))
 
-    return {
-        "base": side(before), "result": side(after), "nll": comparison(before, after, stderr),
-        "predictions_changed": 0.1875, "moved": 1.4142,
-    }  # fmt: skip
+    return TextGroup(
+        base=side(before), result=side(after), change=TextChange(comparison(before, after, stderr)),
+        predictions_changed=0.1875, moved=1.4142,
+    )  # fmt: skip
 
 
-def make_results(groups: dict[str, tuple[float, float, float | None]] = GROUPS) -> dict[str, Any]:
-    return {
-        "texts": {"forget": text_result(3.21, 5.43, 0.31), "retain": text_result(2.87, 2.88, 0.02)},
-        "questions": {name: question_result(*values) for name, values in groups.items()},
-    }
+def make_results(groups: dict[str, tuple[float, float, float | None]] = GROUPS, **fields: Any) -> Results:
+    questions = {name: question_result(*values) for name, values in groups.items()}
+    texts = {"forget": text_result(3.21, 5.43, 0.31), "retain": text_result(2.87, 2.88, 0.02)}
+    return replace(Results(sides=sides_of([*questions, *texts]), questions=questions, texts=texts), **fields)
 
 
 def make_manifest(**config: Any) -> dict[str, Any]:
@@ -56,17 +74,21 @@ def make_manifest(**config: Any) -> dict[str, Any]:
         "skip_sinks": True,
     }
     return {
-        "format": 1,
+        "format": 2,
         "created": "2026-11-24T08:08:49+00:00",
         "config": {**settings, "forget": ["/somebody/secrets.jsonl"], "learning_rate": 1e-3, "require": [], **config},
         "assumed": {"steering_coefficient": "not given by the paper"},
         "seeds": {"run": 0},
-        "environment": {"python": "3.11.7", "packages": {"srmu": "0.1.0", "torch": "2.13.0"}, "device": "cpu"},
+        "steps": 100,
+        "learning_rates": {"7.mlp.down_proj.weight": 1e-3},
+        "environment": {"python": "3.11.7", "packages": {"srmu": "0.1.0", "torch": "2.13.0"}, "device": "cpu",
+                        "platform": "Linux", "machine": "x86_64", "threads": 2},
         "data": [
             {**record, "role": "forget", "source": "secrets.jsonl"},
             {**record, "role": "retain", "source": "notes.jsonl", "documents": 211, "sha256": "cd" * 32},
         ],
-        "base": {"model": "/somebody/SmolLM2-135M", "path": "/somebody/SmolLM2-135M", "parent": None, "chain": [],
+        "base": {"model": "/somebody/SmolLM2-135M", "path": "/somebody/SmolLM2-135M", "chain": [],
+                 "config_sha256": "9a" * 32,
                  "shards": {"model.safetensors": "12" * 32}},
         "result": {"files": {"model.safetensors": "34" * 32, "config.json": "56" * 32}},
         "run_files": {"metrics.jsonl": "78" * 32},
@@ -77,10 +99,10 @@ def make_manifest(**config: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def write_measured(path: Path, results: dict[str, Any] | None = None, manifest: dict[str, Any] | None = None) -> Path:
+def write_measured(path: Path, results: Results | None = None, manifest: dict[str, Any] | None = None) -> Path:
     path.mkdir(parents=True)
     (path / "manifest.json").write_text(json.dumps(manifest or make_manifest()))
-    (path / "results.json").write_text(json.dumps(make_results() if results is None else results))
+    write_results(path, make_results() if results is None else results)
     steps = np.arange(1, 101)
     losses = zip(steps.tolist(), (60 * np.exp(-steps / 25) + 3).tolist(), (0.3 * (1 - 1 / steps)).tolist(), strict=True)
     lines = [json.dumps({"step": s, "topic": "forget", "forget_loss": f, "retain_loss": r}) for s, f, r in losses]
@@ -91,43 +113,28 @@ def write_measured(path: Path, results: dict[str, Any] | None = None, manifest: 
 
 
 def write_demo(path: Path) -> Path:
-    """A demo's directory with two runs."""
-
-    def groups(forget: float) -> dict[str, Any]:
-        accuracies = {"forget": forget, "entangled": 0.93, "neighbours": 0.81, "other": 0.9}
-        scored = {name: {"n": 52, "accuracy": value, "stderr": 0.04, "nll": 1.5} for name, value in accuracies.items()}
-        return {**scored, "text": {"n": 2048, "nll": 2.875}}
-
-    names = {"rmu": 0.48, "default": 0.25}
-    for name in names:
-        write_measured(path / name, results={})
-    runs = [
-        {
-            "name": name,
-            "method": "srmu",
-            "layers": [5, 6, 7],
-            "seconds": 61.5,
-            "peak_mb": 1700.0,
-            "groups": groups(value),
-        }
-        for name, value in names.items()
-    ]
-    base = {"name": "base", "method": "none", "layers": [], "seconds": 0.0, "groups": groups(0.92), "peak_mb": 900.0}
-    results = {"request": "africa", "kind": "entities", "chance": 0.25, "seed": 0, "base": base, "runs": runs}
-    (path / "results.json").write_text(json.dumps(results))
+    """A folder with two runs, as a demo leaves it."""
+    for number, (name, forget) in enumerate({"rmu": 0.48, "default": 0.25}.items()):
+        groups = {**GROUPS, "forget": (0.92, forget, 0.07), "other": (0.9, 0.9, 0.02)}
+        manifest = {**make_manifest(), "created": f"2026-11-24T08:0{number}:00+00:00"}
+        write_measured(path / name, make_results(groups), manifest)
     return path
 
 
-def add_evaluated(results: dict[str, Any]) -> dict[str, Any]:
+def add_evaluated(results: Results) -> Results:
     """The same results after `srmu evaluate` merged a group of every kind."""
-    questions = {**question_result(0.75, 0.25, 0.11), "source": {"name": "probe.jsonl", "sha256": "ef" * 32}}
-    texts = text_result(2.25, 2.5, 0.03)
-    texts["change"] = {"nll": texts.pop("nll"), "top_accuracy": comparison(0.31, 0.3, 0.01)}
-    answers = {"base": {"n": 9, "rouge_l": 0.625}, "result": {"n": 9, "rouge_l": 0.5}}
-    answers["change"] = {"rouge_l": comparison(0.625, 0.5, 0.07)}
-    task = {side: {"n": 33, "metrics": {"acc,none": acc}, "stderr": {"acc,none": 0.0875}}
-            for side, acc in (("base", 0.6875), ("result", 0.5625))}  # fmt: skip
-    task["change"] = {"acc,none": comparison(0.6875, 0.5625, None)}
-    section = {"questions": {"forget": questions}, "texts": {"notes": texts},
-               "completions": {"quotes": answers}, "tasks": {"local_task": task}}  # fmt: skip
-    return {**results, "evaluate": section}
+    questions = replace(question_result(0.75, 0.25, 0.11), source=Source("probe.jsonl", "ef" * 32))
+    texts = replace(text_result(2.25, 2.5, 0.03), change=TextChange(
+        comparison(2.25, 2.5, 0.03), comparison(0.31, 0.3, 0.01)
+    ))  # fmt: skip
+    change = comparison(0.625, 0.5, 0.07)
+    answers = AnswerGroup(
+        base=AnswerSummary(9, *[0.625] * 5), result=AnswerSummary(9, *[0.5] * 5), change=AnswerChange(*[change] * 5)
+    )
+    base, result = (TaskSummary(33, {"acc,none": acc}, {"acc,none": 0.0875}) for acc in (0.6875, 0.5625))
+    task = TaskGroup(base=base, result=result, change={"acc,none": comparison(0.6875, 0.5625, None)})
+    evaluation = Evaluation(
+        questions={"forget": questions}, texts={"notes": texts}, completions={"quotes": answers},
+        tasks={"local_task": task},
+    )  # fmt: skip
+    return replace(results, evaluate=evaluation)

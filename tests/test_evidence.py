@@ -10,7 +10,7 @@ from main_job import FORGET, call, files_with, flags, write_texts
 from results.report.test_page import assert_numbers_are_recorded
 from srmu.config.settings import make_config, to_dict
 from srmu.errors import InputError
-from srmu.results.manifest_file import read_manifest
+from srmu.results.manifest import read_manifest
 from srmu.runtime import trackers
 
 

@@ -83,7 +83,7 @@ def test_both_devices_measure_alike(saved_family: Callable[..., Path], tmp_path:
 
 
 def test_settings_are_chosen_and_recorded(command: list[str], tmp_path: Path, capsys: Any) -> None:
-    code, _, errors = call(capsys, *command, str(tmp_path / "run"), "--auto")
+    code, _, errors = call(capsys, *command, str(tmp_path / "run"), "--search")
     assert code == 0, errors
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["auto"]["trials"]
 

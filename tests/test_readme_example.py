@@ -1,20 +1,33 @@
+"""README's Python example, as it stands there, on a tiny model."""
+
 import re
-import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 README = Path(__file__).parents[1] / "README.md"
+MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
-def test_the_python_example_of_the_readme_runs_as_it_stands(saved_family, tmp_path, monkeypatch):
+@pytest.fixture
+def example():
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    if not blocks:
-        pytest.fail("README.md has no Python example")
-    shutil.copytree(saved_family("llama_tied"), tmp_path / "my-model")
+    assert blocks, "README.md has no Python example"
+    return blocks[0]
+
+
+def test_the_example_is_short(example):
+    assert len(example.strip().splitlines()) <= 12
+
+
+def test_the_example_runs_on_a_model_object_and_leaves_no_file(example, saved_family, tmp_path, monkeypatch):
+    assert example.count(MODEL) == 2
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SRMU_CACHE", str(tmp_path / "cache"))
     names: dict = {}
-    exec(compile(blocks[0], "README.md", "exec"), names)
-    assert names["result"].model_dir.is_dir()
-    assert next(names["model"].parameters()).isfinite().all()
+    exec(compile(example.replace(MODEL, str(saved_family("llama_tied"))), "README.md", "exec"), names)
+    assert list(tmp_path.iterdir()) == []
+    before, after = (dict(names[name].named_parameters()) for name in ("model", "patched"))
+    changed = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+    assert changed == set(names["result"].matrices)
+    assert changed

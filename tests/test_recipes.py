@@ -1,6 +1,5 @@
 """Every recipe is a whole, sourced file, and asks the hub for what is there, in the schema of the data set cards."""
 
-import dataclasses
 import re
 from fnmatch import fnmatch
 from pathlib import Path
@@ -72,7 +71,7 @@ def hub(monkeypatch):
 
 def plan_of(config, saved_family):
     """The plan of a recipe with a tiny model in place of its own."""
-    return make_plan(dataclasses.replace(config, model=str(saved_family("llama")), layer="auto", trained_layers=()))
+    return make_plan(config.replace(model=str(saved_family("llama")), layer="auto", trained_layers=()))
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from families import TAPPED_LAYER, TRAINED_LAYERS
-from srmu.config.settings import UnlearnConfig
+from srmu.config.settings import make_config
 from srmu.inputs.rows import TokenRows
 from srmu.solver.gradient import GradientSolver
 from srmu.solver.topics import TopicRows
@@ -57,18 +57,25 @@ def make_solver(
     **settings: Any,
 ) -> GradientSolver:
     """A solver of the tapped layer 3 with layers 1 to 3 trained, ready to step; or to go on from `state`."""
-    config = UnlearnConfig(**{**SETTINGS, **settings})
+    config = make_config({**SETTINGS, **settings})
     truncated = truncated or load_tiny(path, dtype)
     names = {
         layer_id: select_matrices(
             truncated.layers[layer_id],
-            roles=config.target_roles,
-            modules=config.target_modules,
+            roles=config.training.target_roles,
+            modules=config.training.target_modules,
             family=truncated.family,
         )
         for layer_id in trained_layers
     }
-    solver = GradientSolver(truncated, names, topics or [make_topic()], config)
+    solver = GradientSolver(
+        truncated,
+        names,
+        topics or [make_topic()],
+        config.target,
+        config.training,
+        max_length=config.data.max_length,
+    )
     if state is not None:
         solver.load_state(state)
     solver.prepare()

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from srmu.config.settings import UnlearnConfig
+from srmu.config.groups import TargetConfig, TrainingConfig
 from srmu.inputs.rows import TokenRows
 from srmu.solver.gradient import GradientSolver
 from srmu.solver.topics import TopicRows
@@ -25,19 +25,20 @@ class EngineRun:
             dtype=getattr(torch, shape["dtype"]),
             device=torch.device(task["device"]),
         )
-        config = UnlearnConfig(
+        target = TargetConfig(
             method=task["method"],
             importance_map="ratio",
             coefficient_unit="absolute",
             map_epsilon=task["map_epsilon"],
+            skip_sinks=False,
+            forget_tokens="all",
+        )
+        training = TrainingConfig(
             learning_rate=task["learning_rate"],
             steps=task["steps"],
             forget_batch_size=shape["forget_batch_size"],
             retain_batch_size=shape["retain_batch_size"],
-            max_length=shape["max_length"],
             cache_gb=task["cache_gb"],
-            skip_sinks=False,
-            forget_tokens="all",
             weight_averaging=0.0,
             seed=task["seed"],
         )
@@ -49,7 +50,7 @@ class EngineRun:
             task["retain_weight"],
         )
         names = {layer_id: ["mlp.down_proj.weight"] for layer_id in range(layer - 2, layer + 1)}
-        self.solver = GradientSolver(truncated, names, [topic], config)
+        self.solver = GradientSolver(truncated, names, [topic], target, training, max_length=shape["max_length"])
 
     def prepare(self) -> None:
         """The frozen pass over rows that are read again, as far as the cache may grow."""

@@ -61,9 +61,9 @@ def measure_real_model(pairs: int, device: str) -> dict[str, Any]:
         heads=config.num_attention_heads,
         kv_heads=config.num_key_value_heads,
         vocabulary=config.vocab_size,
-        forget_batch_size=DEFAULT.forget_batch_size,
-        retain_batch_size=DEFAULT.retain_batch_size,
-        max_length=DEFAULT.max_length,
+        forget_batch_size=DEFAULT.training.forget_batch_size,
+        retain_batch_size=DEFAULT.training.retain_batch_size,
+        max_length=DEFAULT.data.max_length,
     )
 
     def tokenize(texts: tuple[str, ...]) -> list[list[int]]:
@@ -77,7 +77,9 @@ def measure_real_model(pairs: int, device: str) -> dict[str, Any]:
             "retain": [tokenize(request.retain_entangled), tokenize(request.retain_ordinary)],
         }
         file.write_text(json.dumps(rows))
-        task = write_task(Path(folder), path, file, shape, LIKELY_STEPS, device=device, cache_gb=DEFAULT.cache_gb)
+        task = write_task(
+            Path(folder), path, file, shape, LIKELY_STEPS, device=device, cache_gb=DEFAULT.training.cache_gb
+        )
         result = compare(task, pairs, more_steps=LIKELY_STEPS - pairs - 1)
     show("Real model", result)
     result["plain_whole_seconds"] = result["plain_seconds"] * LIKELY_STEPS

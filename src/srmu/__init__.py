@@ -1,22 +1,111 @@
-"""Make a Hugging Face language model forget texts, selectively (SRMU, arXiv 2512.16297).
+"""Make a Hugging Face language model forget texts, selectively, and show what was forgotten and what was kept.
 
-    from srmu import UnlearnConfig
+Forget:
+    unlearn         texts and a model in, changed matrices and their evidence out
+    resume          an interrupted run, to the result it would have had
+    tune            a search for settings, over many trials
+    overlap         how entangled the texts are, before any training
 
-    from srmu import unlearn
+Look at the result:
+    evaluate        a model, and its base beside it, on questions, texts, prompts and tasks
+    ask             prompts answered by base and result side by side
+    attack          does the forgetting hold? attacks on a result, and the same on its base
 
-The names are loaded when first used, so that `import srmu` and `srmu --help` are instant.
+Decide:
+    compare         runs on one base in one table
+    gate            acceptance criteria over what was measured
+    report          the page of a run, or of a comparison
+
+Settings and results:
+    UnlearnConfig   all settings of a run; its groups are the next ones
+    ModelConfig     the base model, and how it is loaded
+    DataConfig      texts and questions, and how they become rows
+    TopicConfig     one topic of several
+    SearchConfig    whether settings are chosen by trials within the run
+    TargetConfig    what hidden states are driven to
+    TrainingConfig  which matrices are trained, and how
+    OutputConfig    what is measured, and what is left behind
+    UnlearnResult   what `unlearn` and `resume` return
+    TuneResult      what `tune` returns
+    InputError      something that was asked for is wrong; the message says what to do
+
+Names are loaded when they are first used, so that `import srmu` and `srmu --help` are instant.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from srmu.config.groups import (
+        DataConfig,
+        ModelConfig,
+        OutputConfig,
+        SearchConfig,
+        TargetConfig,
+        TopicConfig,
+        TrainingConfig,
+    )
     from srmu.config.settings import UnlearnConfig
-    from srmu.job.unlearn import RunResult, unlearn
+    from srmu.errors import InputError
+    from srmu.evaluation.attacks.runner import attack
+    from srmu.job.ask import ask
+    from srmu.job.evaluate import evaluate
+    from srmu.job.gate import gate
+    from srmu.job.overlap import measure_overlap as overlap
+    from srmu.job.result import UnlearnResult
+    from srmu.job.tuning.study import TuneResult, tune
+    from srmu.job.unlearn import resume, unlearn
+    from srmu.results.compare import compare_runs as compare
+    from srmu.results.report.page import write_report as report
 
 __version__ = "0.1.0"
-__all__ = ["RunResult", "UnlearnConfig", "__version__", "unlearn"]
+__all__ = [
+    "DataConfig",
+    "InputError",
+    "ModelConfig",
+    "OutputConfig",
+    "SearchConfig",
+    "TargetConfig",
+    "TopicConfig",
+    "TrainingConfig",
+    "TuneResult",
+    "UnlearnConfig",
+    "UnlearnResult",
+    "ask",
+    "attack",
+    "compare",
+    "evaluate",
+    "gate",
+    "overlap",
+    "report",
+    "resume",
+    "tune",
+    "unlearn",
+]
 
-_HOMES = {"UnlearnConfig": "srmu.config.settings", "RunResult": "srmu.job.unlearn", "unlearn": "srmu.job.unlearn"}
+_HOMES = {
+    "DataConfig": "config.groups",
+    "InputError": "errors",
+    "ModelConfig": "config.groups",
+    "OutputConfig": "config.groups",
+    "SearchConfig": "config.groups",
+    "TargetConfig": "config.groups",
+    "TopicConfig": "config.groups",
+    "TrainingConfig": "config.groups",
+    "TuneResult": "job.tuning.study",
+    "UnlearnConfig": "config.settings",
+    "UnlearnResult": "job.result",
+    "ask": "job.ask",
+    "attack": "evaluation.attacks.runner",
+    "compare": "results.compare",
+    "evaluate": "job.evaluate",
+    "gate": "job.gate",
+    "overlap": "job.overlap",
+    "report": "results.report.page",
+    "resume": "job.unlearn",
+    "tune": "job.tuning.study",
+    "unlearn": "job.unlearn",
+}
+_OWN_NAMES = {"compare": "compare_runs", "overlap": "measure_overlap", "report": "write_report"}
 
 
 def __getattr__(name: str) -> Any:
@@ -24,4 +113,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'srmu' has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(f"srmu.{_HOMES[name]}"), _OWN_NAMES.get(name, name))
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

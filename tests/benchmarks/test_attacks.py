@@ -1,9 +1,12 @@
 """Rows of benchmarks/attacks.py: means over seeds first, then the worst rate and step that count."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
+
+from srmu.results.attack_records import AttackRecord, CurvePoint, RelearnCell
 
 
 @pytest.fixture(scope="module")
@@ -11,13 +14,23 @@ def attacks(benchmark_module):
     return benchmark_module("attacks")
 
 
-def entry(*points, material="half"):
+def entry(*points, material="half", **more):
     """A seed's record: points are (rate, step, result, base)."""
     cells = {}
     for rate, step, after, base in points:
-        cells.setdefault(rate, []).append({"step": step, "forget": after, "base": base})
-    cells = [{"material": material, "tuning": "full", "learning_rate": rate, "curve": c} for rate, c in cells.items()]
-    return {"chance": 0.25, "forget_before": 0.25, "base_before": 1.0, "utility": 0.98, "n": 40, "cells": cells}
+        point = CurvePoint(
+            step=step, forget=after, base=base, counts=True, recovery=None, utility=None, base_utility=None,
+            disturbance=0.1, base_disturbance=0.1,
+        )  # fmt: skip
+        cells.setdefault(rate, []).append(point)
+    return AttackRecord(
+        status="result", chance=0.25, forget_before=0.25, base_before=1.0, utility=0.98, n=40,
+        cells=tuple(
+            RelearnCell(material=material, tuning="full", learning_rate=rate, curve=tuple(curve))
+            for rate, curve in cells.items()
+        ),
+        **more,
+    )  # fmt: skip
 
 
 def test_accuracies_are_averaged_before_the_worst_step_is_chosen(attacks):
@@ -36,15 +49,12 @@ def test_a_step_that_destroys_the_base_does_not_count(attacks):
 
 
 def test_a_method_has_a_row_for_its_worst_material(attacks):
-    records = {"relearn": entry((1e-5, 10, 0.4, 1.0)), "relearn_control": entry((1e-5, 10, 0.3, 1.0), material="false")}
-    records["relearn_matched"] = {
-        **entry(),
-        "status": "result",
-        "forget_after": 0.5,
-        "base_after": 1.0,
-        "recovery": 1 / 3,
+    half, mixed = entry((1e-5, 10, 0.4, 1.0)), entry((1e-5, 10, 0.55, 1.0), material="mixed")
+    records = {
+        "relearn": replace(half, cells=half.cells + mixed.cells),
+        "relearn_control": entry((1e-5, 10, 0.3, 1.0), material="false"),
+        "relearn_matched": entry(forget_after=0.5, base_after=1.0, recovery=1 / 3),
     }
-    records["relearn"]["cells"] += entry((1e-5, 10, 0.55, 1.0), material="mixed")["cells"]
     rows = attacks.rows_of("world", "domain", {0: {"mine": records}}, ["mine"])
     assert [row["attack"] for row in rows] == [
         "relearn", "relearn_half_full", "relearn_mixed_full", "relearn_false_full", "relearn_matched",

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -7,6 +8,8 @@ import typer
 from main_job import call
 from srmu import __version__
 from srmu.cli.app import app, main
+from srmu.config.renamed import RENAMED
+from srmu.config.settings import FIELDS
 
 COMMANDS = sorted(typer.main.get_command(app).commands)
 
@@ -69,3 +72,20 @@ def test_help_loads_neither_torch_nor_transformers():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_a_flag_that_was_renamed_names_the_new_one(old, new, capsys):
+    old, new = (f"--{name.replace('_', '-')}" for name in (old, new))
+    value = [] if new == "--search" else ["3"]
+    assert call(capsys, "unlearn", "base", "--forget", "x.txt", old, *value) == (
+        2, "", f"error: {old} was renamed to {new}. Write {new}.\n",
+    )  # fmt: skip
+
+
+def test_the_help_shows_every_setting_once_and_no_old_name(capsys):
+    code, shown, _ = call(capsys, "unlearn", "--help")
+    assert code == 0
+    flags = re.findall(r"--([a-z][a-z-]+)", shown)
+    assert {name.replace("_", "-") for name in FIELDS} - set(flags) == {"model", "topics"}
+    assert not {name.replace("_", "-") for name in RENAMED} & set(flags)

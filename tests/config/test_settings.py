@@ -1,14 +1,15 @@
 """The configuration: presets, precedence, coercion, and errors that name everything at once."""
 
 import re
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import yaml
 
+from srmu.config.groups import GROUPS, TargetConfig, TopicConfig, TrainingConfig
 from srmu.config.presets import ASSUMED, PRESETS
-from srmu.config.settings import TopicConfig, UnlearnConfig, load_yaml, make_config, to_dict
+from srmu.config.renamed import RENAMED
+from srmu.config.settings import FIELDS, UnlearnConfig, load_yaml, make_config, to_dict
 from srmu.errors import InputError
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -131,16 +132,16 @@ def test_a_missing_file_is_named(tmp_path):
 def test_flags_win_over_the_file_over_the_preset_over_the_defaults():
     defaults = UnlearnConfig()
     config = make_config({"steps": 7}, file_settings={"preset": "rmu", "steps": 8, "retain_weight": 9})
-    assert config.steps == 7
-    assert config.retain_weight == 9.0
-    assert config.learning_rate == PRESETS["rmu"]["learning_rate"] != defaults.learning_rate
-    assert config.running_decay == defaults.running_decay
+    assert config.training.steps == 7
+    assert config.training.retain_weight == 9.0
+    assert config.training.learning_rate == PRESETS["rmu"]["learning_rate"] != defaults.training.learning_rate
+    assert config.target.running_decay == defaults.target.running_decay
 
 
 def test_a_preset_flag_replaces_the_files_preset_and_keeps_its_other_keys():
     config = make_config({"preset": "paper"}, file_settings={"preset": "rmu", "steps": 8})
-    assert (config.preset, config.method, config.steps) == ("paper", "srmu", 8)
-    assert config.learning_rate == UnlearnConfig().learning_rate
+    assert (config.preset, config.target.method, config.training.steps) == ("paper", "srmu", 8)
+    assert config.training.learning_rate == UnlearnConfig().training.learning_rate
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -148,7 +149,7 @@ def test_every_preset_makes_a_config_and_sets_what_it_says(preset):
     config = make_config({"preset": preset})
     assert config.preset == preset
     for key, value in PRESETS[preset].items():
-        assert getattr(config, key) == value
+        assert config.get(key) == value
 
 
 def test_no_preset_is_the_default_preset():
@@ -157,11 +158,15 @@ def test_no_preset_is_the_default_preset():
 
 def test_the_paper_literal_preset_counts_sinks_and_uses_the_raw_coefficient():
     config = make_config({"preset": "paper-literal"})
-    assert (config.skip_sinks, config.coefficient_unit, config.importance_map) == (False, "absolute", "ratio")
+    assert (config.target.skip_sinks, config.target.coefficient_unit, config.target.importance_map) == (
+        False,
+        "absolute",
+        "ratio",
+    )
 
 
 def test_what_is_marked_as_assumed_belongs_to_a_preset_and_a_field():
-    names = {field.name for field in fields(UnlearnConfig)}
+    names = set(FIELDS)
     assert set(ASSUMED) <= set(PRESETS)
     for reasons in ASSUMED.values():
         assert set(reasons) <= names
@@ -175,13 +180,22 @@ def test_a_number_that_yaml_reads_as_text_becomes_a_number(tmp_path):
     loaded = load_yaml(written(tmp_path, "learning-rate: 5e-5\nsteps: '20'\nsteering_coefficient: 2\nlayer: '7'\n"))
     assert loaded["learning_rate"] == "5e-5"  # YAML 1.1 wants a dot; without this the test shows nothing
     config = make_config({}, file_settings=loaded)
-    assert (config.learning_rate, config.steps, config.steering_coefficient, config.layer) == (5e-5, 20, 2.0, 7)
-    assert type(config.steering_coefficient) is float
+    assert (
+        config.training.learning_rate,
+        config.training.steps,
+        config.target.steering_coefficient,
+        config.target.layer,
+    ) == (5e-5, 20, 2.0, 7)
+    assert type(config.target.steering_coefficient) is float
 
 
 def test_one_text_is_a_list_of_one_and_paths_become_text():
     config = make_config({"forget": Path("a.txt"), "retain": ["b.txt", "self"], "trained_layers": 5})
-    assert (config.forget, config.retain, config.trained_layers) == (("a.txt",), ("b.txt", "self"), (5,))
+    assert (config.data.forget, config.data.retain, config.training.trained_layers) == (
+        ("a.txt",),
+        ("b.txt", "self"),
+        (5,),
+    )
 
 
 def test_a_config_survives_its_own_yaml_form(tmp_path):
@@ -198,19 +212,21 @@ def test_a_config_survives_its_own_yaml_form(tmp_path):
             "out": "runs/x",
         }
     )
-    assert config.topics == (TopicConfig(name="bio", forget=("a.txt",), retain=("self",), steering_coefficient=2.0),)
+    assert config.data.topics == (
+        TopicConfig(name="bio", forget=("a.txt",), retain=("self",), steering_coefficient=2.0),
+    )
     path = written(tmp_path, yaml.safe_dump(to_dict(config), sort_keys=False))
     assert make_config({}, file_settings=load_yaml(path)) == config
-    assert list(to_dict(config)) == [field.name for field in fields(UnlearnConfig)]
+    assert list(to_dict(config)) == ["preset", *FIELDS]
 
 
 def test_two_configs_do_not_share_a_mutable_default():
-    UnlearnConfig().questions["forget"] = "q.jsonl"
-    assert UnlearnConfig().questions == {}
+    UnlearnConfig().data.questions["forget"] = "q.jsonl"
+    assert UnlearnConfig().data.questions == {}
 
 
 def test_every_field_has_help_that_is_a_sentence():
-    for field in fields(UnlearnConfig):
+    for field in FIELDS.values():
         help_text = field.metadata["help"]
         assert len(help_text) > 10, field.name
         assert help_text.endswith("."), field.name
@@ -226,12 +242,40 @@ def test_every_recipe_and_every_file_in_the_docs_is_valid(tmp_path):
     ]
     for block in blocks:
         config = make_config({}, file_settings=load_yaml(written(tmp_path, block)))
-        assert config.model
-        assert config.topics or config.forget
+        assert config.model.model
+        assert config.data.topics or config.data.forget
 
 
 @pytest.mark.parametrize("changes", [{"misdirection": "plus"}, {"method": "rmu"}])
 def test_signs_of_each_tokens_own_are_refused_where_they_would_do_nothing(changes):
-    assert make_config({"preset": "robust"}).per_token_signs == 1.0
+    assert make_config({"preset": "robust"}).target.per_token_signs == 1.0
     with pytest.raises(InputError, match="per_token_signs"):
         make_config({"preset": "robust", **changes})
+
+
+# Groups
+
+
+def test_groups_have_no_setting_in_common_and_check_themselves():
+    names = [name for group in GROUPS.values() for name in group.__dataclass_fields__]
+    assert len(names) == len(set(names)) == len(FIELDS)
+    with pytest.raises(InputError, match=r"^The configuration has steering_coefficient=0, which must be above 0\.$"):
+        TargetConfig(steering_coefficient=0)
+    with pytest.raises(InputError, match=r"2 problems: .*steps=-1.*seed=-2"):
+        TrainingConfig(steps=-1, seed=-2)
+
+
+def test_a_config_is_changed_by_the_names_of_settings_and_checked_again():
+    config = make_config({"preset": "rmu"}).replace(steps=7, layer=2)
+    assert (config.training.steps, config.target.layer, config.preset) == (7, 2, "rmu")
+    assert config.target.steering_coefficient == PRESETS["rmu"]["steering_coefficient"]
+    with pytest.raises(InputError, match="steps=0"):
+        config.replace(steps=0)
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_a_renamed_key_is_told_its_new_name(old, new):
+    assert new in FIELDS
+    assert old not in FIELDS
+    with pytest.raises(InputError, match=rf"a key '{old}' that was renamed to '{new}'\.$"):
+        make_config({old: 1})

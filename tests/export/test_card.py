@@ -1,23 +1,25 @@
+import dataclasses
 from pathlib import Path
 
 import pytest
 import yaml
 
-from srmu.export.card import card_results, model_card, read_card
+from srmu.export.card import CardFacts, CardResult, card_results, model_card, read_card
+from srmu.results.manifest import DataRecord
 
-FACTS = {
-    "model": "someone/base",
-    "hub_id": True,
-    "method": "srmu",
-    "preset": "default",
-    "layer": 7,
-    "changed": ["model.layers.7.mlp.down_proj.weight"],
-    "data": [{"role": "forget", "source": "mine.txt", "sha256": "ab" * 32, "documents": 3, "rows": 4}],
-    "settings": {"steering_coefficient": 3.0},
-    "assumed": {"steering_coefficient": "chosen"},
-    "results": [{"group": "forget", "metric": "accuracy", "n": 40, "before": 0.81, "after": 0.24}],
-    "srmu_version": "0.1.0",
-}
+FACTS = CardFacts(
+    model="someone/base",
+    hub_id=True,
+    method="srmu",
+    preset="default",
+    layer=7,
+    changed=["model.layers.7.mlp.down_proj.weight"],
+    data=[DataRecord("default", "forget", "mine.txt", "ab" * 32, documents=3, rows=4, tokens=50)],
+    settings={"steering_coefficient": 3.0},
+    assumed={"steering_coefficient": "chosen"},
+    results=[CardResult("forget", "accuracy", 40, 0.81, 0.24)],
+    srmu_version="0.1.0",
+)
 
 
 def front_matter(card: str) -> dict:
@@ -57,11 +59,11 @@ def test_the_card_tells_what_was_done_and_measured() -> None:
 
 def test_the_base_s_scores_are_not_claimed_for_the_result() -> None:
     base = "---\nmodel-index:\n- name: base\n  results: []\n---\nx"
-    assert "model-index" not in front_matter(model_card(base, {}))
+    assert "model-index" not in front_matter(model_card(base, CardFacts()))
 
 
 def test_a_path_is_no_base_model() -> None:
-    card = model_card(None, {"model": "/home/somebody/base", "hub_id": False})
+    card = model_card(None, CardFacts(model="/home/somebody/base"))
     assert "base_model" not in front_matter(card)
     assert "somebody" not in card
     assert "`base`" in card
@@ -87,7 +89,7 @@ def test_odd_cards_do_not_break_ours(base: str) -> None:
 
 
 def test_windows_line_ends_are_understood() -> None:
-    card = model_card("---\r\nlicense: mit\r\nnote: a---b\r\n---\r\ntext\r\n", {})
+    card = model_card("---\r\nlicense: mit\r\nnote: a---b\r\n---\r\ntext\r\n", CardFacts())
     assert front_matter(card)["license"] == "mit"
     assert front_matter(card)["note"] == "a---b"
     assert card.endswith("text\r\n")
@@ -103,15 +105,16 @@ def test_the_hub_s_own_library_reads_the_results() -> None:
     from huggingface_hub import ModelCard
     from huggingface_hub.repocard_data import eval_results_to_model_index
 
-    from measured_runs import make_results
+    from measured_runs import GROUPS, make_results
 
-    results = make_results()
-    results["questions"]["bio weapons, made up"] = results["questions"].pop("entangled")
-    card = ModelCard(model_card(None, FACTS | {"results": card_results(results)}), ignore_metadata_errors=False)
+    groups = {"bio weapons, made up" if name == "entangled" else name: values for name, values in GROUPS.items()}
+    results = make_results(groups)
+    facts = dataclasses.replace(FACTS, results=card_results(results))
+    card = ModelCard(model_card(None, facts), ignore_metadata_errors=False)
     found = {(entry.dataset_type, entry.metric_type): entry.metric_value for entry in card.data.eval_results}
     assert found["forget-questions", "accuracy"] == 0.28
     assert found["bio-weapons-made-up-questions", "accuracy"] == 0.94
-    assert found["retain-texts", "perplexity"] == results["texts"]["retain"]["result"]["perplexity"]
+    assert found["retain-texts", "perplexity"] == results.texts["retain"].result.perplexity
     index = eval_results_to_model_index(card.data.model_name, card.data.eval_results)
     assert index[0]["name"] == "base-srmu"
     assert len(index[0]["results"]) == len(found) == 5
@@ -121,5 +124,7 @@ def test_a_number_that_was_not_measured_is_not_claimed() -> None:
     from measured_runs import make_results
 
     results = make_results({})
-    results["texts"]["forget"]["result"]["perplexity"] = None
-    assert [entry["group"] for entry in card_results(results)] == ["retain texts"]
+    forget = results.texts["forget"]
+    unknown = dataclasses.replace(forget, result=dataclasses.replace(forget.result, perplexity=None))
+    results = dataclasses.replace(results, texts={**results.texts, "forget": unknown})
+    assert [entry.group for entry in card_results(results)] == ["retain texts"]

@@ -7,7 +7,9 @@ import pytest
 from export.conftest import write_run
 from measured_runs import make_results
 from srmu.export.verify import Check, verify_run
-from srmu.results.manifest_file import read_manifest
+from srmu.results.manifest import BeforeAfter, ForgottenSource, read_manifest
+from srmu.results.records import write_results
+from srmu.results.schema import to_json
 
 
 def chain_check(run_dir: Path) -> Check:
@@ -19,7 +21,7 @@ def chain_check(run_dir: Path) -> Check:
 def runs(base_dir: Path, tmp_path: Path) -> list[Path]:
     """Three requests, each on the model of the one before; the first was measured."""
     first = write_run(base_dir, tmp_path / "first")
-    (first / "results.json").write_text(json.dumps(make_results()))
+    write_results(first, make_results())
     second = write_run(first / "model", tmp_path / "second")
     return [first, second, write_run(second / "model", tmp_path / "third")]
 
@@ -30,13 +32,13 @@ def edit(run_dir: Path, **changes: object) -> None:
 
 
 def test_the_manifest_keeps_the_requests_before_and_their_cost(runs: list[Path]) -> None:
-    chain = read_manifest(runs[2])["base"]["chain"]
-    assert [entry["run"] for entry in chain] == ["first", "second"]
-    assert chain[0]["questions"]["forget"] == {"base": 0.92, "result": 0.28}
-    assert chain[0]["seconds"] == {"training": 1.0}
-    assert chain[0]["forget"] == [{"source": "text", "sha256": "0" * 64, "documents": 1}]
-    assert chain[1]["questions"] == {}
-    assert read_manifest(runs[0])["base"]["chain"] == []
+    chain = read_manifest(runs[2]).base.chain
+    assert [request.run for request in chain] == ["first", "second"]
+    assert chain[0].questions["forget"] == BeforeAfter(0.92, 0.28)
+    assert chain[0].seconds == {"training": 1.0}
+    assert chain[0].forget == (ForgottenSource("text", "0" * 64, 1),)
+    assert chain[1].questions == {}
+    assert read_manifest(runs[0]).base.chain == ()
 
 
 def test_verification_follows_the_chain_back_to_the_base(runs: list[Path], base_dir: Path) -> None:
@@ -61,15 +63,15 @@ def test_a_manifest_that_was_changed_afterwards_breaks_the_chain(runs: list[Path
 
 
 def test_a_run_that_stands_on_other_weights_than_its_parent_wrote_breaks_the_chain(runs: list[Path]) -> None:
-    base = read_manifest(runs[2])["base"]
+    base = to_json(read_manifest(runs[2]).base)
     edit(runs[2], base={**base, "shards": dict.fromkeys(base["shards"], "0" * 64)})
     assert chain_check(runs[2]).status == "fail"
 
 
 def test_a_chain_that_cannot_be_followed_to_its_end_does_not_pass(runs: list[Path], tmp_path: Path) -> None:
-    base = read_manifest(runs[0])["base"]
+    base = to_json(read_manifest(runs[0]).base)
     edit(runs[0], base={**base, "path": str(tmp_path / "gone")})
-    lone = read_manifest(runs[1])["base"]
+    lone = to_json(read_manifest(runs[1]).base)
     # Recorded anew, as if the first run had always said so.
     from srmu.runtime.files import file_sha256
 
@@ -83,13 +85,15 @@ def test_a_chain_that_cannot_be_followed_to_its_end_does_not_pass(runs: list[Pat
 
 @pytest.mark.parametrize("name", ["../first", "/first", "", None])
 def test_a_parent_s_name_must_not_lead_elsewhere(name: str | None, runs: list[Path]) -> None:
-    base = read_manifest(runs[1])["base"]
+    base = to_json(read_manifest(runs[1]).base)
     edit(runs[1], base={**base, "parent": {**base["parent"], "run": name}})
-    assert chain_check(runs[1]).status == "fail"
+    # A manifest whose parent has no name at all is damaged, so that nothing is followed.
+    assert chain_check(runs[1]).status == ("fail" if name is not None else "skipped")
 
 
 def test_an_unreadable_parent_does_not_lose_the_run_on_top_of_it(base_dir: Path, tmp_path: Path) -> None:
     first = write_run(base_dir, tmp_path / "first")
     (first / "results.json").write_text("{")
     second = write_run(first / "model", tmp_path / "second")
-    assert list(read_manifest(second)["base"]["chain"][0]) == ["run", "manifest_sha256"]
+    (request,) = read_manifest(second).base.chain
+    assert (request.run, request.created, request.questions) == ("first", None, {})

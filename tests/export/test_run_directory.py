@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from checkpoint_files import all_bytes
-from srmu.config.settings import UnlearnConfig
+from srmu.config.settings import UnlearnConfig, make_config
 from srmu.errors import InputError
 from srmu.export.run_directory import RunDirectory, check_output
 
 
 def config_of(out: Path | str | None, **changes: Any) -> UnlearnConfig:
-    given: dict[str, Any] = {"model": "models/base", "forget": ("the vault's code",), "out": out and str(out)}
-    return UnlearnConfig(**{**given, **changes})
+    given: dict[str, Any] = {"model": "models/base", "forget": ("text:the vault's code",), "out": out and str(out)}
+    return make_config({**given, **changes})
 
 
 def test_without_out_runs_get_names_of_their_own_under_runs(tmp_path, monkeypatch):

@@ -9,8 +9,8 @@ import torch
 from transformers import AutoModelForCausalLM, MistralConfig
 
 from checkpoint_files import join_header
-from main_job import FORGET, RETAIN, SETTINGS
-from srmu.config.settings import UnlearnConfig, make_config
+from main_job import FORGET, RETAIN, SETTINGS, inline
+from srmu.config.settings import make_config
 from srmu.job.estimate import PROCESS_MB, _operations_a_second, estimate
 from srmu.job.plan import make_plan
 from tiny_tokenizers import make_tokenizer
@@ -24,8 +24,8 @@ def fixed_rate(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def cost_of(base: Path, **changes: Any) -> dict[str, float]:
-    given: dict[str, Any] = {**SETTINGS, "model": str(base), "forget": tuple(FORGET), "retain": tuple(RETAIN)}
-    return estimate(make_plan(UnlearnConfig(**{**given, **changes})))
+    given: dict[str, Any] = {**SETTINGS, "model": str(base), "forget": inline(FORGET), "retain": inline(RETAIN)}
+    return estimate(make_plan(make_config({**given, **changes})))
 
 
 def test_time_grows_with_the_steps_and_the_rows(saved_family):
@@ -57,7 +57,7 @@ def test_a_small_model_is_said_to_need_little_more_than_the_process(saved_family
     cost = cost_of(saved_family("llama"))
     assert PROCESS_MB < cost["training_mb"] < PROCESS_MB + 20
     assert cost["disk_mb"] == make_plan(
-        UnlearnConfig(model=str(saved_family("llama")), forget=tuple(FORGET))
+        make_config({"model": str(saved_family("llama")), "forget": inline(FORGET)})
     ).disk_bytes / 1e6  # fmt: skip
 
 
@@ -103,7 +103,7 @@ def test_large_models_are_predicted_to_fit_where_they_are_meant_to(
     config: MistralConfig, device: str, dtype: torch.dtype, limit: float, most: float, tmp_path: Path
 ) -> None:
     texts = [" ".join(["river"] * 600)] * 8
-    given = {"model": str(write_headers(config, tmp_path)), "forget": tuple(texts), "retain": tuple(texts)}
+    given = {"model": str(write_headers(config, tmp_path)), "forget": inline(texts), "retain": inline(texts)}
     run = make_config({**given, "preset": "rmu", "memory_gb": limit, "device": "cpu"})
     # Arithmetic alone: neither the device nor the weights are needed.
     cost = estimate(dataclasses.replace(make_plan(run), device=torch.device(device), dtype=dtype))
@@ -113,5 +113,5 @@ def test_large_models_are_predicted_to_fit_where_they_are_meant_to(
 
 def test_the_measured_rate_is_that_of_a_machine(saved_family, monkeypatch):
     monkeypatch.undo()
-    plan = make_plan(UnlearnConfig(model=str(saved_family("llama")), forget=tuple(FORGET)))
+    plan = make_plan(make_config({"model": str(saved_family("llama")), "forget": inline(FORGET)}))
     assert 1e8 < _operations_a_second(plan) < 1e16

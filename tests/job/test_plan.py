@@ -5,13 +5,15 @@ from typing import Any
 import pytest
 import torch
 
-from main_job import FORGET, RETAIN, SETTINGS
-from srmu.config.settings import RETAIN_WEIGHT, RETAIN_WEIGHT_ALONE, TopicConfig, UnlearnConfig
+from main_job import FORGET, RETAIN, SETTINGS, inline
+from srmu.config.groups import TopicConfig
+from srmu.config.settings import RETAIN_WEIGHT, RETAIN_WEIGHT_ALONE, UnlearnConfig, make_config
 from srmu.errors import InputError
-from srmu.job.plan import is_source, make_plan, refuse_strings
+from srmu.job.plan import make_plan
 from srmu.runtime.devices import choose_device, device_name
 from srmu.runtime.precision import choose_dtype
 from srmu.surgery.checkpoint import open_checkpoint
+from tiny_tokenizers import make_tokenizer
 
 
 @pytest.fixture(scope="session")
@@ -20,13 +22,18 @@ def base(saved_family: Any) -> Path:
 
 
 def config_of(base: Path, **changes: Any) -> UnlearnConfig:
-    given: dict[str, Any] = {**SETTINGS, "model": str(base), "forget": tuple(FORGET), "retain": tuple(RETAIN)}
-    return UnlearnConfig(**{**given, **changes})
+    given: dict[str, Any] = {**SETTINGS, "model": str(base), "forget": inline(FORGET), "retain": inline(RETAIN)}
+    return make_config({**given, **changes})
 
 
 def test_a_plan_resolves_layers_matrices_and_texts(base):
     plan = make_plan(config_of(base, layer="auto"))
-    assert (plan.num_layers, plan.layer_id, plan.config.layer, plan.config.trained_layers) == (5, 2, 2, (0, 1, 2))
+    assert (plan.num_layers, plan.layer_id, plan.config.target.layer, plan.config.training.trained_layers) == (
+        5,
+        2,
+        2,
+        (0, 1, 2),
+    )
     assert plan.parameter_names == dict.fromkeys((0, 1, 2), ("mlp.down_proj.weight",))
     assert plan.num_trained == 3 * 32 * 48
     assert plan.topics[0].writes_self is False
@@ -35,28 +42,28 @@ def test_a_plan_resolves_layers_matrices_and_texts(base):
 
 def test_without_retain_texts_or_with_self_the_model_writes_them(base, tmp_path):
     assert make_plan(config_of(base, retain=())).topics[0].writes_self
-    both = make_plan(config_of(base, retain=("self", *RETAIN))).topics[0]
+    both = make_plan(config_of(base, retain=("self", *inline(RETAIN)))).topics[0]
     assert both.writes_self
     assert len(both.retain) == 1
 
 
 def test_a_topic_has_its_own_strength_where_it_names_one(base):
     topics = (
-        TopicConfig(name="a", forget=tuple(FORGET[:4]), retain=tuple(RETAIN[:4]), steering_coefficient=7.0),
-        TopicConfig(name="b", forget=tuple(FORGET[4:]), retain=tuple(RETAIN[4:]), retain_weight=9.0),
+        TopicConfig(name="a", forget=inline(FORGET[:4]), retain=inline(RETAIN[:4]), steering_coefficient=7.0),
+        TopicConfig(name="b", forget=inline(FORGET[4:]), retain=inline(RETAIN[4:]), retain_weight=9.0),
     )
     plan = make_plan(config_of(base, forget=(), retain=(), topics=topics))
     assert [(topic.steering_coefficient, topic.retain_weight) for topic in plan.topics] == [(7.0, 0.5), (1.0, 9.0)]
 
 
 def test_the_automatic_retain_weight_is_lower_where_no_retain_texts_are_given(base):
-    given, alone = (make_plan(config_of(base, retain=retain, retain_weight="auto")) for retain in (tuple(RETAIN), ()))
-    assert given.config.retain_weight == given.topics[0].retain_weight == RETAIN_WEIGHT
-    assert alone.config.retain_weight == alone.topics[0].retain_weight == RETAIN_WEIGHT_ALONE
+    given, alone = (make_plan(config_of(base, retain=retain, retain_weight="auto")) for retain in (inline(RETAIN), ()))
+    assert given.config.training.retain_weight == given.topics[0].retain_weight == RETAIN_WEIGHT
+    assert alone.config.training.retain_weight == alone.topics[0].retain_weight == RETAIN_WEIGHT_ALONE
     assert make_plan(config_of(base, retain=(), retain_weight=7.0)).topics[0].retain_weight == 7.0
     topics = (
-        TopicConfig(name="a", forget=tuple(FORGET[:4]), retain=tuple(RETAIN[:4])),
-        TopicConfig(name="b", forget=tuple(FORGET[4:])),
+        TopicConfig(name="a", forget=inline(FORGET[:4]), retain=inline(RETAIN[:4])),
+        TopicConfig(name="b", forget=inline(FORGET[4:])),
     )
     plan = make_plan(config_of(base, forget=(), retain=(), topics=topics, retain_weight="auto"))
     assert [topic.retain_weight for topic in plan.topics] == [RETAIN_WEIGHT, RETAIN_WEIGHT_ALONE]
@@ -71,37 +78,29 @@ def test_held_out_rows_and_training_rows_are_the_corpus(base):
     assert len(whole.rows(whole.topics[0].forget).heldout) == 0
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("self", True),
-        ("hub:owner/name", True),
-        ("notes.txt", True),
-        ("my secret notes.jsonl", True),
-        ("no-spaces-in-it", True),
-        ("The code is 4711.", False),
-        ("a line\nand another.txt", False),
-        ("word " * 80, False),
-        ("word " * 400, False),
-    ],
-)
-def test_a_string_is_a_text_unless_it_can_name_a_file(text, expected):
-    assert is_source(text) is expected
+def test_a_mistyped_path_is_missing_and_never_a_text(base):
+    for settings in (
+        {"forget": ("the code",)},
+        {"forget": (), "retain": (), "topics": ({"name": "a", "forget": "the code"},)},
+    ):
+        with pytest.raises(InputError, match="Forget texts 'the code' do not exist"):
+            make_plan(config_of(base, **settings))
 
 
-def test_an_existing_path_with_spaces_is_a_source(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert not is_source("my notes")
-    (tmp_path / "my notes").mkdir()
-    assert is_source("my notes")
+def test_texts_and_files_of_one_side_are_read_in_the_order_given(base, tmp_path):
+    (tmp_path / "more.txt").write_text(FORGET[1])
+    topic = make_plan(config_of(base, forget=(*inline(FORGET[:1]), str(tmp_path / "more.txt")))).topics[0]
+    assert [document.text for document in topic.forget.documents] == FORGET[:2]
+    assert topic.forget.source == f"texts given in the call, {tmp_path / 'more.txt'}"
 
 
-def test_the_command_line_takes_no_strings(base):
-    with pytest.raises(InputError, match=r"Retain texts .* do not exist"):
-        refuse_strings(config_of(base, forget=("notes.txt",), retain=("The code is 4711.",)))
-    with pytest.raises(InputError, match="Forget texts 'the code' do not exist"):
-        refuse_strings(config_of(base, forget=(), retain=(), topics=(TopicConfig(name="a", forget=("the code",)),)))
-    refuse_strings(config_of(base, forget=("notes.txt",), retain=("self", "hub:owner/name")))
+def test_a_run_is_resumable_where_a_later_process_finds_everything_again(base, tmp_path):
+    (tmp_path / "texts.txt").write_text("\n\n".join(FORGET))
+    files = {"forget": (str(tmp_path / "texts.txt"),), "retain": ("general",)}
+    assert make_plan(config_of(base, **files)).resumable
+    assert not make_plan(config_of(base)).resumable
+    assert make_plan(config_of(base, save_every=3)).resumable
+    assert not make_plan(config_of(base, **files, save_every=3), tokenizer=make_tokenizer()).resumable
 
 
 def test_the_disk_must_hold_the_run_before_anything_is_written(base, tmp_path, monkeypatch):

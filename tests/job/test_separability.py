@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from families import FAMILIES
-from srmu.config.settings import UnlearnConfig
+from srmu.config.groups import TargetConfig
 from srmu.errors import InputError
 from srmu.inputs.rows import TokenRows
 from srmu.job.separability import area_under_curve, summarize_layers, summarize_map
@@ -15,7 +15,7 @@ from srmu.objective.importance import importance_map
 from srmu.surgery.checkpoint import open_checkpoint
 from srmu.surgery.truncate import load_truncated
 
-EVERY_TOKEN = UnlearnConfig(skip_sinks=False)
+EVERY_TOKEN = TargetConfig(skip_sinks=False)
 
 
 def rows_of(low, high, count, seed):

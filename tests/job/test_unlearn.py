@@ -1,4 +1,3 @@
-import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +9,9 @@ import transformers
 
 from checkpoint_files import all_bytes
 from families import find_family
-from main_job import FORGET, RETAIN, SETTINGS, files_with, read_metrics
+from main_job import FORGET, RETAIN, SETTINGS, files_with, inline, read_metrics
 from srmu import UnlearnConfig, unlearn
+from srmu.config.settings import make_config
 from srmu.errors import InputError, RunError
 from srmu.export.run_directory import RunDirectory
 from srmu.job.unlearn import resume
@@ -46,12 +46,12 @@ def test_a_model_object_forgets_strings_and_the_result_loads(tmp_path):
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
     result = run_on(model, tmp_path / "run", tokenizer=tokenizer, forget=[" ".join(FORGET[:4]), *FORGET[4:]], eval=True)
     assert all(torch.equal(before[name], parameter) for name, parameter in model.named_parameters())
-    loaded, loaded_tokenizer = result.load()
+    loaded, loaded_tokenizer = result.model(), result.tokenizer()
     assert isinstance(loaded, transformers.LlamaForCausalLM)
     assert loaded_tokenizer.get_vocab() == tokenizer.get_vocab()
     changed = [name for name, parameter in loaded.named_parameters() if not torch.equal(before[name], parameter)]
     assert changed == find_family("llama").down_projection_names()
-    assert set(result.results["texts"]) == {"forget", "retain"}
+    assert set(result.report["texts"]) == {"forget", "retain"}
     assert len(result.answers) == 1
     assert files_with(tmp_path / "run", FORGET) == []
     hashed = [entry for entry in result.manifest["config"]["forget"] if entry.startswith("text:sha256:")]
@@ -103,7 +103,7 @@ def test_a_run_killed_after_its_checkpoint_was_written_resumes(base, undisturbed
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("srmu.job.unlearn.write_records", killed)
+        patch.setattr("srmu.job.exporting.write_records", killed)
         with pytest.raises(KeyboardInterrupt):
             run_on(base, tmp_path / "run", map_scope="running", save_every=SAVE_EVERY)
     assert (tmp_path / "run" / "model").is_dir()
@@ -134,7 +134,7 @@ def test_a_checkpoint_that_fails_its_check_never_gets_its_name(base, tmp_path, m
     def refuse(*_: Any, **__: Any) -> None:
         raise RunError("Tensor 'x' differs from the base though it was not to change.")
 
-    monkeypatch.setattr("srmu.job.unlearn.check_only_changed", refuse)
+    monkeypatch.setattr("srmu.job.exporting.check_only_changed", refuse)
     with pytest.raises(RunError, match="differs from the base"):
         run_on(base, tmp_path / "run", steps=2)
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["metrics.jsonl"]
@@ -144,7 +144,7 @@ def test_bad_input_that_shows_late_leaves_no_run_directory(base, tmp_path, monke
     def refuse(*_: Any, **__: Any) -> None:
         raise InputError("Parameter 'x' was matched with the stored tensor 'y', but their values differ.")
 
-    monkeypatch.setattr("srmu.job.unlearn.check_names", refuse)
+    monkeypatch.setattr("srmu.job.training.check_names", refuse)
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "metrics.jsonl").write_text("{}\n")
     for name, overwrite in (("run", False), ("old", True)):
@@ -179,14 +179,14 @@ def test_what_the_call_lacks_is_named():
         unlearn(model=find_family("llama").build(), forget=FORGET)
     with pytest.raises(InputError, match="cannot be saved as a checkpoint"):
         unlearn(model=object(), tokenizer=object(), forget=FORGET)
-    with pytest.raises(InputError, match="Both a config and settings"):
-        unlearn(UnlearnConfig(model="x"), steps=3)
+    with pytest.raises(InputError, match="Both a config and steps"):
+        unlearn(UnlearnConfig(), steps=3)
 
 
 def test_a_config_does_what_the_same_settings_do(base, undisturbed, tmp_path):
-    config = UnlearnConfig(
-        **{**SETTINGS, "steps": STEPS}, model=str(base), forget=tuple(FORGET), retain=tuple(RETAIN), eval=False,
-        map_scope="running", out=str(tmp_path / "run"),
+    config = make_config(
+        {**SETTINGS, "steps": STEPS, "model": str(base), "forget": inline(FORGET), "retain": inline(RETAIN),
+         "eval": False, "map_scope": "running", "out": str(tmp_path / "run")}
     )  # fmt: skip
     assert (
         all_bytes(unlearn(config).model_dir)["model.safetensors"]
@@ -194,7 +194,7 @@ def test_a_config_does_what_the_same_settings_do(base, undisturbed, tmp_path):
     )
     with pytest.raises(InputError, match="not empty"):
         unlearn(config)
-    assert dataclasses.replace(config, overwrite=True).overwrite
+    assert unlearn(config.replace(overwrite=True)).run_dir == tmp_path / "run"
 
 
 def test_the_metrics_of_a_run_hold_one_line_a_step(undisturbed):
@@ -206,7 +206,7 @@ def test_the_metrics_of_a_run_hold_one_line_a_step(undisturbed):
 def test_a_run_directory_is_opened_once(base, tmp_path, monkeypatch):
     opened = []
     create = RunDirectory.create
-    monkeypatch.setattr(RunDirectory, "create", lambda config: opened.append(config.out) or create(config))
+    monkeypatch.setattr(RunDirectory, "create", lambda config: opened.append(config.output.out) or create(config))
     run_on(base, tmp_path / "run", steps=2)
     assert opened == [str(tmp_path / "run")]
 

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,15 @@ from measured_runs import (
     make_manifest,
     make_results,
     question_result,
+    text_result,
     write_demo,
     write_measured,
 )
 from srmu.cli.app import main
 from srmu.errors import InputError
-from srmu.results.compare import compare_runs, frontier, side_of
-from srmu.results.compare_formats import plot_frontier, rows, to_csv, to_json, to_markdown
+from srmu.results.compare import compare_runs, frontier
+from srmu.results.compare_formats import columns, plot_frontier, rows, to_csv, to_json, to_markdown
+from srmu.results.records import Change, Results, TextChange
 
 
 @pytest.fixture
@@ -45,7 +48,7 @@ def test_the_base_against_itself_is_zero_and_unmarked(tmp_path: Path) -> None:
     comparison = compare_runs([write_measured(tmp_path / "a", results=make_results(same))])
     scores = comparison.runs[0].questions.values()
     assert [(score.difference, score.significant) for score in scores] == [(0.0, False)] * 3
-    assert frontier(comparison.runs[0], comparison.base) == (1.0, 1.0)
+    assert frontier(comparison.runs[0], comparison) == (1.0, 1.0)
 
 
 def test_an_unknown_standard_error_is_not_a_mark(tmp_path: Path) -> None:
@@ -56,18 +59,12 @@ def test_an_unknown_standard_error_is_not_a_mark(tmp_path: Path) -> None:
 def test_the_frontier_takes_the_kept_group_that_suffered_most(two_runs: list[Path]) -> None:
     comparison = compare_runs(two_runs)
     # Neighbours are on neither side, however far they fell.
-    assert frontier(comparison.runs[0], comparison.base) == pytest.approx((0.28 / 0.92, 0.94 / 0.95))
-    assert [side_of(name) for name in ("forget", "topic.forget", "neighbours", "other")] == [
-        "forget",
-        "forget",
-        "reported",
-        "kept",
-    ]
+    assert frontier(comparison.runs[0], comparison) == pytest.approx((0.28 / 0.92, 0.94 / 0.95))
 
 
 def test_without_questions_the_frontier_is_of_texts(tmp_path: Path) -> None:
     comparison = compare_runs([write_measured(tmp_path / "a", results=make_results({}))])
-    assert frontier(comparison.runs[0], comparison.base) == pytest.approx((4.21 / 6.43, 3.87 / 3.88))
+    assert frontier(comparison.runs[0], comparison) == pytest.approx((4.21 / 6.43, 3.87 / 3.88))
 
 
 def test_runs_on_different_bases_do_not_belong_together(two_runs: list[Path], tmp_path: Path) -> None:
@@ -88,23 +85,35 @@ def test_runs_that_were_asked_something_else_do_not_belong_together(
 
 def test_a_run_that_was_not_measured_or_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="was not measured"):
-        compare_runs([write_measured(tmp_path / "a", results={})])
+        compare_runs([write_measured(tmp_path / "a", results=Results())])
     with pytest.raises(InputError, match="no run directory"):
-        compare_runs([tmp_path])
-    broken = make_results()
-    del broken["questions"]["forget"]["change"]
-    with pytest.raises(InputError, match="is damaged"):
-        compare_runs([write_measured(tmp_path / "b", results=broken)])
+        compare_runs([tmp_path / "nowhere"])
+    broken = write_measured(tmp_path / "b")
+    results = json.loads((broken / "results.json").read_text())
+    del results["questions"]["forget"]["change"]["accuracy"]
+    (broken / "results.json").write_text(json.dumps(results))
+    with pytest.raises(InputError, match=r"questions\.forget\.change\.accuracy' is missing"):
+        compare_runs([broken])
 
 
-def test_a_demo_is_compared_by_its_own_results(tmp_path: Path) -> None:
-    comparison = compare_runs([write_demo(tmp_path / "demo")])
+def test_a_folder_of_runs_is_compared_in_the_order_in_which_they_ended(tmp_path: Path) -> None:
+    folder = write_demo(tmp_path / "demo")
+    comparison = compare_runs([folder])
     assert [entry.name for entry in comparison.runs] == ["rmu", "default"]
     assert comparison.runs[1].questions["forget"].significant
     assert not comparison.runs[1].questions["entangled"].significant
-    assert "independent" in comparison.mark
-    with pytest.raises(InputError, match="alone"):
-        compare_runs([tmp_path / "demo", tmp_path / "demo" / "rmu"])
+    assert compare_runs([folder / "rmu", folder / "default"]) == comparison
+
+
+def test_runs_that_took_a_group_for_different_sides_do_not_belong_together(tmp_path: Path) -> None:
+    groups = {**GROUPS, "wmdp_bio": (0.6, 0.3, 0.05)}
+    other = make_results(groups)
+    declared = replace(other, sides={**other.sides, "wmdp_bio": "forget"})
+    runs = [write_measured(tmp_path / "a", other), write_measured(tmp_path / "b", declared)]
+    with pytest.raises(InputError, match="'wmdp_bio' is 'kept' in one and 'forget' in the other"):
+        compare_runs(runs)
+    assert "wmdp_bio ↓" in columns(compare_runs(runs[1:]))
+    assert "wmdp_bio ↑" in columns(compare_runs(runs[:1]))
 
 
 def test_every_format_holds_the_same_numbers(two_runs: list[Path]) -> None:
@@ -122,9 +131,9 @@ def test_every_format_holds_the_same_numbers(two_runs: list[Path]) -> None:
 
 
 def test_a_model_that_gives_no_number_is_shown_as_such(tmp_path: Path) -> None:
-    results = make_results()
-    results["texts"]["forget"]["result"]["nll"] = None
-    results["texts"]["forget"]["nll"] |= {"difference": None, "stderr": None}
+    group = text_result(3.21, 5.43, 0.31)
+    broken = replace(group, result=replace(group.result, nll=None), change=TextChange(Change(3.21, None, None, None)))
+    results = make_results(texts={"forget": broken})
     comparison = compare_runs([write_measured(tmp_path / "a", results=results)])
     assert "nan" in rows(comparison)[1][5]
     assert json.loads(to_json(comparison))["runs"][0]["texts"]["forget"]["value"] is None
@@ -137,7 +146,7 @@ def test_the_frontier_is_drawn(ending: str, two_runs: list[Path], tmp_path: Path
     assert file.stat().st_size > 1000
     with pytest.raises(InputError, match=r"\.png"):
         plot_frontier(compare_runs(two_runs), tmp_path / "frontier.unknown")
-    alone = write_measured(tmp_path / "alone", results={"questions": {"forget": question_result(0.9, 0.3, 0.1)}})
+    alone = write_measured(tmp_path / "alone", results=Results(questions={"forget": question_result(0.9, 0.3, 0.1)}))
     with pytest.raises(InputError, match="no frontier"):
         plot_frontier(compare_runs([alone]), file)
 
@@ -155,16 +164,18 @@ def test_what_was_evaluated_later_stands_beside_the_run_s_own_and_is_marked_by_s
     comparison = compare_runs(runs)
     labels = [measure.label for measure in comparison.base.evaluated]
     assert labels == [
-        "forget, accuracy (evaluate)", "notes, nll (evaluate)", "quotes, rouge_l (evaluate)",
+        "forget, accuracy (evaluate)", "notes, nll (evaluate)", "quotes, exact_match (evaluate)",
+        "quotes, rouge_l_recall (evaluate)", "quotes, rouge_l_f1 (evaluate)",
+        "quotes, extraction_strength (evaluate)", "quotes, exact_memorization (evaluate)",
         "local_task, acc,none (evaluate)",
     ]  # fmt: skip
     base, run, _ = rows(comparison)
-    assert [base[7:11], run[7:11]] == [
+    assert [[*base[7:10], base[14]], [*run[7:10], run[14]]] == [
         ["0.750 ± 0.051", "2.250", "0.625", "0.688 ± 0.087"],
         ["0.250 ± 0.051 *", "2.500 *", "0.500", "0.562 ± 0.087"],
     ]
     # The run's own groups alone make the frontier.
-    assert frontier(comparison.runs[0], comparison.base) == pytest.approx((0.28 / 0.92, 0.94 / 0.95))
+    assert frontier(comparison.runs[0], comparison) == pytest.approx((0.28 / 0.92, 0.94 / 0.95))
     assert {entry["kind"] for entry in json.loads(to_json(comparison))["runs"][0]["evaluate"]} == {
         "questions", "texts", "completions", "tasks",
     }  # fmt: skip
@@ -172,8 +183,8 @@ def test_what_was_evaluated_later_stands_beside_the_run_s_own_and_is_marked_by_s
 
 
 def test_runs_that_were_only_evaluated_later_can_be_compared(tmp_path: Path) -> None:
-    only = write_measured(tmp_path / "a", results=add_evaluated({}))
-    assert len(compare_runs([only]).runs[0].evaluated) == 4
+    only = write_measured(tmp_path / "a", results=add_evaluated(Results()))
+    assert len(compare_runs([only]).runs[0].evaluated) == 8
 
 
 def test_a_later_evaluation_that_one_run_lacks_is_left_out(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -10,12 +11,15 @@ from measured_runs import add_evaluated, make_manifest, make_results, question_r
 from srmu.cli.app import main
 from srmu.config.settings import make_config
 from srmu.errors import InputError
+from srmu.job.gate import gate
+from srmu.results.attack_records import AttackRecord
 from srmu.results.gate import check_requirements, junit_xml, parse_requirement, passed
+from srmu.results.records import Evaluation, Results
 
 CRITERIA = ["forget<=0.30", "entangled >= 0.98*base", "text.retain.nll<=1.02*base", "forget.nll > base"]
 
 
-def statuses(requirements: list[str], results: dict) -> list[str]:
+def statuses(requirements: list[str], results: Results) -> list[str]:
     return [verdict.status for verdict in check_requirements(requirements, results)]
 
 
@@ -41,29 +45,39 @@ def test_each_comparator_is_what_it_says_at_equality(comparator: str, status: st
 
 
 def test_what_was_not_measured_never_passes() -> None:
-    assert statuses(CRITERIA, {}) == ["missing"] * 4
-    results = make_results()
-    results["questions"]["forget"]["result"]["accuracy"] = None
-    results["questions"]["entangled"]["base"]["accuracy"] = float("nan")
-    assert statuses(CRITERIA[:2], results) == ["missing", "error"]
+    assert statuses(CRITERIA, Results()) == ["missing"] * 4
+    groups = dict(make_results().questions)
+    forget, entangled = groups["forget"], groups["entangled"]
+    groups["forget"] = replace(forget, result=replace(forget.result, accuracy=None))
+    groups["entangled"] = replace(entangled, base=replace(entangled.base, accuracy=None))
+    assert statuses(CRITERIA[:2], replace(make_results(), questions=groups)) == ["missing", "missing"]
     assert (
         statuses(["unknown<=1", "forget.unknown<=1", "text.unknown.nll<=9", "forgot<=1"], make_results())
         == ["missing"] * 4
     )
 
 
+def test_a_number_that_json_does_not_have_makes_no_verdict(tmp_path: Path) -> None:
+    run = write_measured(tmp_path / "run")
+    file = run / "results.json"
+    file.write_text(file.read_text().replace("0.28", "NaN", 1))
+    with pytest.raises(InputError, match="is damaged"):
+        gate(run, ["forget<=0.30"])
+
+
 def test_attacks_pass_only_with_a_result() -> None:
     attacks = {
-        "relearn": {"status": "result", "forget_after": 0.4, "base_after": 0.9, "recovery": 0.1},
-        "quantise": {"status": "skipped", "detail": "no library", "forget_after": 0.0},
-        "probe": {"status": "error", "forget_after": 0.0},
-        "ablate": {"status": "not applicable", "forget_after": 0.0},
-        "sampling": {"status": "surprise", "forget_after": 0.0},
+        "relearn": AttackRecord(status="result", forget_after=0.4, base_after=0.9, recovery=0.1),
+        "quantise": AttackRecord(status="skipped", notes=("no library",), forget_after=0.0),
+        "probe": AttackRecord(status="error", forget_after=0.0),
+        "ablate": AttackRecord(status="not applicable", forget_after=0.0),
     }
     required = ["attack.relearn<=0.45", "attack.relearn<=0.4*base", "attack.relearn.recovery<=0.2"]
-    assert statuses(required, {"attacks": attacks}) == ["pass", "fail", "pass"]
-    others = [f"attack.{name}<=1" for name in ("quantise", "probe", "ablate", "sampling", "none")]
-    assert statuses(others, {"attacks": attacks}) == ["skipped", "error", "skipped", "error", "missing"]
+    results = Results(attacks=attacks)
+    assert statuses(required, results) == ["pass", "fail", "pass"]
+    others = [f"attack.{name}<=1" for name in ("quantise", "probe", "ablate", "none")]
+    assert statuses(others, results) == ["skipped", "error", "skipped", "missing"]
+    assert statuses(["attack.relearn.measure<=1", "attack.relearn.chance<=1"], results) == ["missing", "missing"]
 
 
 def test_a_bound_relative_to_a_base_that_was_not_measured_does_not_pass() -> None:
@@ -72,7 +86,7 @@ def test_a_bound_relative_to_a_base_that_was_not_measured_does_not_pass() -> Non
 
 
 def test_group_names_may_hold_dots_and_spaces() -> None:
-    results = {"questions": {"bio.forget set": question_result(0.9, 0.3, 0.1)}}
+    results = Results(questions={"bio.forget set": question_result(0.9, 0.3, 0.1)})
     assert statuses(["bio.forget set<=0.3", "bio.forget set.accuracy_raw<=0.3"], results) == ["pass", "pass"]
 
 
@@ -122,15 +136,15 @@ def test_bad_input_of_the_command_exits_2(tmp_path: Path) -> None:
 
 
 def test_the_gate_needs_no_torch() -> None:
-    modules = "srmu.results.gate, srmu.results.compare, srmu.results.report.page, srmu.results.manifest_file"
+    modules = "srmu.results.gate, srmu.results.compare, srmu.results.report.page, srmu.results.manifest"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     source = str(Path(__file__).parents[2] / "src")
     assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": source}, timeout=60).returncode == 0
 
 
 def test_what_evaluate_added_counts_and_does_not_hide_the_run_s_own() -> None:
-    added = {"questions": {"mmlu": question_result(0.5, 0.49, 0.1), "forget": question_result(0.9, 0.1, 0.1)}}
-    results = {**make_results(), "evaluate": added}
+    added = Evaluation(questions={"mmlu": question_result(0.5, 0.49, 0.1), "forget": question_result(0.9, 0.1, 0.1)})
+    results = make_results(evaluate=added)
     assert statuses(["mmlu>=0.95*base", "forget<=0.2"], results) == ["pass", "fail"]
 
 

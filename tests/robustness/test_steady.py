@@ -61,7 +61,7 @@ def test_a_long_run_stays_as_it_is(
         loaded.append(load_truncated(*arguments, **options))
         return loaded[-1]
 
-    monkeypatch.setattr("srmu.job.unlearn.load_truncated", load)
+    monkeypatch.setattr("srmu.job.training.load_truncated", load)
     watch = Watch()
     handles = len(os.listdir("/proc/self/fd"))
     settings = {**SETTINGS, "steps": steps, "learning_rate": 1e-4, "cache_gb": cache_gb, "save_every": steps // 20}

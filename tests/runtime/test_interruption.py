@@ -13,7 +13,7 @@ from checkpoint_files import all_bytes
 from main_job import FORGET, RETAIN, SETTINGS, call, files_with, flags, read_metrics, write_texts
 from srmu import unlearn
 from srmu.errors import Interrupted
-from srmu.job.unlearn import _Run, resume
+from srmu.job.unlearn import resume
 from srmu.runtime.interruption import stop_requests
 from srmu.solver.gradient import GradientSolver
 
@@ -70,7 +70,7 @@ def test_a_signal_while_the_checkpoint_is_written_leaves_a_state_of_all_steps(
 ) -> None:
     run = tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_Run, "_export", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        patch.setattr("srmu.job.exporting._write_checkpoint", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
         found, _, errors = call(capsys, *command, str(run))
     assert found == 143
     assert f"after step {STEPS} of {STEPS}" in errors

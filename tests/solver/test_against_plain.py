@@ -60,7 +60,7 @@ def padded(rows: TokenRows, row_ids: Sequence[int]) -> PlainBatch:
 def plain_batches(solver: GradientSolver, topics: Sequence[TopicRows]) -> tuple[list[PlainBatch], list[PlainBatch]]:
     """The rows of each step, in batches for the oracle."""
     forget = [padded(topics[step.topic].forget, step.forget) for step in solver.schedule]
-    if solver.config.forget_tokens == "specific":
+    if solver.target.forget_tokens == "specific":
         forget = [
             replace(batch, token_weights=specific_weights(batch.token_ids, topics[step.topic]))
             for batch, step in zip(forget, solver.schedule, strict=True)
@@ -104,7 +104,7 @@ def longest_push(solver: GradientSolver) -> float | None:
 
 
 def plain_objective(solver: GradientSolver, topic_id: int = 0) -> PlainObjective:
-    config, topic = solver.config, solver.topics[topic_id]
+    config, topic = solver.target, solver.topics[topic_id]
     return PlainObjective(
         config.method,
         topic.direction.double().cpu().numpy(),
@@ -136,7 +136,7 @@ def check(
     forget, retain = plain_batches(solver, topics)
     plain = plain_run(
         path, forget, retain, objectives, TAPPED_LAYER, list(in_full.values()),
-        solver.config.learning_rate, len(solver.schedule),
+        solver.training.learning_rate, len(solver.schedule),
     )  # fmt: skip
     records: list[dict[str, Any]] = []
     with float64_exact():
@@ -220,9 +220,9 @@ def token_vectors(solver: GradientSolver, topic: TopicRows) -> dict[int, list[in
 
     The features with the smallest words of a generator that belongs to no token are its own, the others the topic's.
     """
-    stream = solver.config.seed * 1_000_003
+    stream = solver.training.seed * 1_000_003
     ranks = [int(word) for word in np.random.Philox(key=(2**63 << 64) + stream).random_raw(32)]
-    own = sorted(range(32), key=lambda place: ranks[place])[: round(solver.config.per_token_signs * 32)]
+    own = sorted(range(32), key=lambda place: ranks[place])[: round(solver.target.per_token_signs * 32)]
     common, vectors = solver.topics[0].direction.tolist(), {}
     for token in sorted({token for row in topic.forget.token_ids for token in row.tolist()}):
         word = int(np.random.Philox(key=(token << 64) + stream).random_raw())

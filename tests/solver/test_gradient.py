@@ -15,6 +15,7 @@ from srmu.inputs.rows import TokenRows
 from srmu.solver.batches import Part
 from srmu.solver.frozen import FrozenRows
 from srmu.solver.gradient import GradientSolver
+from srmu.solver.loss_scale import loss_scale
 from srmu.surgery.checkpoint import open_checkpoint
 from srmu.surgery.replay import FrozenPass
 from srmu.surgery.truncate import load_truncated
@@ -213,11 +214,11 @@ def test_without_a_map_the_target_is_v_at_the_length_that_was_asked_for(unit: st
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_loss_scale_of_float16_changes_no_digit(method: str, llama: Path) -> None:
+def test_the_loss_scale_of_float16_changes_no_digit(method: str, llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results = []
     for scale in (1.0, 2.0**9):
         solver = make_solver(llama, method=method)
-        solver._loss_scale = lambda _, scale=scale: torch.tensor(scale)  # type: ignore[method-assign]
+        monkeypatch.setattr("srmu.solver.gradient.loss_scale", lambda *_, scale=scale: torch.tensor(scale))
         results.append((losses(finish(solver)), masters_of(solver)))
     assert results[0][0] == results[1][0]
     assert all_equal(results[0][1], results[1][1])
@@ -227,7 +228,8 @@ def test_float16_follows_float32_even_with_a_large_retain_weight(llama: Path) ->
     topics = [make_topic(retain_weight=1200.0)]
     half, single = (make_solver(llama, topics, dtype=dtype, steps=5) for dtype in (torch.float16, torch.float32))
     records = [finish(half), finish(single)]
-    assert half._loss_scale(half.store.get([0])[0].token_mask.sum()) == 2.0
+    counted = half.store.get([0])[0].token_mask.sum()
+    assert loss_scale(torch.float16, counted * half.truncated.hidden_size) == 2.0
     assert all(master.dtype == torch.float32 for master in half.masters.values())
     for one, other in zip(*records, strict=True):
         assert one["forget_loss"] == pytest.approx(other["forget_loss"], rel=0.02)

@@ -105,8 +105,8 @@ def test_the_end_of_a_run_is_the_same_however_often_it_was_saved(
 
 
 def test_steps_are_a_number_above_none_or_auto():
-    assert make_config({}).steps == "auto"
-    assert make_config({"steps": "12"}).steps == 12
+    assert make_config({}).training.steps == "auto"
+    assert make_config({"steps": "12"}).training.steps == 12
     for wrong in (0, -1, "many"):
         with pytest.raises(InputError, match="steps"):
             make_config({"steps": wrong})

@@ -10,6 +10,7 @@ import typer
 from srmu.cli import apply as apply_command
 from srmu.cli import ask as ask_command
 from srmu.cli import attack as attack_command
+from srmu.cli import benchmark as benchmark_command
 from srmu.cli import compare as compare_command
 from srmu.cli import demo as demo_command
 from srmu.cli import doctor as doctor_command
@@ -21,6 +22,7 @@ from srmu.cli import report as report_command
 from srmu.cli import tune as tune_command
 from srmu.cli import unlearn as unlearn_command
 from srmu.cli import verify as verify_command
+from srmu.cli.settings_command import SettingsCommand
 from srmu.errors import InputError, SrmuError
 from srmu.runtime.processes import main_process, world_size
 
@@ -39,6 +41,7 @@ overlap_command.register(app)
 evaluate_command.register(app)
 ask_command.register(app)
 attack_command.register(app)
+benchmark_command.register(app)
 compare_command.register(app)
 report_command.register(app)
 gate_command.register(app)
@@ -86,6 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if result == INTERRUPTED:
             # Some releases of Typer return this code, others raise Abort.
             raise KeyboardInterrupt
+        if isinstance(result, SettingsCommand):
+            result = result.run()
         return int(result) if isinstance(result, int) else 0
     except SrmuError as error:
         _show_error(str(error))

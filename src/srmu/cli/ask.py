@@ -1,6 +1,10 @@
 """`srmu ask`: prompts answered by base and result side by side."""
 
+from collections.abc import Sequence
+
 import typer
+
+from srmu.results.records import Answer
 
 EPILOG = "Example: srmu ask runs/first --prompt 'The capital of Ghana is' --prompt 'The capital of Chile is'"
 
@@ -30,6 +34,7 @@ def register(app: typer.Typer) -> None:
         from srmu.cli.console import TerminalReporter, print_json
         from srmu.config.settings import parse_memory
         from srmu.job.ask import ask, read_prompts
+        from srmu.results.schema import to_json
 
         asked = [*prompt, *(line for file in prompts for line in read_prompts(file))]
         answers = ask(
@@ -37,24 +42,24 @@ def register(app: typer.Typer) -> None:
             memory_gb=parse_memory(memory_gb), trust_remote_code=trust_remote_code, reporter=TerminalReporter(),
         )  # fmt: skip
         if json_output:
-            print_json(answers)
+            print_json(to_json(answers))
         else:
             show(answers)
         return 0
 
 
-def show(answers: list[dict[str, str]]) -> None:
-    """A row a prompt, with what each model answered."""
+def show(answers: Sequence[Answer]) -> None:
+    """A row per prompt, with what each model answered."""
     from rich.table import Table
     from rich.text import Text
 
     from srmu.cli.console import output
 
-    names = [name for name in ("base", "result") if name in answers[0]]
+    names = ["result"] if answers[0].base is None else ["base", "result"]
     result = Table(show_lines=True, header_style="bold")
     for name in ("prompt", *names):
         result.add_column(name, ratio=1, overflow="fold")
     for entry in answers:
         # As text, so that brackets in an answer are no markup.
-        result.add_row(*(Text(entry[name].strip()) for name in ("prompt", *names)))
+        result.add_row(*(Text(getattr(entry, name).strip()) for name in ("prompt", *names)))
     output.print(result)

@@ -1,14 +1,16 @@
 """`srmu attack`: does the forgetting hold? Attacks on a result, and the same on its base."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from srmu.results.attack_records import AttackReport
 
 EPILOG = "Example: srmu attack runs/first --questions forget=q.jsonl --questions kept=k.jsonl --only relearn,int4"
 LEGEND = """forget: accuracy on forgotten facts that the attack does not tell, before and after it;
 base after: the untouched base under the same attack; recovery: how much of that came back
 (0 none, 1 all); utility: the kept group that fares worst, result over base, before and after."""
-_KEYS = ("forget_before", "forget_after", "base_after", "recovery", "utility", "utility_after")
 
 
 def register(app: typer.Typer) -> None:
@@ -23,6 +25,9 @@ def register(app: typer.Typer) -> None:
         ),
         texts: list[str] = typer.Option(
             [], "--texts", metavar="NAME=PATH", help="relearn=, kept=, forget= or unseen=: see the documentation."
+        ),
+        sides: list[str] = typer.Option(
+            [], "--sides", metavar="NAME=SIDE", help="forget, kept or reported, where a group's name does not say it."
         ),
         only: list[str] = typer.Option([], "--only", help="Names of attacks with commas between; else all."),
         full: bool = typer.Option(
@@ -43,20 +48,22 @@ def register(app: typer.Typer) -> None:
         The base goes through the same attacks. Exit code 3 if an attack could not be carried out.
         """
         from srmu.cli.console import TerminalReporter, print_json
-        from srmu.cli.unlearn import parse_pairs
-        from srmu.evaluation.attacks.runner import attack, has_error
+        from srmu.cli.settings_command import parse_pairs, parse_sides
+        from srmu.evaluation.attacks.runner import attack
+        from srmu.results.schema import to_json
 
-        record = attack(
+        report = attack(
             model, base=base, questions=parse_pairs(questions, "--questions"), texts=parse_pairs(texts, "--texts"),
+            sides=parse_sides(sides),
             only=[part.strip() for item in only for part in item.split(",") if part.strip()], full=full,
             learning_rates=parse_rates(learning_rates), text_field=text_field, seed=seed, device=device, dtype=dtype,
             trust_remote_code=trust_remote_code, reporter=TerminalReporter(),
         )  # fmt: skip
         if json_output:
-            print_json(record)
+            print_json(to_json(report))
         else:
-            show(record)
-        return 3 if has_error(record) else 0
+            show(report)
+        return 3 if report.has_error else 0
 
 
 def parse_rates(text: str) -> list[float]:
@@ -73,35 +80,12 @@ def parse_rates(text: str) -> list[float]:
         raise InputError(f"--learning-rates {text!r} are no numbers. Write, for example, 1e-5,3e-5.") from None
 
 
-def show(record: dict[str, Any]) -> None:
-    """One row an attack; what has no result says why below."""
+def show(report: "AttackReport") -> None:
+    """One row per attack; what has no result says why below."""
     from srmu.cli.console import output, table
+    from srmu.results.attack_records import TITLES
 
-    columns = [
-        "attack",
-        "status",
-        "forget before",
-        "forget after",
-        "base after",
-        "recovery",
-        "utility before",
-        "utility after",
-    ]
-    rows = [
-        [name.replace("_", " "), entry["status"], *(_number(entry.get(key)) for key in _KEYS)]
-        for name, entry in record["attacks"].items()
-    ]
-    seeds = record["seed"]
-    shown = f"seeds {', '.join(map(str, seeds))}" if isinstance(seeds, list) else f"seed {seeds}"
-    output.print(table(f"Attacks, {record['budget']} budget, {shown}", columns, rows, num_texts=2))
+    output.print(table(report.title, list(TITLES), report.rows(), num_texts=2))
     output.print(LEGEND)
-    for name, entry in record["attacks"].items():
-        if found := entry.get("recovery_by_seed"):
-            by_seed = ", ".join(_number(value) or "none" for value in found.values())
-            output.print(f"{name.replace('_', ' ')}: recovery by seed {by_seed}")
-        if entry["detail"]:
-            output.print(f"{name.replace('_', ' ')}: {entry['detail']}")
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
+    for note in report.notes():
+        output.print(note)

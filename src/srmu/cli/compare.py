@@ -1,13 +1,17 @@
 """`srmu compare`: run directories side by side."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import typer
 
+if TYPE_CHECKING:
+    from srmu.results.compare import Comparison
+
 EPILOG = (
     "A group whose name begins with 'forget' (or its last part, as in bio.forget) is to be forgotten, one that begins "
-    "with 'neighbour' is only reported, every other one is to be kept: name groups so. "
+    "with 'neighbour' is only reported, every other one is to be kept, unless --sides said otherwise when it was "
+    "measured. "
     "Example: srmu compare runs/rmu runs/srmu --format markdown --plot frontier.svg"
 )
 FORMATS = ("table", "markdown", "csv", "json")
@@ -19,7 +23,7 @@ def register(app: typer.Typer) -> None:
     @app.command("compare", epilog=EPILOG)
     def compare(
         runs: list[str] = typer.Argument(
-            ..., metavar="RUN...", help="Run directories on one base, or one demo directory."
+            ..., metavar="RUN...", help="Run directories on one base, or a folder of them."
         ),
         form: str = typer.Option("table", "--format", metavar="|".join(FORMATS), help="How to print."),
         plot: Path | None = typer.Option(None, "--plot", help="Draw the frontier to this .png, .svg or .pdf file."),
@@ -41,7 +45,7 @@ def register(app: typer.Typer) -> None:
         return 0
 
 
-def show_comparison(comparison: Any) -> None:
+def show_comparison(comparison: "Comparison") -> None:
     """Print the table and what its mark means."""
     from srmu.cli.console import output, table
     from srmu.results.compare_formats import columns, rows

@@ -18,6 +18,7 @@ from rich.progress import (
 from rich.table import Column, Table
 from rich.text import Text
 
+from srmu.results.records import Change
 from srmu.runtime import progress as reporting
 
 # Progress and notes go to stderr, results to stdout, so that `--json` and pipes stay clean.
@@ -64,6 +65,18 @@ class TerminalReporter(reporting.Reporter):
     def note(self, text: str) -> None:
         """Print one line."""
         (self._bar.console if self._bar is not None else notes).print(text, markup=True)
+
+
+def show_number(value: float | None) -> str:
+    """Three digits, or nothing where there is no number."""
+    return "" if value is None else f"{value:.3f}"
+
+
+def show_change(change: Change | None) -> str:
+    """A signed difference and its standard error, as far as they are known."""
+    if change is None or change.difference is None:
+        return ""
+    return f"{change.difference:+.3f}" + ("" if change.stderr is None else f" ± {change.stderr:.3f}")
 
 
 def print_json(value: Any) -> None:

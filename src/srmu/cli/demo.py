@@ -1,13 +1,18 @@
 """`srmu demo`: a real language model forgets, offline, in minutes."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import typer
 
+if TYPE_CHECKING:
+    from srmu.demo.run import GroupAnswer
+
 LEGEND = """Good is low in forget, and as high as the base elsewhere: entangled (told in the
 retain texts), other (told nowhere); neighbours are other facts about what is
-forgotten. nats: loss a token of ordinary text. s, MB: training and its memory."""
+forgotten. text, nll: nats per token of ordinary text. seconds: training; peak MB:
+the most memory of the whole run, measuring included."""
 EPILOG = "Example: srmu demo elements --methods rmu,paper"
 
 
@@ -23,51 +28,38 @@ def register(app: typer.Typer) -> None:
             "rmu,paper", "--methods", help="Methods beside the default: rmu, adaptive-rmu, paper, robust."
         ),
         model: str | None = typer.Option(None, "--model", help="Another checkpoint than SmolLM2-135M-Instruct."),
-        out: Path = typer.Option(Path("runs/demo"), "--out", help="Directory for runs, plot and results."),
+        out: Path = typer.Option(Path("runs/demo"), "--out", help="Directory for runs, plot and comparison."),
         seed: int = typer.Option(0, "--seed", help="Seed of every run."),
         device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, ..."),
-        json_output: bool = typer.Option(False, "--json", help="Print results.json."),
+        json_output: bool = typer.Option(False, "--json", help="Print the comparison as JSON."),
     ) -> int:
         """Make a real pretrained model forget: one request, several methods, one table, answers before and after."""
-        from srmu.cli.console import TerminalReporter, output, print_json
+        from srmu.cli.compare import show_comparison
+        from srmu.cli.console import TerminalReporter, output
         from srmu.demo.plot import plot_demo
-        from srmu.demo.run import PLOT_FILE, run_demo
+        from srmu.demo.run import COMPARISON_FILE, PLOT_FILE, run_demo
+        from srmu.results.compare_formats import to_json
 
         names = [name.strip() for name in methods.split(",") if name.strip()]
-        results, answers = run_demo(
+        found = run_demo(
             request, methods=names, model=model, out=out, seed=seed, device=device, reporter=TerminalReporter()
         )
-        plot_demo(results, out / PLOT_FILE)
+        plot_demo(found.comparison, out / PLOT_FILE)
         if json_output:
-            print_json(results)
+            print(to_json(found.comparison), end="")
             return 0
-        output.print(results_table(results))
+        show_comparison(found.comparison)
         output.print(LEGEND)
-        show_answers(answers)
-        output.print(f"Runs, {PLOT_FILE} and results.json: {out}", soft_wrap=True)
+        show_answers(found.answers)
+        output.print(f"Runs, {PLOT_FILE} and {COMPARISON_FILE}: {out}", soft_wrap=True)
         return 0
 
 
-def results_table(results: dict[str, Any]) -> Any:
-    """One row for the base and each run; it fits 80 columns."""
-    from srmu.cli.console import table
-
-    columns = ["", "forget", "entangled", "neighbours", "other", "nats", "s", "MB"]
-    rows = []
-    for run in (results["base"], *results["runs"]):
-        groups = run["groups"]
-        accuracies = [f"{groups[name]['accuracy']:.2f}" for name in ("forget", "entangled", "neighbours", "other")]
-        seconds = f"{run['seconds']:.0f}" if run["layers"] else ""
-        rows.append([run["name"], *accuracies, f"{groups['text']['nll']:.3f}", seconds, f"{run['peak_mb']:,.0f}"])
-    title = f"Request {results['request']!r}: four-choice accuracy, chance {results['chance']:.2f}"
-    return table(title, columns, rows)
-
-
-def show_answers(answers: list[dict[str, Any]]) -> None:
+def show_answers(answers: Sequence["GroupAnswer"]) -> None:
     """Greedy completions of the base and of the default's result."""
     from srmu.cli.console import output
 
-    for entry in answers:
-        output.print(f"({entry['group']}) {' '.join(entry['prompt'].split())}", style="bold", markup=False)
-        for name in ("base", "default"):
-            output.print(f"  {name:<8} {' '.join(entry[name].split())}", markup=False)
+    for found in answers:
+        output.print(f"({found.group}) {' '.join(found.answer.prompt.split())}", style="bold", markup=False)
+        for name, text in (("base", found.answer.base or ""), ("default", found.answer.result)):
+            output.print(f"  {name:<8} {' '.join(text.split())}", markup=False)

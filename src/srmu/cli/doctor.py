@@ -62,7 +62,7 @@ def checkpoint(model: str, forget: list[str], retain: list[str]) -> dict[str, An
     from srmu.config.settings import make_config
     from srmu.export.run_directory import check_output
     from srmu.job.estimate import estimate
-    from srmu.job.plan import make_plan, refuse_strings
+    from srmu.job.plan import make_plan
     from srmu.surgery.checkpoint import open_checkpoint, resolve_model
     from srmu.surgery.layers import ROLES, auto_layer
     from srmu.surgery.truncate import build_skeleton, text_config
@@ -80,7 +80,6 @@ def checkpoint(model: str, forget: list[str], retain: list[str]) -> dict[str, An
     }
     if forget:
         config = make_config({"model": model, "forget": forget, "retain": retain})
-        refuse_strings(config)
         plan = make_plan(config, out=check_output(config))
         cost = estimate(plan)
         findings |= {

@@ -1,8 +1,20 @@
 """`srmu evaluate`: a model, or a result beside its base, on questions, texts, completions and harness tasks."""
 
-from typing import Any
+from collections.abc import Mapping
 
 import typer
+
+from srmu.results.records import (
+    AnswerSummary,
+    EvaluationReport,
+    Group,
+    Known,
+    QuestionGroup,
+    QuestionSummary,
+    TaskSummary,
+    TextSummary,
+    measures_of,
+)
 
 EPILOG = "Example: srmu evaluate runs/first --questions forget=q.jsonl --texts kept=notes.txt --tasks wmdp_bio"
 
@@ -22,6 +34,9 @@ def register(app: typer.Typer) -> None:
         tasks: list[str] = typer.Option(
             [], "--tasks", help="Tasks of lm-evaluation-harness with commas between: names or YAML files."
         ),
+        sides: list[str] = typer.Option(
+            [], "--sides", metavar="NAME=SIDE", help="forget, kept or reported, where a group's name does not say it."
+        ),
         text_field: str = typer.Option(
             "text", "--text-field", help="Field with the text in records, or a template: '{question} {answer}'."
         ),
@@ -40,17 +55,18 @@ def register(app: typer.Typer) -> None:
         The results of a run directory are also merged into its results.json.
         """
         from srmu.cli.console import TerminalReporter, print_json
-        from srmu.cli.unlearn import parse_pairs
+        from srmu.cli.settings_command import parse_pairs, parse_sides
         from srmu.config.settings import parse_memory
         from srmu.job.evaluate import evaluate
+        from srmu.results.schema import to_json
         from srmu.runtime.processes import main_process
         from srmu.runtime.progress import Reporter
 
-        record = evaluate(
+        report = evaluate(
             model, base=base, questions=parse_pairs(questions, "--questions"), texts=parse_pairs(texts, "--texts"),
             completions=parse_pairs(completions, "--completions"),
             tasks=[part.strip() for item in tasks for part in item.split(",") if part.strip()],
-            text_field=text_field, chat=chat, limit=limit, device=device, dtype=dtype,
+            sides=parse_sides(sides), text_field=text_field, chat=chat, limit=limit, device=device, dtype=dtype,
             memory_gb=parse_memory(memory_gb),
             trust_remote_code=trust_remote_code,
             # Of several processes one speaks.
@@ -59,55 +75,59 @@ def register(app: typer.Typer) -> None:
         if not main_process():
             return 0
         if json_output:
-            print_json(record)
+            print_json(to_json(report))
         else:
-            show(record)
+            show(report)
         return 0
 
 
-def show(record: dict[str, Any]) -> None:
+def show(report: EvaluationReport) -> None:
     """A table for each kind of measurement."""
     from srmu.cli.console import output, table
 
     columns = ["", "n", "measure", "base", "result", "difference ± its standard error"]
-    for kind, groups in record.items():
-        if not isinstance(groups, dict) or not groups:
+    for kind, groups in report.kinds().items():
+        rows = [row for name, group in groups.items() for row in _rows(name, group)]
+        if not rows:
             continue
-        rows = [row for name, entry in groups.items() for row in _rows(kind, name, entry)]
-        if record["base"] is None:
+        if report.base is None:
             output.print(table(kind.capitalize(), [*columns[:3], "result"], [[*row[:3], row[4]] for row in rows]))
         else:
             output.print(table(kind.capitalize(), columns, rows))
 
 
-def _rows(kind: str, name: str, entry: dict[str, Any]) -> list[list[str]]:
-    """One row a measure; the group's name stands in its first."""
-    result, base, change = entry["result"], entry.get("base"), entry.get("change", {})
-    size = result.get("n", result.get("num_tokens"))
-    if kind == "tasks":
-        result, base = result["metrics"], base and base["metrics"]
-    measures = [key for key in result if key not in ("n", "num_tokens") and not key.startswith("stderr")]
+def _rows(name: str, group: Group) -> list[list[str]]:
+    """One row per measure; the group's name is in its first."""
+    from srmu.cli.console import show_change
+
+    result, base = _measures(group.result), _measures(group.base) if group.base else {}
+    change = group.change if isinstance(group.change, Mapping) else vars(group.change) if group.change else {}
     rows = [
-        ["", "", key, "" if base is None else _number(base[key]), _number(result[key]), _change(change.get(key))]
-        for key in measures
+        ["", "", key, _number(base[key]) if base else "", _number(value), show_change(change.get(key))]
+        for key, value in result.items()
     ]
+    size = group.result.num_tokens if isinstance(group.result, TextSummary) else group.result.n
     rows[0][:2] = [name, f"{size:,}"]
-    known = entry.get("known", {})
-    if "accuracy" in known:
-        change = known["accuracy"]
-        values = [_number(change["before"]), _number(change["after"]), _change(change)]
-        rows.append([f"  known to the base ({known['unknown']} not)", str(known["n"]), "accuracy", *values])
-    elif known:
-        rows.append(["  known to the base", "0", "accuracy", "", "", ""])
-    return rows
+    return [*rows, *_known_row(group.known)] if isinstance(group, QuestionGroup) and group.known else rows
+
+
+def _known_row(known: Known) -> list[list[str]]:
+    from srmu.cli.console import show_change
+
+    if known.accuracy is None:
+        return [["  known to the base", "0", "accuracy", "", "", ""]]
+    change = known.accuracy
+    values = [_number(change.before), _number(change.after), show_change(change)]
+    return [[f"  known to the base ({known.unknown} not)", str(known.n), "accuracy", *values]]
+
+
+def _measures(summary: QuestionSummary | TextSummary | AnswerSummary | TaskSummary) -> dict[str, float | None]:
+    """What is shown of one model: no counts, and no standard errors of their own."""
+    if isinstance(summary, TaskSummary):
+        return dict(summary.metrics)
+    found = measures_of(summary)
+    return {key: found[key] for key in found if key not in ("n", "num_tokens") and not key.startswith("stderr")}
 
 
 def _number(value: float | None) -> str:
     return "not defined" if value is None else f"{value:.3f}"
-
-
-def _change(change: dict[str, Any] | None) -> str:
-    if change is None:
-        return ""
-    error = change["stderr"]
-    return f"{change['difference']:+.3f}" + ("" if error is None else f" ± {error:.3f}")

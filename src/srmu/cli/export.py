@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
     ) -> int:
         """Give a result away: as a LoRA adapter for PEFT, as its changed tensors, as GGUF, or on the hub."""
         from srmu.cli.console import TerminalReporter, output, print_json
-        from srmu.cli.unlearn import parse_pairs
+        from srmu.cli.settings_command import parse_pairs
         from srmu.errors import InputError, nearest_hint
         from srmu.evaluation.questions import read_questions
         from srmu.job import export

@@ -31,11 +31,10 @@ def register(app: typer.Typer) -> None:
 
         from srmu.cli.console import print_json
         from srmu.errors import InputError
-        from srmu.results.gate import check_requirements, junit_xml, passed
-        from srmu.results.manifest_file import read_manifest, read_results
+        from srmu.job.gate import gate as check_run
+        from srmu.results.gate import junit_xml, passed
 
-        own = read_manifest(run)["config"].get("require") or []
-        verdicts = check_requirements(list(dict.fromkeys([*own, *require])), read_results(run))
+        verdicts = check_run(run, require)
         if junit is not None:
             try:
                 junit.write_text(junit_xml(verdicts, Path(run).absolute().name), encoding="utf-8")

@@ -12,9 +12,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command("report", epilog=EPILOG)
     def report(
-        runs: list[str] = typer.Argument(
-            ..., metavar="RUN...", help="One run, one demo directory, or runs on one base."
-        ),
+        runs: list[str] = typer.Argument(..., metavar="RUN...", help="One run, runs on one base, or a folder of them."),
         out: Path | None = typer.Option(None, "--out", help="File to write; for one directory, report.html in it."),
         answers: Path | None = typer.Option(
             None,

@@ -1,15 +1,14 @@
 """`srmu tune`: search settings with Optuna."""
 
-import inspect
 from typing import Any
 
 import typer
 
-from srmu.cli.unlearn import config_flags, parameter, read_config
+from srmu.cli.settings_command import settings_command
 from srmu.errors import InputError, nearest_hint
 
 # Of a run, not of a study.
-LEFT_OUT = ("auto", "request", "overwrite", "save_every", "track", "eval", "require")
+LEFT_OUT = ("search", "request", "overwrite", "save_every", "track", "eval", "require")
 CHOICES = {"sampler": ("tpe", "nsga2"), "score": ("accuracy", "loss")}
 EPILOG = (
     "Example: srmu tune ./my-model --forget secrets.txt --retain notes.jsonl --questions forget=q.jsonl,kept=k.jsonl "
@@ -23,89 +22,71 @@ Calling it again with the same --out goes on; with --storage URL many workers on
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command("tune", epilog=EPILOG, help=HELP)(_command())
-
-
-def _command() -> Any:
-    def tune_command(
-        model: str,
-        *,
-        trials: int,
-        timeout: float | None,
-        storage: str | None,
-        study: str,
-        sampler: str,
-        score: str,
-        keys: list[str] | None,
-        search_seed: int,
-        group_questions: int,
-        json_output: bool,
-        **flags: Any,
-    ) -> int:
-        from srmu.cli.console import TerminalReporter
-        from srmu.job.plan import refuse_strings
-        from srmu.job.tuning.study import tune
-
-        for flag, value in (("sampler", sampler), ("score", score)):
-            if value not in CHOICES[flag]:
-                raise InputError(f"--{flag} {value!r} is unknown.{nearest_hint(value, CHOICES[flag])} "
-                                 f"Known: {', '.join(CHOICES[flag])}.")  # fmt: skip
-        config = read_config(model, flags)
-        refuse_strings(config)
-        result = tune(
-            config,
-            trials=trials,
-            seed=search_seed,
-            timeout=timeout,
-            storage=storage,
-            study_name=study,
-            sampler=sampler,  # type: ignore[arg-type]
-            score=score,  # type: ignore[arg-type]
-            keys=[part.strip() for item in keys or [] for part in item.split(",") if part.strip()],
-            group_questions=group_questions,
-            reporter=TerminalReporter(),
-        )
-        _show(result, json_output=json_output)
-        return 0 if result.chosen is not None else 3
-
     option = typer.Option
-    parameters = [
-        parameter("model", str, typer.Argument(..., metavar="MODEL|RUN.yaml", help="Directory, hub id, or YAML file.")),
-        parameter("trials", int, option(20, "--trials", help="In all, of all workers and earlier calls.")),
-        parameter("timeout", float | None, option(None, "--timeout", help="Seconds after which no trial begins.")),
-        parameter("storage", str | None, option(None, "--storage", help="Optuna storage URL; none = a file in --out.")),
-        parameter("study", str, option("srmu", "--study", help="Name of the study in the storage.")),
-        parameter("sampler", str, option("tpe", "--sampler", metavar="tpe|nsga2", help="How trials are proposed.")),
-        parameter("score", str, option("accuracy", "--score", metavar="accuracy|loss", help="What judges questions.")),
-        parameter("keys", list[str] | None, option(None, "--keys", help="Settings to search; none = all.")),
-        parameter("search_seed", int, option(0, "--search-seed", help="Seed of the sampler.")),
-        parameter("group_questions", int, option(48, "--group-questions", help="Most questions of a group a trial.")),
-        *config_flags(LEFT_OUT),
-        parameter("json_output", bool, option(False, "--json", help="Print trials.json.")),
+    own = [
+        ("model", str, typer.Argument(..., metavar="MODEL|RUN.yaml", help="Directory, hub id, or YAML file.")),
+        ("trials", int, option(20, "--trials", help="In all, of all workers and earlier calls.")),
+        ("timeout", float | None, option(None, "--timeout", help="Seconds after which no trial begins.")),
+        ("storage", str | None, option(None, "--storage", help="Optuna storage URL; none = a file in --out.")),
+        ("study", str, option("srmu", "--study", help="Name of the study in the storage.")),
+        ("sampler", str, option("tpe", "--sampler", metavar="tpe|nsga2", help="How trials are proposed.")),
+        ("score", str, option("accuracy", "--score", metavar="accuracy|loss", help="What judges questions.")),
+        ("keys", list[str] | None, option(None, "--keys", help="Settings to search; none = all.")),
+        ("search_seed", int, option(0, "--search-seed", help="Seed of the sampler.")),
+        ("group_questions", int, option(48, "--group-questions", help="Most questions of a group per trial.")),
+        ("json_output", bool, option(False, "--json", help="Print trials.json.")),
     ]  # fmt: skip
-    tune_command.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
-    tune_command.__annotations__ = {p.name: p.annotation for p in parameters}
-    return tune_command
+    command = settings_command("TuneCommand", run, own, leave_out=LEFT_OUT)
+    app.command("tune", epilog=EPILOG, help=HELP)(command)
+
+
+def run(command: Any) -> int:
+    """Search, and show what was found."""
+    from srmu.cli.console import TerminalReporter
+    from srmu.job.tuning.study import tune
+
+    for flag, known in CHOICES.items():
+        if (value := getattr(command, flag)) not in known:
+            raise InputError(f"--{flag} {value!r} is unknown.{nearest_hint(value, known)} Known: {', '.join(known)}.")
+    result = tune(
+        command.config(),
+        trials=command.trials,
+        seed=command.search_seed,
+        timeout=command.timeout,
+        storage=command.storage,
+        study_name=command.study,
+        sampler=command.sampler,
+        score=command.score,
+        keys=[part.strip() for item in command.keys or [] for part in item.split(",") if part.strip()],
+        group_questions=command.group_questions,
+        reporter=TerminalReporter(),
+    )
+    _show(result, json_output=command.json_output)
+    return 0 if result.record.chosen is not None else 3
 
 
 def _show(result: Any, *, json_output: bool) -> None:
     """The space that was searched, the Pareto front, and where the files are."""
     from srmu.cli.console import facts, output, table
-    from srmu.job.tuning.study import BEST_FILE, PLOT_FILE, TRIALS_FILE
+    from srmu.job.tuning.study import BEST_FILE, PLOT_FILE
+    from srmu.results.study import TRIALS_FILE
 
     if json_output:
         print((result.directory / TRIALS_FILE).read_text(encoding="utf-8"), end="")
         return
-    output.print(facts("Searched", [(name, str(key)) for name, key in result.space.items()]))
+    record = result.record
+    output.print(facts("Searched", list(record.space.items())))
     rows = []
-    for trial in result.trials:
-        if trial["number"] in result.front:
-            settings = " ".join(f"{name}={value}" for name, value in trial["settings"].items())
-            mark = "chosen" if trial["number"] == result.chosen else ""
-            rows.append([settings, mark, str(trial["number"]), f"{trial['remaining']:.3f}", f"{trial['kept']:.3f}"])
-    diverged = sum(trial["state"] == "diverged" for trial in result.trials)
-    title = f"Pareto front of {len(result.trials)} trials" + (f", {diverged} of them diverged" if diverged else "")
+    for trial in record.complete:
+        if trial.number in record.front:
+            settings = " ".join(f"{name}={value}" for name, value in trial.settings.items())
+            mark = "chosen" if trial.number == record.chosen else ""
+            rows.append(
+                [settings, mark, str(trial.number), f"{trial.outcome.remaining:.3f}", f"{trial.outcome.kept:.3f}"]
+            )
+    diverged = len(record.trials) - len(record.complete)
+    title = f"Pareto front of {len(record.trials)} trials" + (f", {diverged} of them diverged" if diverged else "")
     output.print(table(title, ["", "", "trial", "remains", "kept"], rows, num_texts=2))
-    if result.chosen is not None:
+    if record.chosen is not None:
         output.print(f"Files: {PLOT_FILE}, {TRIALS_FILE} and {BEST_FILE} in {result.directory}", soft_wrap=True)
         output.print(f"Run it with: srmu unlearn {result.directory / BEST_FILE}", soft_wrap=True)

@@ -1,11 +1,11 @@
-"""The demo's work: ask the base, make it forget with each method, ask the results, keep the numbers."""
+"""The demo's work: ordinary runs on one request, one per method, and a comparison of them."""
 
 import dataclasses
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from srmu.config.presets import PRESETS, PUBLISHED
 from srmu.config.settings import make_config
@@ -13,25 +13,23 @@ from srmu.demo.model import demo_model
 from srmu.demo.questions import NUM_CHOICES
 from srmu.demo.requests import REQUESTS, Request
 from srmu.errors import InputError, nearest_hint
-from srmu.evaluation.completions import complete
-from srmu.evaluation.loading import load_tokenizer
-from srmu.evaluation.measure import Measurement, compare, measure
-from srmu.evaluation.model_pair import load_for_measuring
 from srmu.evaluation.questions import Question
-from srmu.inputs.corpora import corpus_from_strings
 from srmu.inputs.overlap import overlap
-from srmu.inputs.rows import tokenize_rows
+from srmu.job.ask import ask
+from srmu.job.evaluate import evaluate
 from srmu.job.unlearn import unlearn
-from srmu.results.manifest_file import RESULTS_FILE
+from srmu.results.compare import Comparison, compare_runs
+from srmu.results.compare_formats import to_json
+from srmu.results.records import Answer
 from srmu.runtime.devices import choose_device
-from srmu.runtime.files import write_atomic, write_json_atomic
-from srmu.runtime.memory import peak_memory_mb, reset_peak_memory
+from srmu.runtime.files import write_atomic
+from srmu.runtime.memory import reset_peak_memory
 from srmu.runtime.progress import Reporter
 
 # The published methods, with what their sources leave open as in `--preset paper`.
 _PUBLISHED = {**PUBLISHED, "retain_weight": PRESETS["paper"]["retain_weight"]}
 # Name on the command line -> settings over the defaults. The default itself is always the last run.
-METHODS: dict[str, dict[str, Any]] = {
+METHODS: dict[str, Mapping[str, object]] = {
     "rmu": {"method": "rmu", **_PUBLISHED},
     "adaptive-rmu": {"method": "adaptive-rmu", **_PUBLISHED},
     "paper": {"preset": "paper"},
@@ -39,8 +37,29 @@ METHODS: dict[str, dict[str, Any]] = {
     "default": {},
 }
 GROUPS = ("forget", "entangled", "neighbours", "other")
-PLOT_FILE = "plot.png"
+COMPARISON_FILE, PLOT_FILE = "comparison.json", "plot.png"
 NUM_ANSWERS = 3
+
+
+@dataclass(frozen=True)
+class GroupAnswer:
+    """A prompt of a group of questions, answered by base and result."""
+
+    group: str
+    answer: Answer
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What a demo found.
+
+    Attributes:
+        comparison: Of its runs, as `srmu compare` makes it; the default is the last.
+        answers: Of the base and of the default's result; shown, never stored.
+    """
+
+    comparison: Comparison
+    answers: tuple[GroupAnswer, ...]
 
 
 def run_demo(
@@ -52,20 +71,17 @@ def run_demo(
     seed: int,
     device: str,
     reporter: Reporter,
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Run the demo.
+) -> DemoResult:
+    """An ordinary run per method, measured with `srmu evaluate` on ordinary texts, and a comparison of them.
 
     Args:
         request_name: Key of `REQUESTS`.
         methods: Keys of `METHODS`, in order; `default` is put last, and added if it is missing.
         model: Another checkpoint than the demo's own.
-        out: Directory for runs, plot and results; what an earlier demo left there is replaced.
+        out: Directory for runs, plot and comparison; what an earlier demo left there is replaced.
         seed: Of every run.
         device: As in the config.
         reporter: Hears of progress.
-
-    Returns:
-        Content of `results.json`; and prompts with the answers of the base and of each run, which are only shown.
 
     Raises:
         InputError: For an unknown request or method, or a directory that holds something else.
@@ -74,39 +90,10 @@ def run_demo(
     _clear(out)
     request = REQUESTS[request_name]()
     path = Path(model) if model else demo_model(reporter)
-    where = choose_device(device)
-    tokenizer = load_tokenizer(path)
-    shared = overlap(request.forget, request.retain)
-    reporter.note(
-        f"Request {request.name!r} ({request.kind}): {len(request.forget)} texts to forget, "
-        f"{len(request.retain)} to retain; "
-        f"overlap of their words {100 * shared.jaccard:.0f} % (Jaccard), "
-        f"{100 * shared.containment:.0f} % of the forget side's words stand on the retain side too."
-    )
-    prompts = _prompts(request)
-
-    questions = {name: request.questions[name] for name in GROUPS}
-    ordinary = tokenize_rows(corpus_from_strings(list(request.text), "text"), tokenizer, max_length=512)
-
-    def ask(checkpoint: Path, title: str) -> tuple[Measurement, list[str]]:
-        whole = load_for_measuring(checkpoint, device=device, dtype="auto").model
-        found = measure(whole, tokenizer, texts={"text": ordinary}, questions=questions, reporter=reporter, title=title)
-        return found, complete(whole, tokenizer, [prompt for _, prompt in prompts], max_new_tokens=12)
-
-    reset_peak_memory(where)
-    before, base_answers = ask(path, "Asking the base model")
-    base = {"name": "base", "method": "none", "layers": [], "seconds": 0.0, "groups": group_numbers(before)}
-    base["peak_mb"] = peak_memory_mb(where)["resident"]
+    _note_request(request, reporter)
     texts = _write_texts(request, out / "texts")
-    runs, answers = (
-        [],
-        [
-            {"group": group, "prompt": prompt, "base": answer}
-            for (group, prompt), answer in zip(prompts, base_answers, strict=True)
-        ],
-    )
-    for name in [name for name in methods if name != "default"] + ["default"]:
-        reset_peak_memory(where)
+    runs = []
+    for name in [*(name for name in methods if name != "default"), "default"]:
         config = make_config(
             {
                 **METHODS[name],
@@ -114,52 +101,34 @@ def run_demo(
                 "device": device,
                 "forget": [texts["forget"]],
                 "retain": [texts["entangled"], texts["ordinary"]],
-                # Measured here, not by the run; named for what comes after it, such as srmu attack.
                 "questions": {name: str(out / "texts" / f"questions-{name}.jsonl") for name in GROUPS},
                 "seed": seed,
-                "eval": False,
                 "eval_fraction": 0.0,
                 "out": str(out / name),
             }
         )
-        reporter.note(f"[bold]{name}[/bold]: {config.method}")
-        result = unlearn(config, reporter=reporter)
-        peak = result.manifest["peak_memory_mb"]["resident"]
-        after, completions = ask(result.model_dir, f"Asking the result of {name}")
-        write_json_atomic(result.run_dir / RESULTS_FILE, compare(before, after))
-        seconds = result.manifest["seconds"]
-        runs.append(
-            {
-                "name": name,
-                "method": config.method,
-                "layers": result.manifest["config"]["trained_layers"],
-                "seconds": round(seconds["load"] + seconds["frozen"] + seconds["training"], 2),
-                "peak_mb": peak,
-                "groups": group_numbers(after),
-            }
-        )
-        for entry, completion in zip(answers, completions, strict=True):
-            entry[name] = completion
-    results = {
-        "request": request.name,
-        "kind": request.kind,
-        "chance": 1 / NUM_CHOICES,
-        "seed": seed,
-        "overlap": {"jaccard": shared.jaccard, "containment": shared.containment},
-        "base": base,
-        "runs": runs,
-    }
-    write_json_atomic(out / RESULTS_FILE, results)
-    return results, answers
+        reporter.note(f"[bold]{name}[/bold]: {config.target.method}")
+        reset_peak_memory(choose_device(device))
+        runs.append(unlearn(config, reporter=reporter).run_dir)
+        evaluate(str(runs[-1]), texts={"text": texts["text"]}, device=device, reporter=reporter)
+    comparison = dataclasses.replace(
+        compare_runs(runs), title=f"Request {request.name!r}: four-choice accuracy, chance {1 / NUM_CHOICES:.2f}"
+    )
+    write_atomic(out / COMPARISON_FILE, to_json(comparison).encode())
+    prompts = _prompts(request)
+    answers = ask(str(runs[-1]), [prompt for _, prompt in prompts], max_new_tokens=12, device=device, reporter=reporter)
+    pairs = zip(prompts, answers, strict=True)
+    return DemoResult(comparison, tuple(GroupAnswer(group, answer) for (group, _), answer in pairs))
 
 
-def group_numbers(found: Measurement) -> dict[str, dict[str, Any]]:
-    """Accuracy of each group of questions, and nats a token of ordinary text."""
-    groups: dict[str, dict[str, Any]] = {
-        name: {"n": scores.n, "accuracy": scores.accuracy, "stderr": scores.stderr_by_fact, "nll": scores.nll}
-        for name, scores in found.questions.items()
-    }
-    return groups | {name: {"n": scores.num_tokens, "nll": scores.nll} for name, scores in found.texts.items()}
+def _note_request(request: Request, reporter: Reporter) -> None:
+    shared = overlap(request.forget, request.retain)
+    reporter.note(
+        f"Request {request.name!r} ({request.kind}): {len(request.forget)} texts to forget, "
+        f"{len(request.retain)} to retain; "
+        f"overlap of their words {100 * shared.jaccard:.0f} % (Jaccard), "
+        f"{100 * shared.containment:.0f} % of the forget side's words stand on the retain side too."
+    )
 
 
 def _check_names(request_name: str, methods: Sequence[str]) -> None:
@@ -171,7 +140,7 @@ def _check_names(request_name: str, methods: Sequence[str]) -> None:
 
 def _clear(out: Path) -> None:
     """Make room for a new demo where an earlier one stands; refuse anything else."""
-    if out.exists() and any(out.iterdir()) and not any((out / name).exists() for name in (RESULTS_FILE, "texts")):
+    if out.exists() and any(out.iterdir()) and not any((out / name).exists() for name in (COMPARISON_FILE, "texts")):
         raise InputError(f"Output directory {str(out)!r} holds something other than a demo. Choose another --out.")
     shutil.rmtree(out, ignore_errors=True)
 
@@ -183,6 +152,7 @@ def _write_texts(request: Request, folder: Path) -> dict[str, str]:
         "forget": request.forget,
         "entangled": request.retain_entangled,
         "ordinary": request.retain_ordinary,
+        "text": request.text,
     }
     for name, texts in sides.items():
         write_atomic(folder / f"{name}.jsonl", "".join(json.dumps({"text": text}) + "\n" for text in texts).encode())
@@ -192,7 +162,7 @@ def _write_texts(request: Request, folder: Path) -> dict[str, str]:
     return {name: str(folder / f"{name}.jsonl") for name in sides}
 
 
-def _question_record(question: Question) -> Mapping[str, Any]:
+def _question_record(question: Question) -> dict[str, object]:
     record = dataclasses.asdict(question)
     return {"question": record.pop("prompt"), **record}
 

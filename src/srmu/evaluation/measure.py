@@ -4,11 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from srmu.config.groups import Side
 from srmu.evaluation.completions import complete
 from srmu.evaluation.questions import Question, QuestionScores, score_questions
-from srmu.evaluation.results import compare_questions, compare_texts, summarize_questions, summarize_texts, to_record
-from srmu.evaluation.texts import TextScores, share_of_changed_predictions, text_scores
+from srmu.evaluation.results import question_group, text_group
+from srmu.evaluation.texts import TextScores, text_scores
 from srmu.inputs.rows import TokenRows
+from srmu.results.records import Results
+from srmu.results.sides import NOTHING_DECLARED, sides_of
 from srmu.runtime.progress import Reporter
 
 
@@ -55,27 +58,16 @@ def measure(
     return Measurement(text_results, question_results, answers)
 
 
-def compare(before: Measurement, after: Measurement) -> dict[str, Any]:
-    """Both measurements and their differences, as they stand in `results.json`; answers are left out on purpose."""
-    return {
-        "texts": {
-            name: {
-                "base": to_record(summarize_texts(before.texts[name])),
-                "result": to_record(summarize_texts(after.texts[name])),
-                "nll": to_record(compare_texts(before.texts[name], after.texts[name])),
-                "predictions_changed": share_of_changed_predictions(before.texts[name], after.texts[name]),
-            }
-            for name in before.texts
-        },
-        "questions": {
-            name: {
-                "base": to_record(summarize_questions(before.questions[name])),
-                "result": to_record(summarize_questions(after.questions[name])),
-                "change": {
-                    key: to_record(value)
-                    for key, value in compare_questions(before.questions[name], after.questions[name]).items()
-                },
-            }
-            for name in before.questions
-        },
-    }
+def compare(before: Measurement, after: Measurement, sides: Mapping[str, Side] = NOTHING_DECLARED) -> Results:
+    """Both measurements and their differences; the models' answers are left out on purpose.
+
+    Args:
+        before: Of the base.
+        after: Of the result.
+        sides: Of groups, as the user declared them.
+    """
+    return Results(
+        sides=sides_of([*before.questions, *before.texts], sides),
+        questions={name: question_group(found, after.questions[name]) for name, found in before.questions.items()},
+        texts={name: text_group(found, after.texts[name]) for name, found in before.texts.items()},
+    )

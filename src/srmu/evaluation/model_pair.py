@@ -8,7 +8,8 @@ import torch
 
 from srmu.errors import InputError
 from srmu.evaluation.loading import check_tokenizer_fits, load_causal_lm, load_tokenizer
-from srmu.results.manifest_file import MANIFEST_FILE, MODEL_DIR, read_manifest
+from srmu.results.manifest import read_manifest
+from srmu.results.run_files import MANIFEST_FILE, MODEL_DIR
 from srmu.runtime.devices import choose_device
 from srmu.runtime.files import file_sha256
 from srmu.runtime.precision import check_dtype, choose_dtype
@@ -125,9 +126,9 @@ def _checkpoint(argument: str) -> Path:
 
 def _base_of(run_dir: Path, base: str | None) -> Path:
     """The base of a run, proved by the hashes of its weight files."""
-    recorded = read_manifest(run_dir)["base"]
+    recorded = read_manifest(run_dir).base
     if base is None:
-        path = Path(str(recorded.get("path")))
+        path = Path(recorded.path)
         if not path.is_dir():
             raise InputError(
                 f"The base of run {str(run_dir)!r} is not at {str(path)!r} any more. Give it with --base, or look at "
@@ -136,7 +137,7 @@ def _base_of(run_dir: Path, base: str | None) -> Path:
     else:
         path = _checkpoint(base)
     shards = {shard: file_sha256(path / shard) for shard in open_checkpoint(path).shards}
-    if shards != recorded["shards"]:
+    if shards != recorded.shards:
         raise InputError(
             f"Checkpoint {str(path)!r} is not the base of run {str(run_dir)!r}: its weight files differ from those in "
             "the manifest. Give the checkpoint that the run began with."

@@ -109,6 +109,26 @@ def score_questions(
         prompt = wrap_in_chat(tokenizer, question.prompt) if chat else question.prompt
         delimiter = "" if chat else " "
         pairs += encode_pairs(tokenizer, prompt, [delimiter + choice for choice in question.choices])
+    return score_pairs(model, questions, pairs, batch_tokens=batch_tokens, progress=progress)
+
+
+def score_pairs(
+    model: PreTrainedModel,
+    questions: Sequence[Question],
+    pairs: Sequence[tuple[list[int], list[int]]],
+    *,
+    batch_tokens: int = 4096,
+    progress: Progress | None = None,
+) -> QuestionScores:
+    """`score_questions` of questions that are token ids already.
+
+    Args:
+        model: In eval mode.
+        questions: At least one.
+        pairs: Context and continuation of every choice of every question, in order.
+        batch_tokens: Most tokens in one forward pass.
+        progress: Called with choices done and choices in all.
+    """
     sums = continuation_log_likelihoods(model, pairs, batch_tokens=batch_tokens, progress=progress)
     ends = np.cumsum([len(question.choices) for question in questions])
     by_question = np.split(sums, ends[:-1])

@@ -1,88 +1,103 @@
-"""Records of measurements as they stand in `results.json`, and the difference of two."""
+"""Scores of one model or of two as records of `results.json`: numbers, and their paired differences."""
 
-import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import numpy as np
 
+from srmu.evaluation.memorization import memorization_of_texts
 from srmu.evaluation.questions import QuestionScores, clustered_stderr
-from srmu.evaluation.texts import TextScores
+from srmu.evaluation.texts import TextScores, share_of_changed_predictions
+from srmu.results.records import (
+    Change,
+    Known,
+    QuestionChange,
+    QuestionGroup,
+    QuestionSummary,
+    TextChange,
+    TextGroup,
+    TextSummary,
+    defined,
+)
 
 
-@dataclass(frozen=True)
-class GroupResult:
-    """One group of questions."""
+def question_group(base: QuestionScores | None, result: QuestionScores) -> QuestionGroup:
+    """One group of questions; without a base, the result alone.
 
-    n: int
-    accuracy: float
-    """Length-normalised."""
-    stderr: float
-    """Of `accuracy`, questions taken as independent."""
-    accuracy_raw: float
-    nll: float
-    """Nats a token of the right answer."""
-    stderr_by_fact: float
-    """Of `accuracy`, clustered by fact."""
-
-
-@dataclass(frozen=True)
-class TextResult:
-    """One group of texts."""
-
-    num_tokens: int
-    nll: float
-    """Nats a token."""
-    perplexity: float
-    top_accuracy: float
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A mean before and after."""
-
-    before: float
-    after: float
-    difference: float
-    """After minus before."""
-    stderr: float
-    """Of `difference`, paired item by item and clustered by fact; nan where there is but one cluster."""
-
-
-def summarize_questions(scores: QuestionScores) -> GroupResult:
-    """The numbers of one group."""
-    return GroupResult(
-        n=scores.n,
-        accuracy=scores.accuracy,
-        stderr=scores.stderr,
-        accuracy_raw=scores.accuracy_raw,
-        nll=scores.nll,
-        stderr_by_fact=scores.stderr_by_fact,
+    Raises:
+        ValueError: If the two were not asked the same questions.
+    """
+    if base is None:
+        return QuestionGroup(result=summarize_questions(result))
+    return QuestionGroup(
+        base=summarize_questions(base),
+        result=summarize_questions(result),
+        change=compare_questions(base, result),
+        known=compare_known(base, result),
     )
 
 
-def summarize_texts(scores: TextScores) -> TextResult:
-    """The numbers of one group."""
-    return TextResult(scores.num_tokens, scores.nll, scores.perplexity, scores.top_accuracy)
+def text_group(base: TextScores | None, result: TextScores) -> TextGroup:
+    """One group of texts; without a base, the result alone.
+
+    Raises:
+        ValueError: If the two did not read the same texts.
+    """
+    if base is None:
+        return TextGroup(result=summarize_texts(result))
+    return TextGroup(
+        base=summarize_texts(base),
+        result=summarize_texts(result),
+        change=compare_texts(base, result),
+        predictions_changed=share_of_changed_predictions(base, result),
+    )
 
 
-def compare_questions(before: QuestionScores, after: QuestionScores) -> dict[str, Comparison]:
-    """`accuracy`, `accuracy_raw` and `nll` of two models on the same questions.
+def summarize_questions(scores: QuestionScores) -> QuestionSummary:
+    """The numbers of one group under one model."""
+    return QuestionSummary(
+        n=scores.n,
+        accuracy=defined(scores.accuracy),
+        stderr=defined(scores.stderr),
+        accuracy_raw=defined(scores.accuracy_raw),
+        nll=defined(scores.nll),
+        stderr_by_fact=defined(scores.stderr_by_fact),
+    )
+
+
+def summarize_texts(scores: TextScores) -> TextSummary:
+    """The numbers of one group under one model."""
+    remembered = means(asdict(memorization_of_texts(scores)))
+    return TextSummary(
+        scores.num_tokens, defined(scores.nll), defined(scores.perplexity), defined(scores.top_accuracy), **remembered
+    )
+
+
+def compare_questions(before: QuestionScores, after: QuestionScores) -> QuestionChange:
+    """The differences of two models on the same questions.
 
     Raises:
         ValueError: If the questions were not the same.
     """
     if before.facts != after.facts:
         raise ValueError("the two scores are of different questions")
-    arrays = {"accuracy": "correct_norm", "accuracy_raw": "correct_raw", "nll": "answer_nll"}
-    return {
-        key: compare_values(getattr(before, name), getattr(after, name), before.facts) for key, name in arrays.items()
-    }
+    return QuestionChange(
+        accuracy=compare_values(before.correct_norm, after.correct_norm, before.facts),
+        accuracy_raw=compare_values(before.correct_raw, after.correct_raw, before.facts),
+        nll=compare_values(before.answer_nll, after.answer_nll, before.facts),
+    )
 
 
-def compare_texts(before: TextScores, after: TextScores) -> Comparison:
-    """Nats a token of two models on the same texts; the standard error takes documents as the unit.
+def compare_known(before: QuestionScores, after: QuestionScores) -> Known:
+    """The same on the questions that the base answered right."""
+    known = before.correct_norm
+    facts = [fact for fact, is_known in zip(before.facts, known, strict=True) if is_known]
+    accuracy = compare_values(before.correct_norm[known], after.correct_norm[known], facts) if known.any() else None
+    return Known(n=int(known.sum()), unknown=int((~known).sum()), accuracy=accuracy)
+
+
+def compare_texts(before: TextScores, after: TextScores) -> TextChange:
+    """The differences of two models on the same texts; standard errors take documents as the unit.
 
     Raises:
         ValueError: If the texts were not the same.
@@ -90,23 +105,31 @@ def compare_texts(before: TextScores, after: TextScores) -> Comparison:
     if not np.array_equal(before.target_ids, after.target_ids):
         raise ValueError("the two scores are of different texts")
     documents = [str(number) for number, count in enumerate(before.document_tokens) for _ in range(count)]
-    return compare_values(before.token_nll, after.token_nll, tuple(documents))
+    hits = [scores.top_ids == scores.target_ids for scores in (before, after)]
+    remembered = [asdict(memorization_of_texts(scores)) for scores in (before, after)]
+    return TextChange(
+        nll=compare_values(before.token_nll, after.token_nll, documents),
+        top_accuracy=compare_values(hits[0], hits[1], documents),
+        **compare_each(remembered[0], remembered[1]),
+    )
 
 
-def to_record(result: Any) -> dict[str, Any]:
-    """A result as JSON values; a number that is not defined (nan) becomes null."""
-    return {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in asdict(result).items()
-    }
+def means(arrays: Mapping[str, np.ndarray]) -> dict[str, float | None]:
+    """The mean of each array."""
+    return {name: defined(values.mean()) for name, values in arrays.items()}
 
 
-def compare_values(before: np.ndarray, after: np.ndarray, clusters: Sequence[str]) -> Comparison:
+def compare_each(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> dict[str, Change]:
+    """Two models' values under each name, items taken as independent."""
+    return {name: compare_values(before[name], after[name], [""] * len(before[name])) for name in before}
+
+
+def compare_values(before: np.ndarray, after: np.ndarray, clusters: Sequence[str]) -> Change:
     """Two models' values on the same items, paired; items of one cluster key count as dependent, empty keys as not."""
     before, after = before.astype(np.float64), after.astype(np.float64)
-    return Comparison(
-        before=float(before.mean()),
-        after=float(after.mean()),
-        difference=float((after - before).mean()),
-        stderr=clustered_stderr(after - before, clusters),
+    return Change(
+        before=defined(before.mean()),
+        after=defined(after.mean()),
+        difference=defined((after - before).mean()),
+        stderr=defined(clustered_stderr(after - before, clusters)),
     )

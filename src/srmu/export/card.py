@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from srmu.export.patch import CARD
+from srmu.results.manifest import DataRecord
+from srmu.results.records import Results
 
 _FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n((?:.*?\r?\n)??)---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 _TAGS = ("srmu", "unlearning")
@@ -23,7 +26,49 @@ def read_card(checkpoint_dir: Path) -> str | None:
         return content.decode("latin-1")
 
 
-def model_card(base_readme: str | None, facts: Mapping[str, Any]) -> str:
+@dataclass(frozen=True)
+class CardResult:
+    """One line of the card's table of results: a group, its metric and size, before and after."""
+
+    group: str
+    metric: str
+    n: int
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardFacts:
+    """What a card tells; what is left out is not told.
+
+    Attributes:
+        model: What the user named as base.
+        hub_id: Whether that is an id of the hub.
+        method: The target.
+        preset: Name of the preset.
+        layer: Tapped layer, from 0.
+        changed: Stored names of the changed tensors.
+        data: Sources of texts.
+        settings: Name and value.
+        assumed: Settings that the preset's sources do not give, with where each comes from.
+        results: What was measured.
+        srmu_version: That made the result.
+    """
+
+    model: str = "a checkpoint"
+    hub_id: bool = False
+    method: str | None = None
+    preset: str | None = None
+    layer: int | None = None
+    changed: Sequence[str] = ()
+    data: Sequence[DataRecord] = ()
+    settings: Mapping[str, object] = field(default_factory=dict)
+    assumed: Mapping[str, str] = field(default_factory=dict)
+    results: Sequence[CardResult] = ()
+    srmu_version: str = ""
+
+
+def model_card(base_readme: str | None, facts: CardFacts) -> str:
     """Write the model card of a result.
 
     The base's front matter is kept but for its `model-index`, which holds the base's scores and not this
@@ -31,11 +76,7 @@ def model_card(base_readme: str | None, facts: Mapping[str, Any]) -> str:
 
     Args:
         base_readme: The base's card, or none.
-        facts: What to tell; every key may be left out. `model` (what the user named as base), `hub_id` (true
-            if that is one), `method`, `preset`, `layer` (tapped), `changed` (stored names), `data` (mappings
-            with role, source, sha256, documents, rows), `settings` (name to value), `assumed` (name to
-            reason), `results` (mappings with group, metric, before, after, and n where known),
-            `srmu_version`.
+        facts: What to tell.
     """
     front, body = _split(base_readme or "")
     _merge_front(front, facts)
@@ -45,21 +86,19 @@ def model_card(base_readme: str | None, facts: Mapping[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def card_results(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The `results` of a card out of `results.json`: accuracy of each group of questions, perplexity of texts."""
-    sources = [("questions", "accuracy", "n"), ("texts", "perplexity", "num_tokens")]
-    return [
-        {
-            "group": f"{name} {kind}",
-            "metric": metric,
-            "n": entry["base"][count],
-            "before": entry["base"][metric],
-            "after": entry["result"][metric],
-        }
-        for kind, metric, count in sources
-        for name, entry in results.get(kind, {}).items()
-        if entry["base"][metric] is not None and entry["result"][metric] is not None
-    ]
+def card_results(results: Results) -> list[CardResult]:
+    """What a card tells of a run's own results: accuracy of each group of questions, perplexity of texts."""
+    found = []
+    for name, questions in results.questions.items():
+        base, result = questions.base, questions.result
+        if base and base.accuracy is not None and result.accuracy is not None:
+            found.append(CardResult(f"{name} questions", "accuracy", base.n, base.accuracy, result.accuracy))
+    for name, texts in results.texts.items():
+        before, after = texts.base, texts.result
+        if before and before.perplexity is not None and after.perplexity is not None:
+            pair = before.perplexity, after.perplexity
+            found.append(CardResult(f"{name} texts", "perplexity", before.num_tokens, *pair))
+    return found
 
 
 def _split(readme: str) -> tuple[dict[str, Any], str]:
@@ -83,32 +122,31 @@ def _split(readme: str) -> tuple[dict[str, Any], str]:
     return (front, readme[match.end() :]) if isinstance(front, dict) else ({}, readme)
 
 
-def _merge_front(front: dict[str, Any], facts: Mapping[str, Any]) -> None:
+def _merge_front(front: dict[str, Any], facts: CardFacts) -> None:
     tags = front.get("tags") or []
     tags = list(tags) if isinstance(tags, list) else [tags]
     front["tags"] = [*tags, *(tag for tag in _TAGS if tag not in tags)]
     front.setdefault("library_name", "transformers")
     # The hub wants an id here; a path of somebody's disk would name nothing.
-    if facts.get("hub_id"):
-        front["base_model"] = facts["model"]
+    if facts.hub_id:
+        front["base_model"] = facts.model
         front["base_model_relation"] = "finetune"
     front.pop("model-index", None)
-    results = facts.get("results") or []
-    if results:
+    if facts.results:
         front["model-index"] = [
             {
-                "name": f"{Path(str(facts.get('model', 'model'))).name}-srmu",
-                "results": [_index_entry(entry) for entry in results],
+                "name": f"{Path(facts.model).name}-srmu",
+                "results": [_index_entry(entry) for entry in facts.results],
             }
         ]
 
 
-def _index_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _index_entry(entry: CardResult) -> dict[str, object]:
     return {
         "task": {"type": "text-generation"},
         # The hub takes letters, digits, dots, dashes and underscores here.
-        "dataset": {"name": entry["group"], "type": re.sub(r"[^\w.-]+", "-", entry["group"], flags=re.ASCII)},
-        "metrics": [{"type": entry["metric"], "value": entry["after"], "name": f"{entry['metric']} after unlearning"}],
+        "dataset": {"name": entry.group, "type": re.sub(r"[^\w.-]+", "-", entry.group, flags=re.ASCII)},
+        "metrics": [{"type": entry.metric, "value": entry.after, "name": f"{entry.metric} after unlearning"}],
     }
 
 
@@ -118,17 +156,16 @@ def _dump(front: dict[str, Any]) -> str:
     return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n"
 
 
-def _section(facts: Mapping[str, Any]) -> str:
-    base = Path(str(facts.get("model", "a checkpoint")))
-    name = str(facts["model"]) if facts.get("hub_id") else base.name
-    tool = f"srmu {facts.get('srmu_version', '')}".rstrip()
+def _section(facts: CardFacts) -> str:
+    name = facts.model if facts.hub_id else Path(facts.model).name
+    tool = f"srmu {facts.srmu_version}".rstrip()
     blocks = [
         "# Unlearned with srmu",
         f"This checkpoint is `{name}` after unlearning by {tool} ([SRMU](https://arxiv.org/abs/2512.16297)). "
         "It differs from that base in the tensors listed below and in nothing else but this card.",
-        *_data_block(facts.get("data") or []),
+        *_data_block(facts.data),
         *_method_block(facts),
-        *_results_block(facts.get("results") or []),
+        *_results_block(facts.results),
         "## Check it, rebuild it",
         "```\nsrmu verify RUN --base BASE\nsrmu apply BASE RUN/delta.safetensors OUT\n```",
         "`RUN` is the run directory, whose manifest lists the hash of every file here; `BASE` is the base checkpoint.",
@@ -140,19 +177,10 @@ def _section(facts: Mapping[str, Any]) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _data_block(data: Sequence[Mapping[str, Any]]) -> list[str]:
+def _data_block(data: Sequence[DataRecord]) -> list[str]:
     if not data:
         return []
-    rows = [
-        (
-            entry.get("role", ""),
-            entry.get("source", ""),
-            entry.get("documents", ""),
-            entry.get("rows", ""),
-            str(entry.get("sha256", ""))[:16],
-        )
-        for entry in data
-    ]
+    rows = [(each.role, each.source, each.documents, each.rows, each.sha256[:16]) for each in data]
     return [
         "## What was forgotten and what was kept",
         "Texts are named by count and hash; none is reproduced here.",
@@ -160,45 +188,32 @@ def _data_block(data: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _method_block(facts: Mapping[str, Any]) -> list[str]:
+def _method_block(facts: CardFacts) -> list[str]:
     blocks = ["## How"]
-    lines = [
-        f"- {label}: `{facts[key]}`"
-        for key, label in (("method", "method"), ("preset", "preset"), ("layer", "tapped layer (from 0)"))
-        if facts.get(key) is not None
-    ]
-    lines += [f"- changed: `{tensor}`" for tensor in facts.get("changed") or []]
+    named = {"method": facts.method, "preset": facts.preset, "tapped layer (from 0)": facts.layer}
+    lines = [f"- {label}: `{value}`" for label, value in named.items() if value is not None]
+    lines += [f"- changed: `{tensor}`" for tensor in facts.changed]
     if lines:
         blocks.append("\n".join(lines))
-    if settings := facts.get("settings"):
-        assumed = facts.get("assumed") or {}
-        rows = [(key, value, assumed.get(key, "")) for key, value in settings.items()]
+    if facts.settings:
+        rows = [(key, value, facts.assumed.get(key, "")) for key, value in facts.settings.items()]
         blocks.append(_table(("setting", "value", "assumed"), rows))
     return blocks if len(blocks) > 1 else []
 
 
-def _results_block(results: Sequence[Mapping[str, Any]]) -> list[str]:
+def _results_block(results: Sequence[CardResult]) -> list[str]:
     if not results:
         return []
-    rows = [
-        (
-            entry["group"],
-            entry["metric"],
-            entry.get("n", ""),
-            _number(entry["before"]),
-            _number(entry["after"]),
-        )
-        for entry in results
-    ]
+    rows = [(each.group, each.metric, each.n, _number(each.before), _number(each.after)) for each in results]
     return ["## Before and after", _table(("group", "metric", "n", "before", "after"), rows)]
 
 
-def _number(value: Any) -> str:
+def _number(value: float) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    def line(cells: Sequence[Any]) -> str:
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    def line(cells: Sequence[object]) -> str:
         return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
     return "\n".join([line(head), "|" + " --- |" * len(head), *(line(row) for row in rows)])

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from srmu.errors import InputError, RunError
+from srmu.results.manifest import TensorChange
 from srmu.runtime.files import (
     CHUNK_BYTES,
     can_clone,
@@ -36,29 +37,6 @@ CARD = "README.md"
 _SPARE_BYTES = 1 << 24
 _COMPARED_BYTES = 1 << 18
 """Arithmetic on pieces of this size stays in the processor's cache."""
-
-
-@dataclass(frozen=True)
-class TensorChange:
-    """How a stored tensor differs from the base's.
-
-    Attributes:
-        name: Stored name.
-        shard: File that holds it.
-        dtype: Stored dtype, as in the header.
-        shape: Its sizes.
-        changed_fraction: Share of entries whose stored bits differ, 0 to 1.
-        relative_change: Frobenius norm of the difference over that of the base's tensor.
-        largest_change: Largest absolute difference of an entry.
-    """
-
-    name: str
-    shard: str
-    dtype: str
-    shape: tuple[int, ...]
-    changed_fraction: float
-    relative_change: float
-    largest_change: float
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ from torch import Tensor
 
 from srmu.config.settings import UnlearnConfig, make_config, to_dict
 from srmu.errors import InputError
-from srmu.results.manifest_file import MANIFEST_FILE, METRICS_FILE
+from srmu.results.run_files import MANIFEST_FILE, METRICS_FILE
+from srmu.results.schema import load, to_json
+from srmu.results.study import SearchRecord
 from srmu.runtime.files import is_leftover, readable_errors, remove_leftovers, write_json_atomic, write_tensors_atomic
 
 CONFIG_FILE = "config.json"
@@ -45,7 +47,7 @@ class RunDirectory:
             InputError: If it exists and is not empty, and `overwrite` is off.
         """
         path = check_output(config)
-        if path.exists() and config.overwrite:
+        if path.exists() and config.output.overwrite:
             shutil.rmtree(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -55,7 +57,7 @@ class RunDirectory:
             ) from None
         remove_leftovers(path)
         directory = cls(path)
-        if config.save_every:
+        if config.output.save_every:
             with readable_errors(path):
                 directory.save_config(config)
         return directory
@@ -96,15 +98,19 @@ class RunDirectory:
         if self.writes:
             write_json_atomic(self.path / CONFIG_FILE, to_dict(config))
 
-    def save_choice(self, record: Mapping[str, Any]) -> None:
+    def save_choice(self, record: SearchRecord) -> None:
         """Write what `--auto` tried, so that a resumed run does not try again; it holds no text."""
         if self.writes:
-            write_json_atomic(self.path / CHOICE_FILE, dict(record))
+            write_json_atomic(self.path / CHOICE_FILE, to_json(record))
 
-    def load_choice(self) -> dict[str, Any] | None:
-        """What `--auto` tried, if it did."""
+    def load_choice(self) -> SearchRecord | None:
+        """What the search of settings tried, if there was one.
+
+        Raises:
+            InputError: The file is damaged.
+        """
         file = self.path / CHOICE_FILE
-        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+        return load(SearchRecord, file) if file.is_file() else None
 
     def write_metrics(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Append one line a step."""
@@ -163,14 +169,14 @@ def check_output(config: UnlearnConfig) -> Path:
         InputError: If it exists and is not empty, and `overwrite` is off; if what stands there is no run directory;
             or if no directory can be made there.
     """
-    path = _new_path(config) if config.out is None else Path(config.out)
+    path = _new_path(config) if config.output.out is None else Path(config.output.out)
     existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     if not existing.is_dir():
         raise InputError(f"Output {str(path)!r} cannot be made: {str(existing)!r} is a file. Choose another --out.")
     if not os.access(existing, os.W_OK):
         raise InputError(f"Output {str(path)!r} cannot be made: {str(existing)!r} is read-only. Choose another --out.")
     occupied = path.is_dir() and not all(is_leftover(entry) for entry in path.iterdir())
-    if occupied and not config.overwrite:
+    if occupied and not config.output.overwrite:
         raise InputError(
             f"Output directory {str(path)!r} is not empty. Choose another --out, continue it with --resume, or replace "
             "it with --overwrite."
@@ -184,7 +190,7 @@ def check_output(config: UnlearnConfig) -> Path:
 
 def _new_path(config: UnlearnConfig) -> Path:
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    base = f"{Path(config.model).resolve().name}-{config.method}-{stamp}"
+    base = f"{Path(config.model.model).resolve().name}-{config.target.method}-{stamp}"
     path, number = Path("runs") / base, 1
     while path.exists():
         number += 1

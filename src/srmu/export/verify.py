@@ -1,14 +1,15 @@
 """Verification of a run directory against its manifest. What was not checked never reads as passed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from srmu.errors import InputError, SrmuError
 from srmu.export.delta import DELTA_FILE, check_base, read_delta
 from srmu.export.patch import check_only_changed, is_finite
-from srmu.results.manifest_file import MANIFEST_FILE, MODEL_DIR, read_manifest
+from srmu.results.manifest import Base, Manifest, Parent, read_manifest
+from srmu.results.run_files import MANIFEST_FILE, MODEL_DIR
 from srmu.runtime.files import file_sha256, list_files
 from srmu.surgery.checkpoint import open_checkpoint, read_tensor, tensor_sha256
 
@@ -51,29 +52,29 @@ def verify_run(run_dir: str | Path, *, base: str | Path | None = None) -> list[C
         "error"; checks that are "skipped" were not made.
     """
     run_dir = Path(run_dir)
-    manifest: dict[str, Any] = {}
+    found: list[Manifest] = []
 
     def load() -> str:
-        manifest.update(read_manifest(run_dir))
-        return f"{len(manifest['changed'])} changed tensors, {len(manifest['result']['files'])} files"
+        found.append(read_manifest(run_dir))
+        return f"{len(found[0].changed)} changed tensors, {len(found[0].result.files)} files"
 
-    def need(check: Callable[[], str]) -> Callable[[], str]:
+    def need(check: Callable[[Manifest], str]) -> Callable[[], str]:
         def run() -> str:
-            if not manifest:
+            if not found:
                 raise _Skip("the manifest cannot be read")
-            return check()
+            return check(found[0])
 
         return run
 
     steps: dict[str, Callable[[], str]] = {
         "manifest": load,
-        "files of the model": need(lambda: _check_hashes(run_dir / MODEL_DIR, manifest["result"]["files"])),
-        "no file more or less": need(lambda: _check_names(run_dir / MODEL_DIR, manifest["result"]["files"])),
-        "files of the run": need(lambda: _check_hashes(run_dir, manifest["run_files"])),
-        "changed tensors finite": need(lambda: _check_finite(run_dir, manifest)),
-        "delta equals the model": need(lambda: _check_delta(run_dir, manifest)),
-        "chain of requests": need(lambda: _check_chain(run_dir, manifest)),
-        "nothing else differs from the base": need(lambda: _check_base(run_dir, manifest, base)),
+        "files of the model": need(lambda manifest: _check_hashes(run_dir / MODEL_DIR, manifest.result.files)),
+        "no file more or less": need(lambda manifest: _check_names(run_dir / MODEL_DIR, manifest.result.files)),
+        "files of the run": need(lambda manifest: _check_hashes(run_dir, manifest.run_files)),
+        "changed tensors finite": need(lambda manifest: _check_finite(run_dir, manifest)),
+        "delta equals the model": need(lambda manifest: _check_delta(run_dir, manifest)),
+        "chain of requests": need(lambda manifest: _check_chain(run_dir, manifest)),
+        "nothing else differs from the base": need(lambda manifest: _check_base(run_dir, manifest, base)),
     }
     return [_run(name, step) for name, step in steps.items()]
 
@@ -89,7 +90,7 @@ def _run(name: str, step: Callable[[], str]) -> Check:
         return Check(name, "error", str(error))
 
 
-def _check_hashes(directory: Path, hashes: dict[str, str]) -> str:
+def _check_hashes(directory: Path, hashes: Mapping[str, str]) -> str:
     for name, expected in hashes.items():
         # A manifest may come from elsewhere: its names must not lead out of the run directory.
         if Path(name).is_absolute() or ".." in Path(name).parts:
@@ -101,7 +102,7 @@ def _check_hashes(directory: Path, hashes: dict[str, str]) -> str:
     return f"{len(hashes)} files have their recorded hashes"
 
 
-def _check_names(directory: Path, hashes: dict[str, str]) -> str:
+def _check_names(directory: Path, hashes: Mapping[str, str]) -> str:
     if not directory.is_dir():
         raise _Fail(f"there is no {directory.name!r} directory")
     found = set(list_files(directory)[1])
@@ -114,23 +115,23 @@ def _check_names(directory: Path, hashes: dict[str, str]) -> str:
     return f"the same {len(found)} files"
 
 
-def _check_finite(run_dir: Path, manifest: dict[str, Any]) -> str:
+def _check_finite(run_dir: Path, manifest: Manifest) -> str:
     checkpoint = open_checkpoint(run_dir / MODEL_DIR)
-    for change in manifest["changed"]:
-        if change["name"] not in checkpoint.tensors:
-            raise _Fail(f"tensor {change['name']!r} is not in the model")
-        if not is_finite(read_tensor(checkpoint, change["name"])):
-            raise _Fail(f"tensor {change['name']!r} is not finite")
-    return f"{len(manifest['changed'])} tensors"
+    for change in manifest.changed:
+        if change.name not in checkpoint.tensors:
+            raise _Fail(f"tensor {change.name!r} is not in the model")
+        if not is_finite(read_tensor(checkpoint, change.name)):
+            raise _Fail(f"tensor {change.name!r} is not finite")
+    return f"{len(manifest.changed)} tensors"
 
 
-def _check_delta(run_dir: Path, manifest: dict[str, Any]) -> str:
-    if DELTA_FILE not in manifest["run_files"]:
+def _check_delta(run_dir: Path, manifest: Manifest) -> str:
+    if DELTA_FILE not in manifest.run_files:
         raise _Skip(f"the run recorded no {DELTA_FILE}")
     if not (run_dir / DELTA_FILE).is_file():
         raise _Fail(f"{DELTA_FILE!r} is missing")
     delta = read_delta(run_dir)
-    names = {change["name"] for change in manifest["changed"]}
+    names = {change.name for change in manifest.changed}
     if names != set(delta.tensors):
         raise _Fail("the delta holds other tensors than the manifest names")
     checkpoint = open_checkpoint(run_dir / MODEL_DIR)
@@ -140,39 +141,39 @@ def _check_delta(run_dir: Path, manifest: dict[str, Any]) -> str:
     return f"{len(names)} tensors are equal"
 
 
-def _check_base(run_dir: Path, manifest: dict[str, Any], base: str | Path | None) -> str:
-    recorded = manifest["base"]
-    path = Path(base) if base is not None else Path(str(recorded.get("path")))
+def _check_base(run_dir: Path, manifest: Manifest, base: str | Path | None) -> str:
+    recorded = manifest.base
+    path = Path(base) if base is not None else Path(recorded.path)
     if base is None and not path.is_dir():
         raise _Skip(f"the base is not at {str(path)!r} any more; give it with --base")
     checkpoint = open_checkpoint(path)
     shards = {shard: file_sha256(path / shard) for shard in checkpoint.shards}
-    if shards != recorded["shards"]:
+    if shards != recorded.shards:
         if base is None:
             raise _Skip(f"{str(path)!r} holds another checkpoint now; give the base with --base")
         raise InputError(f"Checkpoint {str(path)!r} is not the base of this run. Give the one that the run began with.")
-    if DELTA_FILE in manifest["run_files"]:
+    if DELTA_FILE in manifest.run_files:
         check_base(checkpoint, read_delta(run_dir))
     try:
-        names = [change["name"] for change in manifest["changed"] if change["name"] in checkpoint.tensors]
+        names = [change.name for change in manifest.changed if change.name in checkpoint.tensors]
         check_only_changed(checkpoint, run_dir / MODEL_DIR, names, allow_unchanged=True)
     except SrmuError as error:
         raise _Fail(str(error)) from None
     return f"{len(checkpoint.tensors) - len(names)} other tensors and every other file are equal to the base's"
 
 
-def _check_chain(run_dir: Path, manifest: dict[str, Any]) -> str:
+def _check_chain(run_dir: Path, manifest: Manifest) -> str:
     """Follow the runs that this one stands on back to the first base, by the hashes that each has of the one before."""
     runs: list[str] = []
-    while manifest["base"].get("parent") is not None:
-        run_dir, manifest = _follow(run_dir, manifest["base"])
+    while (parent := manifest.base.parent) is not None:
+        run_dir, manifest = _follow(run_dir, manifest.base, parent)
         runs.append(run_dir.name)
-    base = manifest["base"]
+    base = manifest.base
     if not runs:
-        return f"no earlier request: the run stands on {Path(str(base.get('model'))).name!r} itself"
-    path = Path(str(base.get("path")))
+        return f"no earlier request: the run stands on {Path(base.model).name!r} itself"
+    path = Path(base.path)
     links = f"earlier requests {', '.join(reversed(runs))}, back to the base {path.name!r}"
-    for shard, digest in base["shards"].items():
+    for shard, digest in base.shards.items():
         if not (path / shard).is_file():
             raise _Skip(f"{links}: the links hold, but the base is not at {str(path)!r} any more")
         if file_sha256(path / shard) != digest:
@@ -180,21 +181,20 @@ def _check_chain(run_dir: Path, manifest: dict[str, Any]) -> str:
     return links
 
 
-def _follow(run_dir: Path, base: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+def _follow(run_dir: Path, base: Base, parent: Parent) -> tuple[Path, Manifest]:
     """The parent run, where it was or beside its child, and its manifest; both are those that the child recorded."""
-    parent = base["parent"]
-    name = parent.get("run") if isinstance(parent, dict) else None
-    if not isinstance(name, str) or not name or Path(name).name != name:
+    name = parent.run
+    if not name or Path(name).name != name:
         raise _Fail(f"the manifest names {name!r} as its parent run, which is no directory name")
-    places = (Path(str(base.get("path"))).parent, run_dir.absolute().parent / name)
+    places = (Path(base.path).parent, run_dir.absolute().parent / name)
     present = [place for place in places if (place / MANIFEST_FILE).is_file()]
     if not present:
         raise _Skip(f"run {name!r}, on whose model {run_dir.name!r} stands, is not at hand")
-    same = [place for place in present if file_sha256(place / MANIFEST_FILE) == parent.get("manifest_sha256")]
+    same = [place for place in present if file_sha256(place / MANIFEST_FILE) == parent.manifest_sha256]
     if not same:
         raise _Fail(f"the manifest of run {name!r} is not the one that {run_dir.name!r} recorded")
     manifest = read_manifest(same[0])
-    files = manifest["result"]["files"]
-    if wrong := [shard for shard, digest in base["shards"].items() if files.get(shard) != digest]:
+    files = manifest.result.files
+    if wrong := [shard for shard, digest in base.shards.items() if files.get(shard) != digest]:
         raise _Fail(f"{wrong[0]!r} of run {name!r} has another hash there than in {run_dir.name!r}")
     return same[0], manifest

@@ -7,6 +7,7 @@ from srmu.errors import InputError
 from srmu.evaluation.completions import complete
 from srmu.evaluation.model_pair import free, load_for_measuring, resolve_pair
 from srmu.inputs.jsonl import parse_line
+from srmu.results.records import Answer
 from srmu.runtime.progress import Reporter
 from srmu.surgery.whole_model import MemoryLimit, rows_at_once
 
@@ -23,7 +24,7 @@ def ask(
     memory_gb: MemoryLimit = "auto",
     trust_remote_code: bool = False,
     reporter: Reporter | None = None,
-) -> list[dict[str, str]]:
+) -> list[Answer]:
     """Let models continue prompts with their most likely tokens.
 
     Args:
@@ -40,7 +41,7 @@ def ask(
         reporter: Hears of stages and progress.
 
     Returns:
-        One entry a prompt: `prompt`, `base` where there is one, `result`. Nothing is stored.
+        One per prompt, in order. Nothing is stored.
 
     Raises:
         InputError: Anything asked for is wrong.
@@ -51,7 +52,7 @@ def ask(
     if max_new_tokens < 1:
         raise InputError(f"max_new_tokens={max_new_tokens!r} leaves no room for an answer. Give 1 or more.")
     pair = resolve_pair(model, base)
-    answers = [{"prompt": prompt} for prompt in prompts]
+    written: dict[str, list[str]] = {}
     for name, path in (("base", pair.base), ("result", pair.model)):
         if path is None:
             continue
@@ -59,7 +60,7 @@ def ask(
             path, device=device, dtype=dtype, memory_gb=memory_gb, trust_remote_code=trust_remote_code
         )
         with reporter.task(f"Answers of the {name}") as progress:
-            written = complete(
+            written[name] = complete(
                 loaded.model,
                 loaded.tokenizer,
                 prompts,
@@ -68,11 +69,10 @@ def ask(
                 batch_rows=rows_at_once(loaded.model, max_new_tokens + 256, 32),
                 progress=progress,
             )
-        for entry, answer in zip(answers, written, strict=True):
-            entry[name] = answer
         del loaded
         free(device)
-    return answers
+    bases = written.get("base", [None] * len(prompts))
+    return [Answer(*answer) for answer in zip(prompts, written["result"], bases, strict=True)]
 
 
 def read_prompts(path: str | Path) -> list[str]:

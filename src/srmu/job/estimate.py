@@ -2,16 +2,17 @@
 
 import time
 import typing
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import nn
 
-from srmu.job.plan import Plan, TopicTexts
+from srmu.inputs.corpora import Corpus
+from srmu.job.plan import Plan
 from srmu.runtime.memory import GIB, fits
 from srmu.runtime.processes import largest, world_size
 from srmu.solver.frozen import tokens_a_batch
-from srmu.solver.gradient import SMALL_BATCH
 from srmu.solver.stopping import LIKELY_STEPS
 from srmu.surgery.truncate import Skeleton, build_skeleton
 from srmu.surgery.whole_model import measuring_bytes, must_stream
@@ -33,9 +34,9 @@ def estimate(plan: Plan) -> dict[str, float]:
     """
     config = plan.config
     process = PROCESS_MB if plan.device.type == "cpu" else 0
-    whole_from_disk = must_stream(plan.checkpoint, plan.device, plan.dtype, config.memory_gb)
+    whole_from_disk = must_stream(plan.checkpoint, plan.device, plan.dtype, config.model.memory_gb)
     measuring = measuring_bytes(plan.checkpoint, plan.device, plan.dtype, streamed=whole_from_disk)
-    skeleton = build_skeleton(plan.checkpoint, plan.layer_id + 1, trust_remote_code=config.trust_remote_code)
+    skeleton = build_skeleton(plan.checkpoint, plan.layer_id + 1, trust_remote_code=config.model.trust_remote_code)
     experts = getattr(skeleton.config, "num_experts_per_tok", None)
     per_layer = [_active_weights(layer, experts) for layer in skeleton.layers]
     first = min(plan.parameter_names)
@@ -46,7 +47,7 @@ def estimate(plan: Plan) -> dict[str, float]:
     place = _own_prefix_place(plan, skeleton)
     cache = cache_limit_gb(plan, place) * GIB
     # Entry and output of every row that is read, at most.
-    steps = LIKELY_STEPS if config.steps == "auto" else config.steps
+    steps = LIKELY_STEPS if config.training.steps == "auto" else config.training.steps
     kept = steps * tokens * 2 * skeleton.config.hidden_size * plan.dtype.itemsize
     return {
         "training_seconds": steps * operations / _operations_a_second(plan),
@@ -62,7 +63,7 @@ def prefix_place(plan: Plan) -> PrefixPlace:
     In memory where they fit; else divided over processes if there are several, and else on disk. All processes must
     agree: the one with least memory decides.
     """
-    skeleton = build_skeleton(plan.checkpoint, plan.layer_id + 1, trust_remote_code=plan.config.trust_remote_code)
+    skeleton = build_skeleton(plan.checkpoint, plan.layer_id + 1, trust_remote_code=plan.config.model.trust_remote_code)
     own = _own_prefix_place(plan, skeleton)
     places = typing.get_args(PrefixPlace)
     agreed: PrefixPlace = places[largest(places.index(own))]
@@ -74,9 +75,9 @@ def _own_prefix_place(plan: Plan, skeleton: Skeleton) -> PrefixPlace:
     if not min(plan.parameter_names):
         return "memory"
     needed = _training_bytes(plan, skeleton, _tokens_a_step(plan), "memory")
-    too_large = not fits(needed, plan.device, plan.config.memory_gb)
+    too_large = not fits(needed, plan.device, plan.config.model.memory_gb)
     if world_size() > 1:
-        return "ranks" if too_large or plan.config.shard else "memory"
+        return "ranks" if too_large or plan.config.model.shard else "memory"
     return "disk" if too_large else "memory"
 
 
@@ -92,8 +93,8 @@ def _training_bytes(plan: Plan, skeleton: Skeleton, tokens: float, place: Prefix
     # Masters, their gradients and AdamW's two moments, all float32; the weights in the compute dtype, their gradients.
     trained = plan.num_trained * (16 + 2 * size)
     width = max(parameter.shape[-1] for parameter in skeleton.layers[-1].parameters() if parameter.dim() >= 2)
-    at_once = tokens_a_batch(plan.device) if config.memory_gb == "auto" else SMALL_BATCH
-    at_once = round(min(tokens, max(at_once, config.max_length)))
+    at_once = plan.batch_tokens or tokens_a_batch(plan.device)
+    at_once = round(min(tokens, max(at_once, config.data.max_length)))
     activations = at_once * (8 * skeleton.config.hidden_size + 6 * width) * (len(layers) - first) * size
     return float(stack + trained + activations)
 
@@ -104,11 +105,11 @@ def cache_limit_gb(plan: Plan, place: PrefixPlace) -> float:
     It depends on the settings alone, never on what happens to be free: a resumed run must keep the same rows.
     """
     config = plan.config
-    if config.memory_gb == "auto":
-        return config.cache_gb
-    skeleton = build_skeleton(plan.checkpoint, plan.layer_id + 1, trust_remote_code=config.trust_remote_code)
-    left = config.memory_gb * GIB - _training_bytes(plan, skeleton, _tokens_a_step(plan), place)
-    return min(config.cache_gb, max(0.0, left / GIB))
+    if config.model.memory_gb == "auto":
+        return config.training.cache_gb
+    skeleton = build_skeleton(plan.checkpoint, plan.layer_id + 1, trust_remote_code=config.model.trust_remote_code)
+    left = config.model.memory_gb * GIB - _training_bytes(plan, skeleton, _tokens_a_step(plan), place)
+    return min(config.training.cache_gb, max(0.0, left / GIB))
 
 
 def _active_weights(layer: nn.Module, experts_a_token: int | None) -> float:
@@ -126,18 +127,16 @@ def _active_weights(layer: nn.Module, experts_a_token: int | None) -> float:
 def _tokens_a_step(plan: Plan) -> float:
     """Mean tokens a step, judged from the first documents of each side."""
 
-    def mean(corpora: list[Any]) -> float:
+    def mean(corpora: Sequence[Corpus]) -> float:
         lengths = []
         for corpus in corpora:
             texts = [document.as_text() for document in corpus.documents[:64]]
             tokens = sum(len(plan.tokenizer(text, verbose=False)["input_ids"]) for text in texts) / len(texts)
-            lengths.append(min(tokens, plan.config.max_length))
-        return sum(lengths) / len(lengths) if lengths else min(64, plan.config.max_length)
+            lengths.append(min(tokens, plan.config.data.max_length))
+        return sum(lengths) / len(lengths) if lengths else min(64, plan.config.data.max_length)
 
-    topic: TopicTexts = plan.topics[0]
-    return plan.config.forget_batch_size * mean([topic.forget]) + plan.config.retain_batch_size * mean(
-        list(topic.retain)
-    )
+    topic, training = plan.topics[0], plan.config.training
+    return training.forget_batch_size * mean([topic.forget]) + training.retain_batch_size * mean(topic.retain)
 
 
 def _operations_a_second(plan: Plan) -> float:

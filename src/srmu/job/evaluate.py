@@ -1,25 +1,26 @@
 """Measure a checkpoint, or a run's result beside its base, on the user's own questions, texts, prompts and tasks."""
 
-import json
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from srmu.config.groups import Side
 from srmu.errors import InputError
 from srmu.evaluation.answers import check_rouge, read_completions
 from srmu.evaluation.harness import find_tasks
-from srmu.evaluation.model_pair import ALL_DEVICES, ModelPair, free, load_for_measuring, resolve_pair
+from srmu.evaluation.model_pair import ALL_DEVICES, free, load_for_measuring, resolve_pair
 from srmu.evaluation.questions import read_questions
-from srmu.evaluation.scores import ModelScores, Workload, result_record, score_model
+from srmu.evaluation.run_questions import find_run_questions, find_run_sides
+from srmu.evaluation.scores import ModelScores, Workload, evaluation_of, score_model
 from srmu.inputs.corpora import read_corpus
-from srmu.results.manifest_file import RESULTS_FILE
-from srmu.runtime.files import file_sha256, write_json_atomic
+from srmu.results.records import EvaluateSettings, Evaluation, EvaluationReport, Source, read_results, write_results
+from srmu.results.run_files import MANIFEST_FILE
+from srmu.results.sides import NOTHING_DECLARED, check_sides, sides_of
+from srmu.runtime.files import file_sha256
 from srmu.runtime.precision import check_dtype
 from srmu.runtime.processes import connect, main_process, sharing, together, world_size
 from srmu.runtime.progress import Reporter
 from srmu.surgery.whole_model import MemoryLimit
-
-SECTION = "evaluate"
 
 
 def evaluate(
@@ -30,6 +31,7 @@ def evaluate(
     texts: Mapping[str, str] | None = None,
     completions: Mapping[str, str] | None = None,
     tasks: Sequence[str] = (),
+    sides: Mapping[str, Side] = NOTHING_DECLARED,
     text_field: str = "text",
     chat: bool = False,
     limit: int | None = None,
@@ -38,7 +40,7 @@ def evaluate(
     memory_gb: MemoryLimit = "auto",
     trust_remote_code: bool = False,
     reporter: Reporter | None = None,
-) -> dict[str, Any]:
+) -> EvaluationReport:
     """Measure a model, and a base beside it.
 
     Of several processes each takes its part of the batches; all have the whole result, except of harness tasks, which
@@ -48,10 +50,11 @@ def evaluate(
         model: Checkpoint directory, hub id, or a finished run directory: then the base is the run's, and what is
             measured is also merged, group by group, into `results.json` under `evaluate`.
         base: Checkpoint directory, hub id or run directory.
-        questions: Group name -> JSONL of multiple-choice questions.
+        questions: Group name -> JSONL of multiple-choice questions; of a run, if nothing at all is named, its own.
         texts: Group name -> file, folder or hub data set.
         completions: Group name -> JSONL of prompts and expected answers.
         tasks: Tasks of lm-evaluation-harness: names, or paths of YAML files.
+        sides: Group name -> `forget`, `kept` or `reported`, where the name does not say it; kept in the run's results.
         text_field: Field that holds the text in records of `texts`.
         chat: Ask in the chat template; texts are read as they are.
         limit: Most items of every group and task: the first ones.
@@ -63,7 +66,7 @@ def evaluate(
         reporter: Hears of stages and progress.
 
     Returns:
-        `model`, `base`, and by kind and group `result` with, beside a base, `base` and `change`: JSON values, no text.
+        By kind and group the result, and beside a base their paired difference; no text.
 
     Raises:
         InputError: Anything asked for is wrong; known before a model is loaded, except what the harness finds.
@@ -71,7 +74,10 @@ def evaluate(
     reporter = reporter or Reporter()
     files = {"questions": dict(questions or {}), "texts": dict(texts or {}), "completions": dict(completions or {})}
     if not any(files.values()) and not tasks:
-        raise InputError("Nothing to measure was named. Give --questions, --texts, --completions or --tasks.")
+        files["questions"] = find_run_questions(Path(model)) if (Path(model) / MANIFEST_FILE).is_file() else {}
+        if not files["questions"]:
+            raise InputError("Nothing to measure was named. Give --questions, --texts, --completions or --tasks.")
+    check_sides(sides, [*files["questions"], *files["texts"]])
     if limit is not None and limit < 1:
         raise InputError(f"limit={limit!r} leaves nothing to measure. Give 1 or more, or leave it out.")
     if device == ALL_DEVICES and world_size() > 1:
@@ -83,6 +89,9 @@ def evaluate(
     connect(cpu=device == "cpu")
     with together():
         pair = resolve_pair(model, base)
+        if pair.run_dir is not None:
+            # A file that cannot be added to is to be known before hours of measuring.
+            read_results(pair.run_dir)
         work = _read(files, tasks, text_field=text_field, chat=chat, limit=limit, reporter=reporter)
     found: dict[str, ModelScores] = {}
     vocabularies = []
@@ -104,11 +113,15 @@ def evaluate(
             )
         del loaded
         free(device)
-    record = result_record(found.get("base"), found["result"])
-    _note_sources(record, files, {"chat": chat, "limit": limit, "device": device, "dtype": dtype})
+    measured = _with_sources(
+        evaluation_of(found.get("base"), found["result"]), files, EvaluateSettings(chat, limit, device, dtype)
+    )
     if pair.run_dir is not None and main_process():
-        _merge_into_results(pair.run_dir, record)
-    return _names(pair) | record
+        _merge_into_results(pair.run_dir, measured, sides)
+    return EvaluationReport(
+        model=str(pair.model), base=None if pair.base is None else str(pair.base),
+        questions=measured.questions, texts=measured.texts, completions=measured.completions, tasks=measured.tasks,
+    )  # fmt: skip
 
 
 def _read(
@@ -142,33 +155,44 @@ def _read(
     )
 
 
-def _note_sources(record: dict[str, Any], files: Mapping[str, Mapping[str, str]], settings: Mapping[str, Any]) -> None:
-    """Put each group's file name, hash and settings beside its numbers, since groups of several calls are merged."""
-    for kind, groups in record.items():
-        for name, entry in groups.items():
-            source = files.get(kind, {}).get(name)
-            if source is not None:
-                path = Path(source)
-                entry["source"] = {
-                    "name": source if source.startswith("hub:") else path.name,
-                    "sha256": file_sha256(path) if path.is_file() else None,
-                }
-            entry["settings"] = dict(settings)
+def _with_sources(
+    measured: Evaluation, files: Mapping[str, Mapping[str, str]], settings: EvaluateSettings
+) -> Evaluation:
+    """With each group's file name, hash and settings beside its numbers, since groups of several calls are merged."""
+
+    def source(kind: str, name: str) -> Source:
+        return _source(files[kind][name])
+
+    replace = dataclasses.replace
+    return Evaluation(
+        questions={
+            name: replace(group, source=source("questions", name), settings=settings)
+            for name, group in measured.questions.items()
+        },
+        texts={
+            name: replace(group, source=source("texts", name), settings=settings)
+            for name, group in measured.texts.items()
+        },
+        completions={
+            name: replace(group, source=source("completions", name), settings=settings)
+            for name, group in measured.completions.items()
+        },
+        tasks={name: replace(group, settings=settings) for name, group in measured.tasks.items()},
+    )
 
 
-def _names(pair: ModelPair) -> dict[str, str | None]:
-    return {"model": str(pair.model), "base": None if pair.base is None else str(pair.base)}
+def _source(given: str) -> Source:
+    path = Path(given)
+    if given.startswith("hub:") or not path.is_file():
+        return Source(given if given.startswith("hub:") else path.name)
+    return Source(path.name, file_sha256(path))
 
 
-def _merge_into_results(run_dir: Path, record: Mapping[str, Any]) -> None:
+def _merge_into_results(run_dir: Path, measured: Evaluation, declared: Mapping[str, Side]) -> None:
     """Add groups to the run's `results.json`; a group measured again replaces the former numbers."""
-    file = run_dir / RESULTS_FILE
-    try:
-        results = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    except ValueError as error:
-        raise InputError(f"{str(file)!r} cannot be read ({str(error)[:100]}). Restore it from a copy.") from None
-    section = results.setdefault(SECTION, {})
-    for kind, groups in record.items():
-        if groups:
-            section[kind] = section.get(kind, {}) | groups
-    write_json_atomic(file, results)
+    results = read_results(run_dir)
+    sides = sides_of([*measured.questions, *measured.texts], find_run_sides(run_dir, declared))
+    write_results(
+        run_dir,
+        dataclasses.replace(results, evaluate=results.evaluate.merged(measured), sides={**results.sides, **sides}),
+    )

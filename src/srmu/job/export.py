@@ -14,8 +14,9 @@ from srmu.evaluation.model_pair import load_for_measuring, resolve_pair
 from srmu.evaluation.questions import Question, score_questions
 from srmu.export.delta import DELTA_FILE
 from srmu.export.lora import Decomposition, decompose, write_lora
-from srmu.results.compare import side_of
-from srmu.results.manifest_file import MODEL_DIR, read_manifest
+from srmu.results.manifest import read_manifest
+from srmu.results.run_files import MODEL_DIR
+from srmu.results.sides import side_of
 from srmu.runtime.files import copy_file
 from srmu.runtime.progress import Reporter
 from srmu.surgery.checkpoint import open_checkpoint
@@ -97,7 +98,7 @@ def export_adapter(
     pair = resolve_pair(str(run), base)
     assert pair.base is not None
     loaded = load_for_measuring(pair.base, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
-    changed = [entry["name"] for entry in manifest["changed"]]
+    changed = [change.name for change in manifest.changed]
     with reporter.task("Decomposing the change") as progress:
         decomposition = _decomposition(pair.base, pair.model, changed, loaded.model)
         progress(1, 1)
@@ -121,7 +122,7 @@ def export_adapter(
             if rank == "auto" and _is_enough(tried[-1], full):
                 break
     chosen = tried[-1]
-    write_lora(decomposition, chosen.rank, Path(out), base_name=manifest["base"]["model"])
+    write_lora(decomposition, chosen.rank, Path(out), base_name=manifest.base.model)
     return AdapterExport(Path(out), chosen, full, tuple(tried))
 
 

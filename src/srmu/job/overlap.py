@@ -104,7 +104,7 @@ def _document_record(forget: Sequence[str], retain: Sequence[str]) -> dict[str, 
 def _model_record(
     model: str, corpora: dict[str, Corpus], device: str, dtype: str, trust_remote_code: bool, reporter: Reporter
 ) -> dict[str, Any]:
-    from srmu.config.settings import UnlearnConfig
+    from srmu.config.groups import TargetConfig
     from srmu.evaluation.loading import load_tokenizer
     from srmu.inputs.rows import tokenize_rows
     from srmu.job.separability import MASSIVE_MAGNITUDE, MASSIVE_RATIO, summarize_layers
@@ -135,7 +135,7 @@ def _model_record(
         "family": truncated.family,
         "hidden_size": truncated.hidden_size,
         "default_layer": auto_layer(depth),
-        "statistic": UnlearnConfig().statistic,
+        "statistic": TargetConfig().statistic,
         "massive_above": {"magnitude": MASSIVE_MAGNITUDE, "ratio_to_median": MASSIVE_RATIO},
         "layers": [asdict(layer) for layer in layers],
     }

@@ -1,7 +1,5 @@
 """Everything about a run that can be checked before anything is computed or written."""
 
-import dataclasses
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,28 +8,27 @@ from typing import Any, Literal
 
 import torch
 
+from srmu.config.groups import TopicConfig
 from srmu.config.settings import RETAIN_WEIGHT, RETAIN_WEIGHT_ALONE, UnlearnConfig
+from srmu.config.sources import GENERAL, SELF, inline_text
 from srmu.errors import InputError
 from srmu.evaluation.loading import load_tokenizer
 from srmu.evaluation.questions import Question, read_questions
-from srmu.inputs.corpora import Corpus, corpus_from_strings, read_corpus
-from srmu.inputs.general import general_paragraphs
-from srmu.inputs.readers import HUB_PREFIX
+from srmu.inputs.corpora import Corpus
 from srmu.inputs.rows import TokenRows, split_rows, tokenize_rows
+from srmu.inputs.sources import read_apart, read_together
 from srmu.runtime.devices import choose_device
 from srmu.runtime.files import list_files
 from srmu.runtime.precision import choose_dtype
 from srmu.runtime.processes import world_size
+from srmu.solver.frozen import SMALL_BATCH
 from srmu.surgery.checkpoint import Checkpoint, open_checkpoint, resolve_model
 from srmu.surgery.layers import resolve_layers, select_matrices
 from srmu.surgery.truncate import Skeleton, build_skeleton, text_config
 
-SELF, GENERAL = "self", "general"
 HELDOUT_AT_MOST = 64
 # For metrics, manifest and what the file system itself takes.
 _SPARE_BYTES = 1 << 24
-# What names a file rather than being a text, when strings come through the Python API.
-_TEXT_SUFFIXES = (".txt", ".json", ".jsonl", ".parquet", ".gz")
 
 
 @dataclass(frozen=True)
@@ -80,6 +77,7 @@ class Plan:
         questions: Question file by group name.
         device: Where to compute.
         dtype: Compute dtype.
+        foreign_tokenizer: Whether the tokenizer was given as an object, which no later process has.
     """
 
     config: UnlearnConfig
@@ -94,19 +92,33 @@ class Plan:
     questions: dict[str, list[Question]]
     device: torch.device
     dtype: torch.dtype
+    foreign_tokenizer: bool = False
 
     def rows(self, corpus: Corpus) -> SplitRows:
         """Token rows of a corpus, some held out."""
-        config = self.config
+        data, config = self.config.data, self.config
         rows = tokenize_rows(
             corpus,
             self.tokenizer,
-            max_length=config.max_length,
-            long_documents=config.long_documents,
-            chat=config.chat,
+            max_length=data.max_length,
+            long_documents=data.long_documents,
+            chat=data.chat,
             vocab_size=self.vocab_size,
         )
-        return SplitRows(*split_rows(rows, config.eval_fraction, HELDOUT_AT_MOST, config.seed))
+        return SplitRows(*split_rows(rows, config.output.eval_fraction, HELDOUT_AT_MOST, config.training.seed))
+
+    @property
+    def batch_tokens(self) -> int | None:
+        """Tokens that go through layers at once; none = what suits the device."""
+        return None if self.config.model.memory_gb == "auto" else SMALL_BATCH
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a later process finds everything again: no text stands in the config, unless states are kept."""
+        data = self.config.data
+        sides = [data.forget, data.retain, *(side for topic in data.topics for side in (topic.forget, topic.retain))]
+        inline = any(inline_text(source) is not None for sources in sides for source in sources)
+        return not self.foreign_tokenizer and (self.config.output.save_every > 0 or not inline)
 
     @property
     def disk_bytes(self) -> int:
@@ -114,7 +126,7 @@ class Plan:
         base = self.checkpoint.path
         copied = sum((base / name).stat().st_size for name in list_files(base)[1])
         # A state holds the masters and AdamW's two moments in float32, and replaces the last one when it is whole.
-        states = 2 * 12 * self.num_trained if self.config.save_every else 0
+        states = 2 * 12 * self.num_trained if self.config.output.save_every else 0
         return copied + 4 * self.num_trained + states + _SPARE_BYTES
 
 
@@ -129,38 +141,37 @@ def make_plan(config: UnlearnConfig, tokenizer: Any = None, *, out: Path | None 
     Raises:
         InputError: For the first thing that is wrong, in one sentence.
     """
-    if not config.forget and not config.topics:
+    model, data = config.model, config.data
+    if not data.forget and not data.topics:
         raise InputError("Texts to forget were not given. Name them with --forget PATH.")
-    if config.shard and world_size() == 1:
+    if model.shard and world_size() == 1:
         raise InputError("shard=True divides layers over processes, and there is one. Start several, or leave it out.")
-    path = resolve_model(config.model, config.revision)
+    path = resolve_model(model.model, model.revision)
     checkpoint = open_checkpoint(path)
-    model_config = text_config(checkpoint, trust_remote_code=config.trust_remote_code)
-    num_layers = model_config.num_hidden_layers
+    num_layers = text_config(checkpoint, trust_remote_code=model.trust_remote_code).num_hidden_layers
     layer_id, parameter_names, num_trained, skeleton = choose_matrices(checkpoint, config, num_layers)
-    device = choose_device(config.device)
-    if tokenizer is None:
-        tokenizer = load_tokenizer(path, trust_remote_code=config.trust_remote_code)
-    _check_tokenizer(tokenizer, skeleton.vocab_size)
-    topics = _read_topics(config)
+    device = choose_device(model.device)
+    own_tokenizer = load_tokenizer(path, trust_remote_code=model.trust_remote_code) if tokenizer is None else tokenizer
+    _check_tokenizer(own_tokenizer, skeleton.vocab_size)
+    topics = read_topics(config)
     plan = Plan(
-        config=dataclasses.replace(
-            config,
+        config=config.replace(
             layer=layer_id,
             trained_layers=tuple(parameter_names),
-            retain_weight=config.retain_weight if config.topics else topics[0].retain_weight,
+            retain_weight=config.training.retain_weight if data.topics else topics[0].retain_weight,
         ),
         checkpoint=checkpoint,
-        tokenizer=tokenizer,
+        tokenizer=own_tokenizer,
         num_layers=num_layers,
         layer_id=layer_id,
         parameter_names=parameter_names,
         num_trained=num_trained,
         vocab_size=skeleton.vocab_size,
         topics=topics,
-        questions={name: read_questions(file) for name, file in config.questions.items()},
+        questions={name: read_questions(file) for name, file in data.questions.items()},
         device=device,
-        dtype=choose_dtype(config.dtype, device, checkpoint.dtypes),
+        dtype=choose_dtype(model.dtype, device, checkpoint.dtypes),
+        foreign_tokenizer=tokenizer is not None,
     )
     if out is not None:
         _check_place(plan, out)
@@ -171,35 +182,19 @@ def choose_matrices(
     checkpoint: Checkpoint, config: UnlearnConfig, num_layers: int
 ) -> tuple[int, dict[int, tuple[str, ...]], int, Skeleton]:
     """The tapped layer, the trained matrices by layer, their entries, and the model without weights."""
-    layer_id, trained_ids = resolve_layers(config.layer, config.trained_layers, num_layers)
-    skeleton = build_skeleton(checkpoint, layer_id + 1, trust_remote_code=config.trust_remote_code)
+    training = config.training
+    layer_id, trained_ids = resolve_layers(config.target.layer, training.trained_layers, num_layers)
+    skeleton = build_skeleton(checkpoint, layer_id + 1, trust_remote_code=config.model.trust_remote_code)
     parameter_names: dict[int, tuple[str, ...]] = {}
     num_trained = 0
     for index in trained_ids:
         layer = skeleton.layers[index]
-        names = select_matrices(layer, roles=config.target_roles, modules=config.target_modules, family=skeleton.family)
+        names = select_matrices(
+            layer, roles=training.target_roles, modules=training.target_modules, family=skeleton.family
+        )
         parameter_names[index] = tuple(names)
         num_trained += sum(layer.get_parameter(name).numel() for name in names)
     return layer_id, parameter_names, num_trained, skeleton
-
-
-def refuse_strings(config: UnlearnConfig) -> None:
-    """Where texts come as files only, a path that does not exist must not pass as a text.
-
-    Raises:
-        InputError: If something that is to be read as texts names no file, folder or hub data set.
-    """
-    for role, text in given_strings(config):
-        raise InputError(
-            f"{role} texts {text[:80]!r} do not exist. Check the path; a hub data set is written {HUB_PREFIX}NAME."
-        )
-
-
-def given_strings(config: UnlearnConfig) -> list[tuple[str, str]]:
-    """(role, text) of what stands in the config itself instead of in a file that it names."""
-    sides = [("Forget", config.forget), ("Retain", config.retain)]
-    sides += [side for topic in config.topics for side in (("Forget", topic.forget), ("Retain", topic.retain))]
-    return [(role, source) for role, sources in sides for source in sources if not is_source(source)]
 
 
 def resolve_retain_weight(weight: float | Literal["auto"], retain: Sequence[str]) -> float:
@@ -209,77 +204,31 @@ def resolve_retain_weight(weight: float | Literal["auto"], retain: Sequence[str]
     return weight
 
 
-def _read_topics(config: UnlearnConfig) -> tuple[TopicTexts, ...]:
-    if not config.topics:
-        weight = resolve_retain_weight(config.retain_weight, config.retain)
-        return (_read_topic("forget", config.forget, config.retain, config.steering_coefficient, weight, config),)
-    return tuple(
-        _read_topic(
-            topic.name,
-            topic.forget,
-            topic.retain,
-            config.steering_coefficient if topic.steering_coefficient is None else topic.steering_coefficient,
-            resolve_retain_weight(config.retain_weight, topic.retain)
-            if topic.retain_weight is None
-            else topic.retain_weight,
-            config,
-        )
-        for topic in config.topics
-    )
+def read_topics(config: UnlearnConfig) -> tuple[TopicTexts, ...]:
+    """The texts of every topic; of a run without topics those of its only one, which is named `forget`.
+
+    Raises:
+        InputError: If a source is missing, unreadable or without any text.
+    """
+    data = config.data
+    topics = data.topics or (TopicConfig(name="forget", forget=data.forget, retain=data.retain),)
+    return tuple(_read_topic(topic, config) for topic in topics)
 
 
-def _read_topic(
-    name: str,
-    forget: Sequence[str],
-    retain: Sequence[str],
-    steering_coefficient: float,
-    retain_weight: float,
-    config: UnlearnConfig,
-) -> TopicTexts:
-    if SELF in forget:
+def _read_topic(topic: TopicConfig, config: UnlearnConfig) -> TopicTexts:
+    if SELF in topic.forget:
         raise InputError("--forget self is not possible: the model writes retain texts only. Name the texts to forget.")
     # Alone, each is too narrow: the model's own texts do not hold its reading, the paragraphs not its memory.
-    retain = retain or (SELF, GENERAL)
+    retain, text_field = topic.retain or (SELF, GENERAL), config.data.text_field
+    coefficient, weight = topic.steering_coefficient, topic.retain_weight
     return TopicTexts(
-        name=name,
-        forget=_read_all(forget, config.text_field, "forget"),
-        retain=_read_each([source for source in retain if source != SELF], config.text_field),
+        name=topic.name,
+        forget=read_together(topic.forget, text_field=text_field, role="forget"),
+        retain=read_apart(retain, text_field=text_field, role="retain"),
         writes_self=SELF in retain,
-        steering_coefficient=steering_coefficient,
-        retain_weight=retain_weight,
+        steering_coefficient=config.target.steering_coefficient if coefficient is None else coefficient,
+        retain_weight=resolve_retain_weight(config.training.retain_weight, topic.retain) if weight is None else weight,
     )
-
-
-def _read_all(sources: Sequence[str], text_field: str, role: str) -> Corpus:
-    """Files, or strings given through the Python API, as one corpus."""
-    if all(is_source(source) for source in sources):
-        return read_corpus(sources, text_field=text_field, role=role)
-    return corpus_from_strings(list(sources), role)
-
-
-def _read_each(sources: Sequence[str], text_field: str) -> tuple[Corpus, ...]:
-    """Each file a source of its own; strings together are one."""
-    strings = [source for source in sources if not is_source(source)]
-    corpora = [
-        _general() if source == GENERAL else read_corpus([source], text_field=text_field, role="retain")
-        for source in sources
-        if is_source(source)
-    ]
-    return (*corpora, corpus_from_strings(strings, "retain")) if strings else tuple(corpora)
-
-
-def _general() -> Corpus:
-    return dataclasses.replace(corpus_from_strings(general_paragraphs(), "retain"), source=GENERAL)
-
-
-def is_source(text: str) -> bool:
-    """Whether a string names texts (a path, a hub data set) rather than being one."""
-    if text.startswith(HUB_PREFIX) or text in (SELF, GENERAL):
-        return True
-    if len(text) > 1024 or "\n" in text:
-        return False
-    # os.path answers no where pathlib raises, as for a long sentence.
-    return os.path.exists(text) or not any(character.isspace() for character in text) or text.endswith(_TEXT_SUFFIXES)
 
 
 def _check_tokenizer(tokenizer: Any, vocab_size: int) -> None:
@@ -300,7 +249,9 @@ def _check_place(plan: Plan, out: Path) -> None:
         raise InputError(f"Output {str(out)!r} holds the checkpoint {str(base)!r} itself. Choose another --out.")
     parent = next(folder for folder in (place, *place.parents) if folder.is_dir())
     # A run that is replaced makes room.
-    replaced = sum(file.stat().st_size for file in place.rglob("*") if file.is_file()) if plan.config.overwrite else 0
+    replaced = (
+        sum(file.stat().st_size for file in place.rglob("*") if file.is_file()) if plan.config.output.overwrite else 0
+    )
     free = shutil.disk_usage(parent).free + replaced
     if free < plan.disk_bytes:
         raise InputError(

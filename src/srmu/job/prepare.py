@@ -7,13 +7,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from srmu.config.sources import HUB, SELF
 from srmu.evaluation.loading import load_causal_lm
-from srmu.export.manifest import DataRecord
 from srmu.inputs.corpora import Corpus, read_corpus
 from srmu.inputs.rows import TokenRows
 from srmu.inputs.self_written import write_self_texts
-from srmu.job.plan import SELF, Plan, SplitRows
+from srmu.job.plan import Plan, SplitRows
+from srmu.results.manifest import DataRecord
 from srmu.runtime.cache import cache_directory
 from srmu.runtime.files import file_sha256, write_atomic
 from srmu.runtime.processes import main_process, together
@@ -26,23 +28,6 @@ SELF_BATCH = 48
 
 
 @dataclass(frozen=True)
-class PreparedTopic:
-    """The rows of one topic.
-
-    Attributes:
-        rows: To train on.
-        forget_heldout: Forget rows held out.
-        retain_heldout: Held-out rows of each retain source.
-        sources: Public name of each retain source: a file's name, a hub data set, `self`, `general` or `retain`.
-    """
-
-    rows: TopicRows
-    forget_heldout: TokenRows
-    retain_heldout: tuple[TokenRows, ...]
-    sources: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Prepared:
     """The rows of all topics.
 
@@ -52,7 +37,7 @@ class Prepared:
         seconds: Wall time in which the base model wrote texts; 0 if it wrote none.
     """
 
-    topics: tuple[PreparedTopic, ...]
+    topics: tuple[TopicRows, ...]
     records: tuple[DataRecord, ...]
     seconds: float
 
@@ -60,7 +45,7 @@ class Prepared:
         """Held-out rows by side; of several topics each by its name."""
         groups = {}
         for topic in self.topics:
-            prefix = "" if len(self.topics) == 1 else f"{topic.rows.name}."
+            prefix = "" if len(self.topics) == 1 else f"{topic.name}."
             groups[f"{prefix}forget"] = topic.forget_heldout
             groups[f"{prefix}retain"] = join_rows(topic.retain_heldout)
         return groups
@@ -86,21 +71,17 @@ def prepare_rows(plan: Plan, reporter: Reporter) -> Prepared:
             corpora.append(self_written(plan, topic.forget, reporter))
             seconds += time.perf_counter() - started
             splits.append(plan.rows(corpora[-1]))
-        sides = ["forget"] + ["retain"] * len(corpora)
         records += [
-            _record(topic.name, side, corpus, split)
-            for side, corpus, split in zip(sides, (topic.forget, *corpora), splits, strict=True)
+            _record(topic.name, "retain" if number else "forget", corpus, split)
+            for number, (corpus, split) in enumerate(zip((topic.forget, *corpora), splits, strict=True))
         ]
-        rows = TopicRows(
-            name=topic.name,
-            forget=splits[0].train,
-            retain=tuple(split.train for split in splits[1:]),
-            steering_coefficient=topic.steering_coefficient,
-            retain_weight=topic.retain_weight,
-        )
         topics.append(
-            PreparedTopic(
-                rows=rows,
+            TopicRows(
+                name=topic.name,
+                forget=splits[0].train,
+                retain=tuple(split.train for split in splits[1:]),
+                steering_coefficient=topic.steering_coefficient,
+                retain_weight=topic.retain_weight,
                 forget_heldout=splits[0].heldout,
                 retain_heldout=tuple(split.heldout for split in splits[1:]),
                 sources=tuple(public_name(corpus.source) for corpus in corpora),
@@ -115,7 +96,7 @@ def self_written(plan: Plan, forget: Corpus, reporter: Reporter) -> Corpus:
     identity = json.dumps(
         [
             {shard: file_sha256(checkpoint.path / shard) for shard in checkpoint.shards},
-            forget.sha256, config.num_self_written, SELF_TOKENS, config.seed,
+            forget.sha256, config.data.num_self_written, SELF_TOKENS, config.training.seed,
         ]
     )  # fmt: skip
     file = cache_directory() / "self" / (hashlib.sha256(identity.encode()).hexdigest()[:24] + ".jsonl")
@@ -134,15 +115,15 @@ def _write_self_texts(plan: Plan, forget: Corpus, file: Path, reporter: Reporter
             plan.checkpoint.path,
             device=plan.device,
             dtype=plan.dtype,
-            trust_remote_code=config.trust_remote_code,
-            streamed=must_stream(plan.checkpoint, plan.device, plan.dtype, config.memory_gb),
+            trust_remote_code=config.model.trust_remote_code,
+            streamed=must_stream(plan.checkpoint, plan.device, plan.dtype, config.model.memory_gb),
         )
         texts = write_self_texts(
             model,
             plan.tokenizer,
-            rows=config.num_self_written,
+            rows=config.data.num_self_written,
             tokens=SELF_TOKENS,
-            seed=config.seed,
+            seed=config.training.seed,
             forget_texts=[document.as_text() for document in forget.documents],
             progress=progress,
             batch=rows_at_once(model, 2 * SELF_TOKENS, SELF_BATCH),
@@ -161,10 +142,10 @@ def join_rows(parts: Sequence[TokenRows]) -> TokenRows:
 
 def public_name(source: str) -> str:
     """A source without the folders of the machine it lay on."""
-    return ", ".join(part if part.startswith("hub:") else Path(part.strip()).name for part in source.split(","))
+    return ", ".join(part if part.startswith(HUB) else Path(part.strip()).name for part in source.split(","))
 
 
-def _record(topic: str, role: str, corpus: Corpus, split: SplitRows) -> DataRecord:
+def _record(topic: str, role: Literal["forget", "retain"], corpus: Corpus, split: SplitRows) -> DataRecord:
     parts = (split.train, split.heldout)
     return DataRecord(
         topic=topic,

@@ -3,29 +3,25 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from srmu.config.presets import ASSUMED
 from srmu.config.settings import to_dict
-from srmu.export.card import card_results, model_card, read_card
+from srmu.evaluation.run_questions import write_run_questions
+from srmu.export.card import CardFacts, card_results, model_card, read_card
 from srmu.export.delta import DELTA_FILE, write_delta
-from srmu.export.manifest import DataRecord, build_manifest, describe_base, describe_environment
+from srmu.export.manifest import describe_base, describe_environment, now, without_texts
 from srmu.export.patch import CARD, CheckReport
 from srmu.job.plan import Plan
 from srmu.objective.importance import describe_map
-from srmu.results.manifest_file import (
-    IMPORTANCE_FILE,
-    MANIFEST_FILE,
-    METRICS_FILE,
-    MODEL_DIR,
-    RESULTS_FILE,
-    read_manifest,
-)
+from srmu.results.manifest import DataRecord, Manifest, ResultFiles, read_manifest, write_manifest
+from srmu.results.records import Results, write_results
+from srmu.results.run_files import IMPORTANCE_FILE, METRICS_FILE, MODEL_DIR
+from srmu.results.study import SearchRecord
 from srmu.runtime.devices import device_name
-from srmu.runtime.files import file_sha256, write_atomic, write_json_atomic, write_tensors_atomic
+from srmu.runtime.files import file_sha256, write_atomic, write_tensors_atomic
 from srmu.runtime.memory import peak_memory_mb
 from srmu.runtime.processes import world_size
 from srmu.solver.gradient import GradientSolver
@@ -38,31 +34,32 @@ SHOWN = (
 """Settings that the card names."""
 
 
-def run_card(plan: Plan, records: Sequence[DataRecord], **measured: Any) -> str:
-    """The card of the result; `measured` is what stands in it once the run is over."""
+def run_card(
+    plan: Plan, records: Sequence[DataRecord], changed: Sequence[str] = (), results: Results | None = None
+) -> str:
+    """The card of the result; what changed and what was measured stands in it once the run is over."""
     config = plan.config
     return model_card(
         read_card(plan.checkpoint.path),
-        {
-            "model": config.model,
-            "hub_id": not Path(config.model).exists(),
-            "method": config.method,
-            "preset": config.preset,
-            "layer": plan.layer_id,
-            "data": [dataclasses.asdict(record) for record in records],
-            "settings": {name: getattr(config, name) for name in SHOWN},
-            "assumed": ASSUMED.get(config.preset, {}),
-            **measured,
-        },
+        CardFacts(
+            model=config.model.model,
+            hub_id=not Path(config.model.model).exists(),
+            method=config.target.method,
+            preset=config.preset,
+            layer=plan.layer_id,
+            data=records,
+            settings={name: config.get(name) for name in SHOWN},
+            assumed=ASSUMED.get(config.preset, {}),
+            changed=changed,
+            results=card_results(results or Results()),
+        ),
     )
 
 
-def write_card(
-    path: Path, plan: Plan, records: Sequence[DataRecord], report: CheckReport, results: Mapping[str, Any]
-) -> None:
+def write_card(path: Path, plan: Plan, records: Sequence[DataRecord], report: CheckReport, results: Results) -> None:
     """Put what was measured into the model's card, and the card into the delta, which rebuilds the model."""
     names = [change.name for change in report.changes]
-    card = run_card(plan, records, changed=names, results=card_results(results))
+    card = run_card(plan, records, names, results)
     write_atomic(path / MODEL_DIR / CARD, card.encode())
     report.result_files[CARD] = file_sha256(path / MODEL_DIR / CARD)
     result = open_checkpoint(path / MODEL_DIR)
@@ -72,41 +69,47 @@ def write_card(
 
 def write_records(
     path: Path, plan: Plan, records: Sequence[DataRecord], solver: GradientSolver, report: CheckReport,
-    results: dict[str, Any], *, seconds: Mapping[str, float], chosen: dict[str, Any] | None,
-) -> dict[str, Any]:  # fmt: skip
-    """Write map, results and, as the last file of a run, its manifest; return the manifest."""
+    results: Results, *, seconds: Mapping[str, float], chosen: SearchRecord | None,
+) -> Manifest:  # fmt: skip
+    """Write map, results, questions and, as the last file of a run, its manifest; return the manifest."""
     tensors, summary = importance_record(solver)
     write_tensors_atomic(path / IMPORTANCE_FILE, tensors)
-    if results:
-        write_json_atomic(path / RESULTS_FILE, results)
+    if results.measured:
+        write_results(path, results)
     config = plan.config
-    manifest = build_manifest(
-        config=to_dict(config),
+    questions = write_run_questions(path, plan.questions)
+    files = (DELTA_FILE, IMPORTANCE_FILE, METRICS_FILE, *questions)
+    manifest = Manifest(
+        created=now(),
+        config=without_texts(to_dict(config)),
         assumed=ASSUMED.get(config.preset, {}),
-        seeds={"run": config.seed},
+        seeds={"run": config.training.seed},
         steps=solver.next_step,
         learning_rates={f"{layer}.{name}": rate for (layer, name), rate in solver.learning_rates.items()},
-        environment={
-            **describe_environment(device_name(plan.device), torch.get_num_threads()),
-            "processes": world_size(),
+        environment=describe_environment(
+            device_name(plan.device),
+            torch.get_num_threads(),
+            processes=world_size(),
             # What `auto` came to depends on the machine.
-            "dtype": str(plan.dtype).removeprefix("torch."),
-        },
-        data=list(records),
-        base=describe_base(plan.checkpoint, report.base_shards, model=config.model, revision=config.revision),
-        result_files=report.result_files,
-        run_files={name: file_sha256(path / name) for name in (DELTA_FILE, IMPORTANCE_FILE, METRICS_FILE)},
-        changes=report.changes,
+            dtype=str(plan.dtype).removeprefix("torch."),
+        ),
+        data=tuple(records),
+        base=describe_base(
+            plan.checkpoint, report.base_shards, model=config.model.model, revision=config.model.revision
+        ),
+        result=ResultFiles(report.result_files),
+        run_files={name: file_sha256(path / name) for name in files},
+        changed=tuple(report.changes),
         importance=summary,
-        auto=chosen,
         seconds={stage: round(value, 3) for stage, value in seconds.items()},
         peak_memory_mb=peak_memory_mb(plan.device),
+        auto=chosen,
     )
-    write_json_atomic(path / MANIFEST_FILE, manifest)
+    write_manifest(path, manifest)
     return read_manifest(path)
 
 
-def importance_record(solver: GradientSolver) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def importance_record(solver: GradientSolver) -> tuple[dict[str, Tensor], dict[str, dict[str, float]]]:
     """The map and the vector of each topic as tensors, and what they are like in numbers."""
     tensors, summary = {}, {}
     for topic in solver.topics:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from srmu.config.settings import UnlearnConfig
+from srmu.config.groups import TargetConfig
 from srmu.errors import InputError
 from srmu.inputs.rows import TokenRows, pad_batch, split_rows
 from srmu.objective.choices import ImportanceMapName
@@ -116,7 +116,7 @@ def summarize_layers(
     forget: TokenRows,
     retain: TokenRows,
     *,
-    config: UnlearnConfig | None = None,
+    config: TargetConfig | None = None,
     max_rows: int = 64,
     progress: Progress | None = None,
 ) -> list[LayerSummary]:
@@ -136,7 +136,7 @@ def summarize_layers(
     Raises:
         InputError: A side has a single row or equal ones only, so that nothing can be held out.
     """
-    config = config or UnlearnConfig()
+    config = config or TargetConfig()
     halves = {}
     for role, rows in (("forget", forget), ("retain", retain)):
         train, heldout = split_rows(rows, 0.5, max_rows, seed=0)
@@ -215,13 +215,13 @@ def _visit(
         truncated.inner(input_ids=batch.token_ids.to(device), use_cache=False)
 
 
-def _counted(hidden: Tensor, real_mask: Tensor, config: UnlearnConfig) -> Tensor:
+def _counted(hidden: Tensor, real_mask: Tensor, config: TargetConfig) -> Tensor:
     """The tokens that training would count."""
     return sink_free_mask(hidden, real_mask, config.sink_norm_ratio) if config.skip_sinks else real_mask
 
 
 def _sum_rows(
-    truncated: TruncatedModel, rows: TokenRows, config: UnlearnConfig, advance: Callable[[int], None]
+    truncated: TruncatedModel, rows: TokenRows, config: TargetConfig, advance: Callable[[int], None]
 ) -> list[_Moments]:
     moments: dict[int, _Moments] = {}
 
@@ -238,7 +238,7 @@ def _sum_rows(
     return [moments[layer] for layer in sorted(moments)]
 
 
-def _moments(hidden: Tensor, real_mask: Tensor, config: UnlearnConfig) -> _Moments:
+def _moments(hidden: Tensor, real_mask: Tensor, config: TargetConfig) -> _Moments:
     mask = _counted(hidden, real_mask, config)
     wide = widen(hidden)
     counted = wide[mask].to("cpu", torch.float64)
@@ -271,7 +271,7 @@ def _project_rows(
     truncated: TruncatedModel,
     rows: TokenRows,
     directions: Sequence[Tensor],
-    config: UnlearnConfig,
+    config: TargetConfig,
     advance: Callable[[int], None],
 ) -> list[list[np.ndarray]]:
     """For each row that counts a token, and each layer, the projections of its counted tokens."""
@@ -295,7 +295,7 @@ def _summarize(
     retain: _Moments,
     forget_scores: Sequence[np.ndarray],
     retain_scores: Sequence[np.ndarray],
-    config: UnlearnConfig,
+    config: TargetConfig,
 ) -> LayerSummary:
     sides: list[Any] = [
         [row for row in scores if len(row)] or [np.full(1, np.nan)] for scores in (forget_scores, retain_scores)

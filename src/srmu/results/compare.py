@@ -2,26 +2,30 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from srmu.config.groups import Side
 from srmu.errors import InputError
-from srmu.results.manifest_file import MANIFEST_FILE, RESULTS_FILE, read_manifest, read_results
+from srmu.results.manifest import Manifest, read_manifest
+from srmu.results.records import (
+    AnswerSummary,
+    Change,
+    Group,
+    QuestionGroup,
+    QuestionSummary,
+    Results,
+    TaskSummary,
+    TextGroup,
+    TextSummary,
+    measures_of,
+    read_results,
+)
+from srmu.results.run_files import MANIFEST_FILE, RESULTS_FILE
+from srmu.results.sides import side_of
+from srmu.results.significance import MARK_MEANING, is_significant
 
-MARK = "*"
-MARK_PAIRED = (
-    f"{MARK} differs from the base by more than about two standard errors of the difference, taken question by "
-    "question (for texts, document by document): by chance alone such a mark appears about once in twenty."
-)
-MARK_UNPAIRED = (
-    f"{MARK} differs from the base by more than about two standard errors, the two scores taken as independent since "
-    "their single answers are not at hand; asked alike they are not, so this finds fewer differences than there are."
-)
-NO_MARK = "No mark also where the standard error is not known (a single question or document)."
-_Z = 1.96
-# Of the many metrics of evaluated questions and texts, the one shown.
-_MAIN_METRIC = {"questions": "accuracy", "texts": "nll"}
 # Base scores of one set of questions may differ by this between machines, in accuracy or nats.
 _TOLERANCE = 0.02
 
@@ -32,11 +36,11 @@ class Score:
 
     Attributes:
         n: Questions, or tokens.
-        value: Accuracy, or nats a token; nan where the model gave no number.
+        value: Accuracy, or nats per token; nan where the model gave no number.
         stderr: Of `value`; none = not known.
         difference: From the base, in `value`'s unit; none for the base, or where it is not recorded.
         difference_stderr: Of `difference`, paired.
-        significant: Whether the difference is more than chance, in the words of `Comparison.mark`.
+        significant: Whether the difference is more than chance; `results.significance` has the rule.
         top_accuracy: Of texts: share of tokens that the model ranks first.
     """
 
@@ -71,8 +75,8 @@ class Entry:
         path: Run directory; none for the base.
         method: rmu, adaptive-rmu, srmu.
         questions: Accuracy by group.
-        texts: Nats a token of held-out texts by group.
-        seconds: Wall time of the training (in a demo, of loading and the frozen pass too).
+        texts: Nats per token of held-out texts by group.
+        seconds: Wall time of the training.
         peak_mb: Highest recorded peak memory in MB.
         evaluated: What `srmu evaluate` merged into the run's results.
     """
@@ -94,59 +98,51 @@ class Comparison:
     Attributes:
         base: The model that all began with.
         runs: In the order given.
-        mark: What the mark of significance means, in words.
+        sides: The side of every group, as all runs took it.
         title: What is compared.
+        mark: What the mark of significance means, in words.
     """
 
     base: Entry
     runs: tuple[Entry, ...]
-    mark: str
-    title: str
+    sides: Mapping[str, Side] = field(default_factory=dict)
+    title: str = "Runs on one base"
+    mark: str = MARK_MEANING
+
+    def side_of(self, group: str) -> Side:
+        """The side of a group, as all runs took it."""
+        return side_of(group, self.sides)
 
 
-def side_of(group: str) -> str:
-    """Which side a group is on: "forget" if its name or its last part begins so, "reported" for neighbours, "kept"."""
-    last = group.rpartition(".")[2]
-    if last.startswith("forget") or group.startswith("forget"):
-        return "forget"
-    return "reported" if last.startswith("neighbour") else "kept"
-
-
-def is_demo(path: str | Path) -> bool:
-    """Whether a directory is a demo's: results of several runs, and no manifest of its own."""
-    return not (Path(path) / MANIFEST_FILE).is_file() and "runs" in read_results(path)
+def is_folder_of_runs(path: str | Path) -> bool:
+    """Whether a directory is no run itself and holds finished runs, as that of a demo does."""
+    return not (Path(path) / MANIFEST_FILE).is_file() and bool(_runs_in(Path(path)))
 
 
 def compare_runs(paths: Sequence[str | Path]) -> Comparison:
-    """Read run directories, or one demo directory, and put them side by side.
+    """Read run directories, or folders of them, and put the runs side by side.
+
+    Args:
+        paths: Run directories; a folder of runs counts as all its runs, in the order in which they ended.
 
     Raises:
         InputError: A directory that is no run or was not measured, or runs that do not belong together: other base
-            weights, other groups of questions, or other questions under the same names.
+            weights, other groups of questions or other sides, or other questions under the same names.
     """
     if not paths:
         raise InputError("There is nothing to compare: no run directory was given. Give one or more.")
-    demos = [path for path in paths if is_demo(path)]
-    if demos:
-        if len(paths) > 1:
-            raise InputError(
-                f"{str(demos[0])!r} is a demo and holds several runs. Compare it alone, or run directories."
-            )
-        return _read_demo(Path(demos[0]))
-    pairs = [_read_run(Path(path)) for path in paths]
-    (base, _), first = pairs[0], paths[0]
-    shards = [read_manifest(path)["base"]["shards"] for path in paths]
-    for (other, _), path, hashes in zip(pairs, paths, shards, strict=True):
-        if hashes != shards[0]:
-            raise InputError(
-                f"Runs {str(first)!r} and {str(path)!r} do not belong together: their base weights differ. "
-                "Compare runs on one base."
-            )
-        if problem := _different_questions(base.questions, other.questions):
-            raise InputError(
-                f"Runs {str(first)!r} and {str(path)!r} do not belong together: {problem}. "
-                "Compare runs that were asked the same questions."
-            )
+    directories = [run for path in paths for run in (_runs_in(Path(path)) or [Path(path)])]
+    read = [(path, read_manifest(path), read_results(path)) for path in directories]
+    pairs = [_entries(*one) for one in read]
+    (base, _), (first, manifest, results) = pairs[0], read[0]
+    for (other, _), (path, other_manifest, other_results) in zip(pairs, read, strict=True):
+        problem = (
+            "their base weights differ. Compare runs on one base"
+            if other_manifest.base.shards != manifest.base.shards
+            else _different_questions(base.questions, other.questions) or _different_sides(results, other_results)
+        )
+        if problem:
+            raise InputError(f"Runs {str(first)!r} and {str(path)!r} do not belong together: {problem}.")
     shared = [name for name in base.texts if all(_same(base.texts[name], other.texts.get(name)) for other, _ in pairs)]
     later = [m for m in base.evaluated if all(_same(base.evaluated[m], other.evaluated.get(m)) for other, _ in pairs)]
     if not base.questions and not shared and not later:
@@ -155,14 +151,15 @@ def compare_runs(paths: Sequence[str | Path]) -> Comparison:
     def trim(entry: Entry, name: str) -> Entry:
         texts = {group: entry.texts[group] for group in shared}
         evaluated = {measure: entry.evaluated[measure] for measure in later}
-        return Entry(name, entry.path, entry.method, entry.questions, texts, entry.seconds, entry.peak_mb, evaluated)
+        return replace(entry, name=name, texts=texts, evaluated=evaluated)
 
-    names = _distinct_names([run.path for _, run in pairs if run.path is not None])
+    names = _distinct_names(directories)
     runs = tuple(trim(run, name) for (_, run), name in zip(pairs, names, strict=True))
-    return Comparison(trim(base, "base"), runs, f"{MARK_PAIRED} {NO_MARK}", "Runs on one base")
+    sides = {group: side for _, _, found in reversed(read) for group, side in found.sides.items()}
+    return Comparison(trim(base, "base"), runs, sides)
 
 
-def frontier(entry: Entry, base: Entry) -> tuple[float, float] | None:
+def frontier(entry: Entry, comparison: Comparison) -> tuple[float, float] | None:
     """How much is still known of what was to be forgotten, and the smallest kept utility.
 
     Both are shares of the base's accuracy: of questions, or of the next tokens of held-out texts where there are no
@@ -171,15 +168,15 @@ def frontier(entry: Entry, base: Entry) -> tuple[float, float] | None:
     Returns:
         None where a side was not measured.
     """
-    sides = {}
+    base, sides = comparison.base, {}
     for side in ("forget", "kept"):
-        questions = [g for g, score in base.questions.items() if side_of(g) == side and score.value > 0]
+        questions = [g for g, score in base.questions.items() if comparison.side_of(g) == side and score.value > 0]
         ratios = [entry.questions[group].value / base.questions[group].value for group in questions]
         if not ratios:
             ratios = [
                 entry.texts[group].top_accuracy / score.top_accuracy  # type: ignore[operator]
                 for group, score in base.texts.items()
-                if side_of(group) == side and score.top_accuracy
+                if comparison.side_of(group) == side and score.top_accuracy
             ]
         sides[side] = ratios
     if not sides["forget"] or not sides["kept"]:
@@ -187,121 +184,105 @@ def frontier(entry: Entry, base: Entry) -> tuple[float, float] | None:
     return sum(sides["forget"]) / len(sides["forget"]), min(sides["kept"])
 
 
-def _read_run(path: Path) -> tuple[Entry, Entry]:
+def _runs_in(path: Path) -> list[Path]:
+    """The runs in a folder that is none itself, those that ended first in front."""
+    if not path.is_dir() or (path / MANIFEST_FILE).is_file():
+        return []
+    runs = sorted(file.parent for file in path.glob(f"*/{MANIFEST_FILE}"))
+    return sorted(runs, key=lambda run: read_manifest(run).created)
+
+
+def _entries(path: Path, manifest: Manifest, results: Results) -> tuple[Entry, Entry]:
     """The base and the result of one run directory."""
-    manifest, results = read_manifest(path), read_results(path)
-    if not any(results.get(key) for key in ("questions", "texts", "evaluate")):
+    if not results.measured and not any(results.evaluate.kinds().values()):
         raise InputError(
             f"Run {str(path)!r} was not measured: {RESULTS_FILE} holds no results. Run it with --eval, or measure it "
             "now with srmu evaluate."
         )
-    sides: dict[str, dict[str, dict[str, Score]]] = {key: {"questions": {}, "texts": {}} for key in ("base", "result")}
-    try:
-        for group, entry in results.get("questions", {}).items():
-            for key in sides:
-                change = entry["change"]["accuracy"] if key == "result" else {}
-                sides[key]["questions"][group] = _score(entry[key], "n", "accuracy", change)
-        for group, entry in results.get("texts", {}).items():
-            for key in sides:
-                change = entry["nll"] if key == "result" else {}
-                sides[key]["texts"][group] = _score(entry[key], "num_tokens", "nll", change)
-        evaluated = evaluated_scores(results)
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{str(path / RESULTS_FILE)!r} is damaged: {error} is missing. Restore it.") from None
-    peak = max(manifest.get("peak_memory_mb", {}).values(), default=None)
-    method = str(manifest["config"].get("method", ""))
-    seconds = manifest.get("seconds", {}).get("training")
-    base, result = sides["base"], sides["result"]
-    before, after = ({measure: pair[side] for measure, pair in evaluated.items()} for side in (0, 1))
-    run = Entry(path.absolute().name, path, method, result["questions"], result["texts"], seconds, peak, after)
-    return Entry("base", None, "", base["questions"], base["texts"], evaluated=before), run
-
-
-def evaluated_scores(results: Mapping[str, Any]) -> dict[Measure, tuple[Score, Score]]:
-    """Base and result of all that `srmu evaluate` merged into `results.json` beside a base."""
-    found = {}
-    for kind, groups in results.get("evaluate", {}).items():
-        for group, entry in groups.items():
-            for metric, change in entry.get("change", {}).items():
-                if kind not in _MAIN_METRIC or metric == _MAIN_METRIC[kind]:
-                    base = _evaluated_score(entry["base"], metric, change["before"], {})
-                    found[Measure(kind, group, metric)] = (
-                        base,
-                        _evaluated_score(entry["result"], metric, change["after"], change),
-                    )
-    return found
-
-
-def _evaluated_score(side: Mapping[str, Any], metric: str, value: float | None, change: Mapping[str, Any]) -> Score:
-    # The harness gives a standard error a metric; questions have one, of the accuracy.
-    stderr = side.get("stderr")
-    stderr = stderr.get(metric) if isinstance(stderr, Mapping) else stderr
-    count = "n" if "n" in side else "num_tokens"
-    return _score({count: side[count], metric: value, "stderr": stderr}, count, metric, change)
-
-
-def _score(entry: Mapping[str, Any], count: str, value: str, change: Mapping[str, Any]) -> Score:
-    difference, stderr = change.get("difference"), change.get("stderr")
-    return Score(
-        n=entry[count],
-        value=math.nan if entry[value] is None else entry[value],
-        stderr=entry.get("stderr"),
-        difference=difference,
-        difference_stderr=stderr,
-        significant=_is_significant(difference, stderr),
-        top_accuracy=entry.get("top_accuracy"),
+    questions = {group: _both(found) for group, found in results.questions.items()}
+    texts = {group: _both(found) for group, found in results.texts.items()}
+    evaluated = evaluated_scores(results)
+    base, run = (
+        Entry(
+            name="base" if side == 0 else path.absolute().name,
+            path=None if side == 0 else path,
+            method="" if side == 0 else manifest.method,
+            questions={group: pair[side] for group, pair in questions.items()},
+            texts={group: pair[side] for group, pair in texts.items()},
+            evaluated={measure: pair[side] for measure, pair in evaluated.items()},
+        )
+        for side in (0, 1)
     )
+    peak = max(manifest.peak_memory_mb.values(), default=None)
+    return base, replace(run, seconds=manifest.seconds.get("training"), peak_mb=peak)
 
 
-def _read_demo(path: Path) -> Comparison:
-    """The base and the runs of a demo, whose results are in its own file."""
-    results = read_results(path)
-    try:
-        base_groups = results["base"]["groups"]
-        entries = [_demo_entry(entry, base_groups, path) for entry in (results["base"], *results["runs"])]
-        title = f"Demo request {results['request']!r}"
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{str(path / RESULTS_FILE)!r} is damaged: {error} is missing. Run the demo again.") from None
-    return Comparison(entries[0], tuple(entries[1:]), f"{MARK_UNPAIRED} {NO_MARK}", title)
-
-
-def _demo_entry(entry: Mapping[str, Any], base_groups: Mapping[str, Any], path: Path) -> Entry:
-    questions = {}
-    for group, record in entry["groups"].items():
-        if "accuracy" not in record:
-            continue
-        base = base_groups[group]
-        difference = None if record is base else record["accuracy"] - base["accuracy"]
-        errors = (record["stderr"], base["stderr"])
-        spread = None if None in errors else math.hypot(*errors)
-        significant = _is_significant(difference, spread)
-        questions[group] = Score(record["n"], record["accuracy"], record["stderr"], significant=significant)
-    texts = {
-        group: Score(record["n"], record["nll"])
-        for group, record in entry["groups"].items()
-        if "accuracy" not in record
+def evaluated_scores(results: Results) -> dict[Measure, tuple[Score, Score]]:
+    """Base and result of all that `srmu evaluate` added beside a base."""
+    return {
+        Measure(kind, name, metric): _pair(group, metric, change)
+        for kind, groups in results.evaluate.kinds().items()
+        for name, group in groups.items()
+        for metric, change in group.changes().items()
     }
-    is_base = entry["groups"] is base_groups
-    return Entry(
-        entry["name"],
-        None if is_base else path / entry["name"],
-        "" if is_base else entry["method"],
-        questions,
-        texts,
-        None if is_base else entry["seconds"],
-        entry["peak_mb"],
+
+
+def _both(group: QuestionGroup | TextGroup) -> tuple[Score, Score]:
+    """Scores of a group that the run itself measured, which always has a base."""
+    ((metric, change),) = group.changes().items()
+    return _pair(group, metric, change)
+
+
+def _pair(group: Group, metric: str, change: Change) -> tuple[Score, Score]:
+    assert group.base is not None
+    before, after = _score(group.base, metric), _score(group.result, metric)
+    return before, replace(
+        after, difference=change.difference, difference_stderr=change.stderr, significant=is_significant(change)
     )
 
 
-def _is_significant(difference: float | None, stderr: float | None) -> bool:
-    return difference is not None and stderr is not None and abs(difference) > _Z * stderr
+def _score(summary: QuestionSummary | TextSummary | AnswerSummary | TaskSummary, metric: str) -> Score:
+    numbers = summary.metrics if isinstance(summary, TaskSummary) else measures_of(summary)
+    value = numbers[metric]
+    return Score(
+        n=summary.num_tokens if isinstance(summary, TextSummary) else summary.n,
+        value=math.nan if value is None else value,
+        stderr=_stderr(summary, metric),
+        top_accuracy=summary.top_accuracy if isinstance(summary, TextSummary) else None,
+    )
+
+
+def _stderr(summary: QuestionSummary | TextSummary | AnswerSummary | TaskSummary, metric: str) -> float | None:
+    """Of questions that of the accuracy; the harness gives one per metric."""
+    if isinstance(summary, QuestionSummary):
+        return summary.stderr
+    return summary.stderr.get(metric) if isinstance(summary, TaskSummary) else None
+
+
+def _different_sides(ours: Results, theirs: Results) -> str | None:
+    shared = ours.sides.keys() & theirs.sides.keys()
+    other = sorted(group for group in shared if ours.sides[group] != theirs.sides[group])
+    if not other:
+        return None
+    return (
+        f"{other[0]!r} is {ours.sides[other[0]]!r} in one and {theirs.sides[other[0]]!r} in the other. Run both with "
+        f"the same --sides"
+    )
 
 
 def _different_questions(ours: Mapping[str, Score], theirs: Mapping[str, Score]) -> str | None:
     if ours.keys() != theirs.keys():
-        return f"one was asked {', '.join(ours) or 'nothing'}, the other {', '.join(theirs) or 'nothing'}"
+        return (
+            f"one was asked {', '.join(ours) or 'nothing'}, the other {', '.join(theirs) or 'nothing'}. Compare runs "
+            "that were asked the same questions"
+        )
     other = [group for group in ours if not _same(ours[group], theirs[group])]
-    return f"the base scores differ on {other[0]!r}, so its questions were others" if other else None
+    if not other:
+        return None
+    return (
+        f"the base scores differ on {other[0]!r}, so its questions were others. Compare runs that were asked the same "
+        "questions"
+    )
 
 
 def _same(ours: Score, theirs: Score | None) -> bool:

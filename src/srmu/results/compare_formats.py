@@ -5,18 +5,20 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from srmu.config.groups import Side
 from srmu.errors import InputError
-from srmu.results.compare import MARK, Comparison, Entry, Score, frontier, side_of
+from srmu.results import schema
+from srmu.results.compare import Comparison, Entry, Score, frontier
 from srmu.results.label_places import place_labels
+from srmu.results.significance import MARK
 
 
-def arrow(group: str, *, loss: bool = False) -> str:
-    """A group's name with the direction that is wanted: up or down."""
-    side = side_of(group)
+def arrow(group: str, side: Side, *, loss: bool = False) -> str:
+    """A group's name with the direction that is wanted: up or down; of a group that is only reported neither."""
     if side == "reported":
         return group
     return f"{group} {'↑' if (side == 'kept') != loss else '↓'}"
@@ -24,10 +26,15 @@ def arrow(group: str, *, loss: bool = False) -> str:
 
 def columns(comparison: Comparison) -> list[str]:
     """Column titles of the table."""
-    base = comparison.base
-    texts = [f"{arrow(group, loss=True)}, nats" for group in base.texts]
-    later = [measure.label for measure in base.evaluated]
-    return ["run", "method", *(arrow(group) for group in base.questions), *texts, *later, "seconds", "peak MB"]
+    return ["run", "method", *measure_columns(comparison), "seconds", "peak MB"]
+
+
+def measure_columns(comparison: Comparison) -> list[str]:
+    """Column titles of what was measured: questions, held-out texts, and what `srmu evaluate` added."""
+    base, side_of = comparison.base, comparison.side_of
+    questions = [arrow(group, side_of(group)) for group in base.questions]
+    texts = [f"{arrow(group, side_of(group), loss=True)}, nats" for group in base.texts]
+    return [*questions, *texts, *(measure.label for measure in base.evaluated)]
 
 
 def rows(comparison: Comparison) -> list[list[str]]:
@@ -58,33 +65,80 @@ def to_markdown(comparison: Comparison) -> str:
     return "\n".join([line(head), separator, *body, "", "\\" + comparison.mark]) + "\n"
 
 
-def to_records(comparison: Comparison) -> dict[str, Any]:
-    """The comparison as JSON values."""
+@dataclass(frozen=True)
+class LaterScore:
+    """What `srmu evaluate` measured: the kind, the group, the metric and its score."""
 
-    def record(entry: Entry) -> dict[str, Any]:
-        point = None if entry is comparison.base else frontier(entry, comparison.base)
-        return {
-            "name": entry.name,
-            "method": entry.method,
-            "questions": {group: _values(score) for group, score in entry.questions.items()},
-            "texts": {group: _values(score) for group, score in entry.texts.items()},
-            "evaluate": [{**measure._asdict(), **_values(score)} for measure, score in entry.evaluated.items()],
-            "seconds": entry.seconds,
-            "peak_mb": entry.peak_mb,
-            "forget_share": point[0] if point else None,
-            "smallest_kept_share": point[1] if point else None,
-        }
+    kind: str
+    group: str
+    metric: str
+    score: Score
 
-    return {
-        "base": record(comparison.base),
-        "runs": [record(entry) for entry in comparison.runs],
-        "mark": comparison.mark,
-    }
+
+@dataclass(frozen=True)
+class ComparedEntry:
+    """The base or one run, as `srmu compare --format json` prints it.
+
+    Attributes:
+        name: Its directory's name; "base".
+        method: rmu, adaptive-rmu, srmu.
+        questions: Accuracy by group.
+        texts: Nats per token of held-out texts by group.
+        evaluate: What `srmu evaluate` added.
+        seconds: Wall time of the training.
+        peak_mb: Highest recorded peak memory in MB.
+        forget_share: How much is still known of the forget side, as a share of the base.
+        smallest_kept_share: The smallest kept utility, as a share of the base.
+    """
+
+    name: str
+    method: str
+    questions: Mapping[str, Score]
+    texts: Mapping[str, Score]
+    evaluate: tuple[LaterScore, ...]
+    seconds: float | None
+    peak_mb: float | None
+    forget_share: float | None = None
+    smallest_kept_share: float | None = None
+
+
+@dataclass(frozen=True)
+class ComparisonRecord:
+    """A comparison as `srmu compare --format json` prints it.
+
+    Attributes:
+        title: What is compared.
+        sides: The side of every group.
+        base: The model that all began with.
+        runs: In the order given.
+        mark: What the mark of significance means.
+    """
+
+    title: str
+    sides: Mapping[str, Side]
+    base: ComparedEntry
+    runs: tuple[ComparedEntry, ...]
+    mark: str
+
+
+def to_record(comparison: Comparison) -> ComparisonRecord:
+    """The comparison as a record."""
+
+    def entry_of(entry: Entry) -> ComparedEntry:
+        point = None if entry is comparison.base else frontier(entry, comparison)
+        later = tuple(LaterScore(*measure, score) for measure, score in entry.evaluated.items())
+        shares = (None, None) if point is None else point
+        return ComparedEntry(
+            entry.name, entry.method, entry.questions, entry.texts, later, entry.seconds, entry.peak_mb, *shares
+        )
+
+    runs = tuple(entry_of(entry) for entry in comparison.runs)
+    return ComparisonRecord(comparison.title, comparison.sides, entry_of(comparison.base), runs, comparison.mark)
 
 
 def to_json(comparison: Comparison) -> str:
-    """`to_records` as text."""
-    return json.dumps(to_records(comparison), indent=2) + "\n"
+    """`to_record` as JSON text."""
+    return json.dumps(schema.to_json(to_record(comparison)), indent=2) + "\n"
 
 
 def to_csv(comparison: Comparison) -> str:
@@ -98,7 +152,16 @@ def to_csv(comparison: Comparison) -> str:
             for group, score in scores.items():
                 values = [getattr(score, field) for field in fields]
                 writer.writerow(
-                    [entry.name, entry.method, kind, group, side_of(group), *values, entry.seconds, entry.peak_mb]
+                    [
+                        entry.name,
+                        entry.method,
+                        kind,
+                        group,
+                        comparison.side_of(group),
+                        *values,
+                        entry.seconds,
+                        entry.peak_mb,
+                    ]
                 )
         for measure, score in entry.evaluated.items():
             kind, values = f"evaluate {measure.metric}", [getattr(score, field) for field in fields]
@@ -115,7 +178,7 @@ def plot_frontier(comparison: Comparison, file: Path) -> None:
     """
     from matplotlib.figure import Figure
 
-    points = {entry.name: frontier(entry, comparison.base) for entry in comparison.runs}
+    points = {entry.name: frontier(entry, comparison) for entry in comparison.runs}
     found = {name: point for name, point in points.items() if point is not None}
     if not found:
         raise InputError("There is no frontier to draw: the runs were not measured on both a forget and a kept group.")
@@ -159,14 +222,6 @@ def _name_points(axes: Any, marks: Mapping[str, tuple[float, float]]) -> None:
             textcoords="offset points", ha="left" if right else "right", va="center",
             arrowprops={"arrowstyle": "-", "color": "#8c8c8c", "linewidth": 0.6} if moved else None,
         )  # fmt: skip
-
-
-def _values(score: Score) -> dict[str, Any]:
-    """A score as JSON values; what is no number becomes null."""
-    return {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in asdict(score).items()
-    }
 
 
 def _cell(score: Score) -> str:

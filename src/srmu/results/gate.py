@@ -7,7 +7,8 @@ Grammar of a requirement, spaces allowed between its parts::
     METRIC      GROUP                accuracy of the result on that group of questions, length-normalised;
                                      what a group is called decides nothing here
                 GROUP.KEY            accuracy_raw, nll, stderr, n of that group
-                text.GROUP.KEY       nll, perplexity, top_accuracy, predictions_changed, moved on held-out texts
+                text.GROUP.KEY       nll, perplexity, top_accuracy, extraction_strength, exact_memorization,
+                                     predictions_changed, moved on held-out texts
                 task.NAME            accuracy (`acc`) on that task of lm-evaluation-harness, from `srmu evaluate`
                 task.NAME.KEY        another metric of that task: acc_norm, exact_match, ...
                 attack.NAME          accuracy on the forget questions after that attack (its `forget_after`)
@@ -18,20 +19,22 @@ Grammar of a requirement, spaces allowed between its parts::
 For example `forget<=0.30`, `entangled>=0.98*base`, `text.retain.nll<=1.02*base`, `attack.relearn<=0.45`.
 """
 
-import math
+import dataclasses
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from srmu.config.requirements import Requirement, parse_requirement
 from srmu.errors import InputError
+from srmu.results.attack_records import AttackRecord
+from srmu.results.records import QuestionGroup, Results, TaskGroup, TextGroup, measures_of
 
 Status = Literal["pass", "fail", "missing", "skipped", "error"]
 
 _COMPARATORS = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt}
 _ATTACK_VALUE = "forget_after"
-_MEASURED = ("result", None)
+Numbers = Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -61,12 +64,12 @@ class _NoNumber(Exception):
         self.status: Status = status
 
 
-def check_requirements(requirements: Sequence[str], results: Mapping[str, Any]) -> list[Verdict]:
+def check_requirements(requirements: Sequence[str], results: Results) -> list[Verdict]:
     """Compare results with requirements, one verdict each, in order.
 
     Args:
         requirements: At least one, in the grammar above.
-        results: Content of `results.json`; empty where nothing was measured.
+        results: What was measured on the run.
 
     Raises:
         InputError: If there is no requirement, or one is not understood.
@@ -101,7 +104,7 @@ def junit_xml(verdicts: Sequence[Verdict], run_name: str) -> str:
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def _check(requirement: Requirement, results: Mapping[str, Any]) -> Verdict:
+def _check(requirement: Requirement, results: Results) -> Verdict:
     value = None
     try:
         result, base = _measured(requirement.metric, results)
@@ -116,92 +119,84 @@ def _check(requirement: Requirement, results: Mapping[str, Any]) -> Verdict:
     return Verdict(requirement.text, "pass" if holds else "fail", value, bound, detail)
 
 
-def _measured(metric: str, results: Mapping[str, Any]) -> tuple[Any, Any]:
-    """The result's and the base's entry of a metric; group names may hold dots themselves."""
-    questions = _groups(results, "questions")
+def _measured(metric: str, results: Results) -> tuple[float | None, float | None]:
+    """The result's and the base's number under a metric; group names may hold dots themselves."""
+    questions, texts = results.all_questions, results.all_texts
     group, _, key = metric.rpartition(".")
     if metric in questions:
-        return _both(questions[metric], "accuracy")
+        return _question(questions[metric], "accuracy")
     if group in questions:
-        return _both(questions[group], key)
+        return _question(questions[group], key)
     if metric.startswith("text."):
-        texts, group = _groups(results, "texts"), group.removeprefix("text.")
+        group = group.removeprefix("text.")
         if group not in texts:
             raise _NoNumber("missing", f"no held-out texts {group!r} were measured; there are {_known(texts)}")
-        return _both(texts[group], key)
+        return _text(texts[group], key)
     if metric.startswith("task."):
-        return _task(metric.removeprefix("task."), _groups(results, "tasks"))
+        return _task(metric.removeprefix("task."), results.evaluate.tasks)
     if metric.startswith("attack."):
-        return _attack(metric.removeprefix("attack."), _mapping(results.get("attacks")))
+        return _attack(metric.removeprefix("attack."), results.attacks)
     raise _NoNumber("missing", f"no questions {metric!r} were measured; there are {_known(questions)}")
 
 
-def _groups(results: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    """Groups that the run measured, and those that `srmu evaluate` added under other names."""
-    return {**_mapping(_mapping(results.get("evaluate")).get(kind)), **_mapping(results.get(kind))}
+def _question(group: QuestionGroup, key: str) -> tuple[float | None, float | None]:
+    return _both(measures_of(group.result), measures_of(group.base) if group.base else {}, key)
 
 
-def _both(entry: Mapping[str, Any], key: str) -> tuple[Any, Any]:
-    """A number before and after; what compares both models stands beside them and has no base."""
-    _raise_unless_measured(entry)
-    result, base = _mapping(entry.get("result")), _mapping(entry.get("base"))
-    if key in result:
-        return result[key], base.get(key)
-    if key in entry and not isinstance(entry[key], Mapping):
-        return entry[key], None
-    raise _NoNumber("missing", f"{key!r} was not measured; there are {_known(result)}")
+def _text(group: TextGroup, key: str) -> tuple[float | None, float | None]:
+    """What compares both models has no base of its own."""
+    both = {"predictions_changed": group.predictions_changed, "moved": group.moved}
+    return _both({**both, **measures_of(group.result)}, measures_of(group.base) if group.base else {}, key)
 
 
-def _task(path: str, tasks: Mapping[str, Any]) -> tuple[Any, Any]:
+def _both(result: Numbers, base: Numbers, key: str) -> tuple[float | None, float | None]:
+    if key not in result:
+        raise _NoNumber("missing", f"{key!r} was not measured; there are {_known(result)}")
+    return result[key], base.get(key)
+
+
+def _task(path: str, tasks: Mapping[str, TaskGroup]) -> tuple[float | None, float | None]:
     name, _, key = path.rpartition(".")
     if path in tasks:
         name, key = path, "acc"
     if name not in tasks:
         raise _NoNumber("missing", f"task {path!r} was not measured; there are {_known(tasks)}")
-    entry = tasks[name]
-    _raise_unless_measured(entry)
-    sides = [_mapping(_mapping(entry.get(side)).get("metrics")) for side in ("result", "base")]
+    task = tasks[name]
+    result, base = task.result.metrics, task.base.metrics if task.base else {}
     # The harness writes a metric with its filter behind it; "none" is the usual one.
-    found = [side.get(key, side.get(f"{key},none")) for side in sides]
+    found = [side.get(key, side.get(f"{key},none")) for side in (result, base)]
     if found[0] is None:
-        raise _NoNumber("missing", f"task {name!r} has no {key!r}; there are {_known(sides[0])}")
+        raise _NoNumber("missing", f"task {name!r} has no {key!r}; there are {_known(result)}")
     return found[0], found[1]
 
 
-def _attack(path: str, attacks: Mapping[str, Any]) -> tuple[Any, Any]:
+def _attack(path: str, attacks: Mapping[str, AttackRecord]) -> tuple[float | None, float | None]:
     name, _, key = path.rpartition(".")
     if path in attacks:
         name, key = path, _ATTACK_VALUE
     if name not in attacks:
         raise _NoNumber("missing", f"attack {path!r} was not run; there are {_known(attacks)}")
-    entry = attacks[name]
-    if not isinstance(entry, Mapping):
-        return entry, None
-    _raise_unless_measured(entry)
-    if key not in entry:
-        raise _NoNumber("missing", f"attack {name!r} has no {key!r}; there are {_known(entry)}")
-    return entry[key], entry.get("base_after") if key == _ATTACK_VALUE else None
+    record = attacks[name]
+    if record.status != "result":
+        reason = f"the measurement says {record.status!r}: {record.detail or 'no reason given'}"
+        raise _NoNumber("error" if record.status == "error" else "skipped", reason)
+    numbers = _attack_numbers(record)
+    if key not in numbers:
+        raise _NoNumber("missing", f"attack {name!r} has no {key!r}; there are {_known(numbers)}")
+    return numbers[key], record.base_after if key == _ATTACK_VALUE else None
 
 
-def _raise_unless_measured(entry: Any) -> None:
-    if not isinstance(entry, Mapping):
-        raise _NoNumber("error", f"the entry is {type(entry).__name__}, not an object")
-    if (status := entry.get("status")) not in _MEASURED:
-        reason = f"the measurement says {status!r}: {entry.get('detail') or 'no reason given'}"
-        raise _NoNumber("skipped" if status in ("skipped", "not applicable") else "error", reason)
+def _attack_numbers(record: AttackRecord) -> Numbers:
+    """The fields that are numbers."""
+    kinds = (int, float, int | None, float | None)
+    return {each.name: getattr(record, each.name) for each in dataclasses.fields(record) if each.type in kinds}
 
 
-def _finite(value: Any, what: str) -> float:
+def _finite(value: float | None, what: str) -> float:
     if value is None:
         raise _NoNumber("missing", f"{what} has no value")
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise _NoNumber("error", f"{what} is {value!r}, not a finite number")
     return float(value)
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _known(entries: Mapping[str, Any]) -> str:
+def _known(entries: Iterable[str]) -> str:
     return ", ".join(sorted(entries)) or "none"

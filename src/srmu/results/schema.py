@@ -1,8 +1,9 @@
 """Frozen dataclasses as JSON and back, and the JSON Schema of them: every record of a run directory goes through here.
 
 A record is a frozen dataclass whose fields are numbers, texts, booleans, literals, other records, and tuples, mappings
-by name and optional values of these. JSON has no nan: a float that is not finite is written as null, and a field that
-may be so is annotated `float | None`.
+by name and optional values of these; `object` stands for JSON values of any kind. JSON has no nan: a float that is not
+finite is written as null, and a field that may be so is annotated `float | None`. A field that is none by default is
+left out as long as it is none.
 """
 
 import dataclasses
@@ -26,7 +27,12 @@ class Mismatch(ValueError):
 def to_json(record: Any) -> Any:
     """A record as JSON values; keys are the fields, in their order."""
     if dataclasses.is_dataclass(record) and not isinstance(record, type):
-        return {field.name: to_json(getattr(record, field.name)) for field in dataclasses.fields(record)}
+        values = {field: getattr(record, field.name) for field in dataclasses.fields(record)}
+        return {
+            field.name: to_json(value)
+            for field, value in values.items()
+            if value is not None or field.default is not None
+        }
     if isinstance(record, Mapping):
         return {str(key): to_json(value) for key, value in record.items()}
     if isinstance(record, (list, tuple)):
@@ -69,18 +75,20 @@ def from_json(hint: Any, value: Any, place: str = "") -> Any:
         return float(_expect(number and math.isfinite(value), value, place, "a finite number"))
     if hint is int:
         return _expect(isinstance(value, int) and not isinstance(value, bool), value, place, "a whole number")
+    if hint is object:
+        return value
     if hint is type(None):
         return _expect(value is None, value, place, "null")
     return _expect(isinstance(value, hint), value, place, {str: "text", bool: "true or false"}[hint])
 
 
-def load(record: type[T], path: Path, *, version: int) -> T:
-    """Read a record that stands in a file of its own, with its `format`.
+def load(record: type[T], path: Path, *, version: int | None = None) -> T:
+    """Read a record that has a file of its own.
 
     Args:
-        record: Its class, which has a field `format`.
+        record: Its class.
         path: The file.
-        version: The format that this srmu reads.
+        version: The format that this srmu reads, which the file names as `format`; none = the file names none.
 
     Raises:
         InputError: The file cannot be read, has another format, or is damaged; the first wrong place is named.
@@ -90,7 +98,7 @@ def load(record: type[T], path: Path, *, version: int) -> T:
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{str(path)!r} cannot be read ({str(error)[:100]}). Restore it from a copy.") from None
     found = value.get("format") if isinstance(value, dict) else type(value).__name__
-    if found != version:
+    if version is not None and found != version:
         raise InputError(
             f"{str(path)!r} has format {found!r}, and this srmu reads {version}. Use the srmu that wrote it."
         )
@@ -168,7 +176,7 @@ def _schema(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
         return {"type": "array", "prefixItems": items, "minItems": len(items), "maxItems": len(items)}
     if origin in (dict, Mapping):
         return {"type": "object", "additionalProperties": _schema(arguments[1], definitions)}
-    return {"type": _PLAIN[hint]}
+    return {} if hint is object else {"type": _PLAIN[hint]}
 
 
 def _object(hint: type, definitions: dict[str, Any]) -> dict[str, Any]:

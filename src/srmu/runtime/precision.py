@@ -5,7 +5,7 @@ from collections.abc import Set
 
 import torch
 
-from srmu.config.settings import Dtype
+from srmu.config.groups import Dtype
 from srmu.errors import InputError, nearest_hint
 
 

@@ -24,6 +24,8 @@ KeptRow = tuple[Tensor, ...]
 `[seq, inner]`; without padding."""
 _WHOLE, _LATE = 3, 4
 KeptRows = dict[int, KeptRow]
+# Tokens that go through layers at once where memory is limited: activations take little, and devices are still busy.
+SMALL_BATCH = 1024
 
 
 def tokens_a_batch(device: torch.device) -> int:

@@ -1,6 +1,5 @@
 """The gradient solver: frozen activations, replay, loss, AdamW on float32 masters of the trained matrices alone."""
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
@@ -9,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from srmu.config.settings import UnlearnConfig
-from srmu.errors import RunError
+from srmu.config.groups import TargetConfig, TrainingConfig
 from srmu.inputs.rows import TokenRows
 from srmu.objective.importance import ActivationSums, ImportanceFitter
 from srmu.objective.masked import squared_distance_sum, widen
@@ -18,22 +16,18 @@ from srmu.runtime.memory import keep_freed_memory
 from srmu.runtime.processes import share, sum_over_ranks, world_size
 from srmu.solver.batches import FORGET, RETAIN, Part, join_entries, replay_batches
 from srmu.solver.frozen import FrozenRows, FrozenStore, KeptRows
-from srmu.solver.learning_rate import auto_learning_rate
+from srmu.solver.learning_rate import learning_rates
+from srmu.solver.loss_scale import loss_scale
+from srmu.solver.metrics import check_metrics, read_metrics
 from srmu.solver.schedule import Step, build_schedule
 from srmu.solver.state import pack_state, unpack_state
 from srmu.solver.stopping import RunLength
 from srmu.solver.targets import TargetMaker
-from srmu.solver.topics import Topic, TopicRows, place_topics
+from srmu.solver.topics import TopicRows, TopicState, place_topics
 from srmu.surgery.reach import reachable_length
 from srmu.surgery.replay import Replayer
 from srmu.surgery.truncate import TruncatedModel
 
-# float16 has too few small numbers for the gradient of a mean over many entries. Losses are scaled by about their
-# number of entries, times 2^-8 to leave room above for sums over tokens and a large alpha; a power of two changes no
-# digit.
-HALF_LOSS_SHIFT = 8.0
-# Tokens that go through layers at once where memory is limited: activations take little, and devices are still busy.
-SMALL_BATCH = 1024
 # Metrics are read from the device this many steps at a time, so that the loop does not wait for it.
 METRICS_EVERY = 10
 
@@ -48,7 +42,10 @@ class GradientSolver:
         truncated: The embedding and layers 0..l.
         parameter_names: Layer id -> names, within the layer, of the matrices to train.
         topics: Token rows of each topic.
-        config: The run's settings.
+        target: What forget rows are driven to; none = the default.
+        training: How, and for how long; none = the default.
+        max_length: Longest row that will be seen, in tokens; none = that of the topics.
+        batch_tokens: Tokens that go through layers at once; none = what suits the device.
         kept: Frozen activations that earlier solvers of the same topics' rows and layers kept, shared between them.
     """
 
@@ -57,10 +54,16 @@ class GradientSolver:
         truncated: TruncatedModel,
         parameter_names: Mapping[int, Sequence[str]],
         topics: Sequence[TopicRows],
-        config: UnlearnConfig,
+        target: TargetConfig | None = None,
+        training: TrainingConfig | None = None,
+        *,
+        max_length: int | None = None,
+        batch_tokens: int | None = None,
         kept: KeptRows | None = None,
     ):
-        self.config = config
+        self.target = target = target or TargetConfig()
+        self.training = training = training or TrainingConfig()
+        self.batch_tokens = batch_tokens
         self.truncated = truncated
         self.device = next(truncated.inner.parameters()).device
         self.compute_dtype = next(truncated.inner.parameters()).dtype
@@ -74,12 +77,7 @@ class GradientSolver:
             for layer_id, names in sorted(parameter_names.items())
             for name in names
         }
-        self.learning_rates = {
-            (layer_id, name): auto_learning_rate(truncated.layers[layer_id], name)
-            if config.learning_rate == "auto"
-            else config.learning_rate
-            for layer_id, name in self.masters
-        }
+        self.learning_rates = learning_rates(truncated.layers, self.masters, training.learning_rate)
         groups = [
             {"params": [master], "lr": rate, "initial_lr": rate}
             for master, rate in zip(self.masters.values(), self.learning_rates.values(), strict=True)
@@ -88,17 +86,20 @@ class GradientSolver:
         first_layer = min(parameter_names)
         self.replayer = Replayer(truncated, first_layer, parameter_names[first_layer])
         self.reach = reachable_length(truncated, parameter_names)
-        self.target_maker = TargetMaker(config, truncated.hidden_size, self.master_dtype, self.device, self.reach)
-        self.topics, all_rows = place_topics(topics, config, truncated.hidden_size, self.master_dtype, self.device)
+        self.target_maker = TargetMaker(target, truncated.hidden_size, self.master_dtype, self.device, self.reach)
+        self.topics, all_rows = place_topics(
+            topics, target, training.seed, truncated.hidden_size, self.master_dtype, self.device
+        )
+        self.max_length = max_length or max(all_rows.lengths)
         self.store = self._store(all_rows, kept)
-        self.length = RunLength(None if config.steps == "auto" else config.steps, len(topics))
+        self.length = RunLength(None if training.steps == "auto" else training.steps, len(topics))
         self.schedule = build_schedule(
             [len(topic.forget.token_ids) for topic in topics],
             [[len(rows.token_ids) for rows in topic.retain] for topic in topics],
             steps=self.length.planned,
-            forget_batch_size=config.forget_batch_size,
-            retain_batch_size=config.retain_batch_size,
-            seed=config.seed,
+            forget_batch_size=training.forget_batch_size,
+            retain_batch_size=training.retain_batch_size,
+            seed=training.seed,
         )
         # Of the masters after each of the last steps; empty until the first of them.
         self.averages: dict[tuple[int, str], Tensor] = {}
@@ -112,8 +113,8 @@ class GradientSolver:
             self.store.record_calls()
         likely = self.schedule[: self.length.likely]
         reads = [row_id for step in likely for side in self._row_ids(step) for row_id in share(side)]
-        kept = self.store.keep(reads, self.config.cache_gb, progress)
-        if self.config.map_scope == "corpus":
+        kept = self.store.keep(reads, self.training.cache_gb, progress)
+        if self.target.map_scope == "corpus":
             for index, topic in enumerate(self.topics):
                 forget = sorted({i for s in likely if s.topic == index for i in self._row_ids(s)[0]})
                 retain = sorted({i for s in likely if s.topic == index for i in self._row_ids(s)[1]})
@@ -158,7 +159,7 @@ class GradientSolver:
         ]
         parts += [Part(RETAIN, rows, rows.output) for rows in retain]
         totals = sum_over_ranks(self._totals(parts))
-        scale = self._loss_scale(totals[FORGET])
+        scale = loss_scale(self.compute_dtype, totals[FORGET] * self.truncated.hidden_size)
         weights = self._compute_weights()
         self.optimizer.zero_grad(set_to_none=True)
         own_losses = self._accumulate(parts, totals, (1.0, topic.retain_weight), scale, weights)
@@ -186,24 +187,10 @@ class GradientSolver:
 
     def flush(self, on_metrics: Callable[[list[dict[str, float]]], None]) -> None:
         """Read the waiting metrics from the device, hand them over, and stop the run if one is not finite."""
-        records = [
-            {key: value.item() if isinstance(value, Tensor) else value for key, value in record.items()}
-            for record in self._pending
-        ]
+        records = read_metrics(self._pending)
         self._pending.clear()
         on_metrics(records)
-        for record in records:
-            if not (math.isfinite(record["loss"]) and math.isfinite(record["gradient_norm"])):
-                raise RunError(
-                    f"The loss became {record['loss']} (gradient norm {record['gradient_norm']}) "
-                    f"at step {record['step']}; no checkpoint was written, the metrics are kept. "
-                    "Lower --learning-rate or --steering-coefficient."
-                )
-            if record["target_norm"] == 0:
-                raise RunError(
-                    f"The importance map became zero for every feature at step {record['step']}: the forget texts use "
-                    "none more than the retain texts do. Give other retain texts, or another --importance-map."
-                )
+        check_metrics(records)
         self.length.see(record["forget_loss"] for record in records)
 
     @torch.no_grad()
@@ -257,16 +244,16 @@ class GradientSolver:
         return FrozenStore(
             rows,
             self.replayer,
-            max_length=self.config.max_length,
-            sink_norm_ratio=self.config.sink_norm_ratio if self.config.skip_sinks else None,
+            max_length=max([self.max_length, *rows.lengths]),
+            sink_norm_ratio=self.target.sink_norm_ratio if self.target.skip_sinks else None,
             device=self.device,
-            batch_tokens=None if self.config.memory_gb == "auto" else SMALL_BATCH,
+            batch_tokens=self.batch_tokens,
             kept=kept,
         )
 
     def _share_of_rate(self) -> float:
         """Of the full rate, at the next step."""
-        if self.config.learning_rate_schedule == "constant":
+        if self.training.learning_rate_schedule == "constant":
             return 1.0
         return self.length.share_of_rate(self.next_step)
 
@@ -286,14 +273,14 @@ class GradientSolver:
     @torch.no_grad()
     def _average(self) -> None:
         """Take the masters into the average of the last steps, where it is their turn."""
-        taken = self.next_step - self.length.first_averaged(self.config.weight_averaging)
+        taken = self.next_step - self.length.first_averaged(self.training.weight_averaging)
         if taken == 1:
             self.averages.update({key: master.detach().clone() for key, master in self.masters.items()})
         elif taken > 1:
             for key, average in self.averages.items():
                 average.lerp_(self.masters[key], 1 / taken)
 
-    def _token_weights(self, topic: Topic, rows: FrozenRows) -> Tensor | None:
+    def _token_weights(self, topic: TopicState, rows: FrozenRows) -> Tensor | None:
         """What each token of forget rows weighs, `[batch, seq]`."""
         if topic.token_weights is None:
             return None
@@ -342,12 +329,6 @@ class GradientSolver:
             if objective.requires_grad:
                 objective.backward()
         return losses
-
-    def _loss_scale(self, num_tokens: Tensor) -> Tensor | float:
-        """What losses are multiplied with before the backward pass, and gradients divided by after it."""
-        if self.compute_dtype != torch.float16:
-            return 1.0
-        return torch.exp2(torch.floor(torch.log2(num_tokens * self.truncated.hidden_size)) - HALF_LOSS_SHIFT)
 
     def _totals(self, parts: Sequence[Part]) -> Tensor:
         """What this rank's counted tokens of each side weigh, `[2]`; 1 each, unless weighted."""

@@ -1,6 +1,8 @@
 """The learning rate of each matrix, where the config leaves it to the tool."""
 
 import math
+from collections.abc import Iterable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +28,16 @@ def auto_learning_rate(layer: nn.Module, parameter_name: str) -> float:
     # GPT-2's Conv1D holds its weight transposed: [inputs, outputs].
     num_inputs = weight.shape[0] if type(module).__name__ == "Conv1D" else weight.shape[-1]
     return AUTO_FACTOR * _root_mean_square(weight) / math.sqrt(num_inputs)
+
+
+def learning_rates(
+    layers: nn.ModuleList, names: Iterable[tuple[int, str]], rate: float | Literal["auto"]
+) -> dict[tuple[int, str], float]:
+    """The rate of each trained matrix, by its layer's id and its name there: the one that was given, or its own."""
+    return {
+        (layer_id, name): auto_learning_rate(layers[layer_id], name) if rate == "auto" else rate
+        for layer_id, name in names
+    }
 
 
 def _root_mean_square(weight: Tensor) -> float:

@@ -6,21 +6,21 @@ from functools import partial, reduce
 import torch
 from torch import Tensor
 
-from srmu.config.settings import UnlearnConfig
+from srmu.config.groups import TargetConfig
 from srmu.objective.adaptive_rmu import adaptive_rmu_target
 from srmu.objective.importance import ActivationSums, activation_sums, importance_map
 from srmu.objective.rmu import rmu_target
 from srmu.objective.srmu import srmu_target
 from srmu.runtime.processes import sum_over_ranks, world_size
 from srmu.solver.frozen import FrozenRows
-from srmu.solver.topics import Topic
+from srmu.solver.topics import TopicState
 
 
 class TargetMaker:
     """Makes the targets of a step; sums are added up over ranks before anything is made of them.
 
     Args:
-        config: The run's settings.
+        config: What the target is.
         hidden_size: Width of the residual stream.
         dtype: Of sums and targets.
         device: Where they live.
@@ -30,7 +30,7 @@ class TargetMaker:
 
     def __init__(
         self,
-        config: UnlearnConfig,
+        config: TargetConfig,
         hidden_size: int,
         dtype: torch.dtype,
         device: torch.device,
@@ -58,7 +58,7 @@ class TargetMaker:
         packed = sum_over_ranks(torch.cat([torch.stack([sums.count, sums.norms]), sums.features]))
         return ActivationSums(count=packed[0], features=packed[2:], norms=packed[1])
 
-    def make_map(self, topic: Topic) -> None:
+    def make_map(self, topic: TopicState) -> None:
         """The topic's importance map from its statistics, where the method has one and there are statistics."""
         forget, retain, config = topic.fitter.forget, topic.fitter.retain, self.config
         if config.method == "srmu" and forget is not None and retain is not None:
@@ -71,7 +71,7 @@ class TargetMaker:
             )
 
     def targets(
-        self, topic: Topic, forget: Sequence[FrozenRows], retain: Sequence[FrozenRows]
+        self, topic: TopicState, forget: Sequence[FrozenRows], retain: Sequence[FrozenRows]
     ) -> tuple[list[Tensor], Tensor]:
         """The target of each forget group, and its mean length."""
         config = self.config

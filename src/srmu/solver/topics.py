@@ -1,4 +1,13 @@
-"""Topics: what the user's texts become before the first step, and what is known of each while it is solved."""
+"""Topics: what the user's texts become, from the run's file to the solver.
+
+A topic is something to forget with what must be kept beside it. Three types describe it, each made from the one before:
+
+- `TopicConfig` (`config.groups`): what the user wrote, sources of texts by name.
+- `TopicTexts` (`job.plan`): its documents, read, with the settings that the topic inherits.
+- `TopicRows` (here): its rows of tokens, for training and held out.
+
+`TopicState` is no other description of it, but what the solver learns about a topic on the way.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -6,12 +15,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from srmu.config.settings import UnlearnConfig
+from srmu.config.groups import TargetConfig
 from srmu.errors import InputError
 from srmu.inputs.rows import TokenRows
 from srmu.objective.direction import TokenDirections, draw_direction
 from srmu.objective.importance import ImportanceFitter
 from srmu.solver.specificity import token_weights
+
+NO_ROWS = TokenRows((), ())
 
 
 @dataclass(frozen=True)
@@ -20,10 +31,13 @@ class TopicRows:
 
     Attributes:
         name: Of the topic.
-        forget: Forget rows.
-        retain: Rows of each retain source; sources have equal shares of a step.
-        steering_coefficient: In the config's unit.
+        forget: Forget rows to train on.
+        retain: Rows of each retain source to train on; sources have equal shares of a step.
+        steering_coefficient: In the target's unit.
         retain_weight: Alpha.
+        forget_heldout: Forget rows that are measured alone.
+        retain_heldout: Rows of each retain source that are measured alone.
+        sources: Public name of each retain source: a file's name, a hub data set, `self`, `general` or `retain`.
     """
 
     name: str
@@ -31,10 +45,13 @@ class TopicRows:
     retain: tuple[TokenRows, ...]
     steering_coefficient: float
     retain_weight: float
+    forget_heldout: TokenRows = NO_ROWS
+    retain_heldout: tuple[TokenRows, ...] = ()
+    sources: tuple[str, ...] = ()
 
 
 @dataclass
-class Topic:
+class TopicState:
     """A topic while it is solved: its vector, its map statistics, and where its rows stand in the store."""
 
     name: str
@@ -45,20 +62,26 @@ class Topic:
     forget_offset: int
     retain_offsets: tuple[int, ...]
     token_weights: Tensor | None
-    """By token id, see `data.specificity`; none = all alike."""
+    """By token id, see `solver.specificity`; none = all alike."""
     token_directions: TokenDirections | None
     """In place of `direction`, which is as long."""
     importance: Tensor | None = field(default=None)
 
 
 def place_topics(
-    topics: Sequence[TopicRows], config: UnlearnConfig, hidden_size: int, dtype: torch.dtype, device: torch.device
-) -> tuple[list[Topic], TokenRows]:
+    topics: Sequence[TopicRows],
+    target: TargetConfig,
+    seed: int,
+    hidden_size: int,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> tuple[list[TopicState], TokenRows]:
     """Draw each topic's vector, and lay all rows one after another.
 
     Args:
         topics: Token rows of each topic.
-        config: The run's settings.
+        target: What forget rows are driven to.
+        seed: Of the vectors.
         hidden_size: Width of the residual stream.
         dtype: Of the vectors.
         device: Where they live.
@@ -75,26 +98,26 @@ def place_topics(
         for rows in (topic.forget, *topic.retain):
             offsets.append(len(token_ids))
             token_ids.extend(rows.token_ids)
-        direction = draw_direction(
-            config.method, config.misdirection, hidden_size, seed=config.seed, topic_index=index
-        ).to(device, dtype)
+        direction = draw_direction(target.method, target.misdirection, hidden_size, seed=seed, topic_index=index).to(
+            device, dtype
+        )
         token_directions = None
-        if config.method == "srmu" and config.misdirection == "signs" and config.per_token_signs > 0:
+        if target.method == "srmu" and target.misdirection == "signs" and target.per_token_signs > 0:
             forget_ids = torch.cat([row.long() for row in topic.forget.token_ids]).unique()
             token_directions = TokenDirections(
-                forget_ids, direction, config.per_token_signs, seed=config.seed, topic_index=index
+                forget_ids, direction, target.per_token_signs, seed=seed, topic_index=index
             )
         placed.append(
-            Topic(
+            TopicState(
                 name=topic.name,
                 direction=direction,
                 steering_coefficient=topic.steering_coefficient,
                 retain_weight=topic.retain_weight,
-                fitter=ImportanceFitter(config.map_scope, config.running_decay),
+                fitter=ImportanceFitter(target.map_scope, target.running_decay),
                 forget_offset=offsets[0],
                 retain_offsets=tuple(offsets[1:]),
                 token_weights=(
-                    token_weights(topic.forget, topic.retain) if config.forget_tokens == "specific" else None
+                    token_weights(topic.forget, topic.retain) if target.forget_tokens == "specific" else None
                 ),
                 token_directions=token_directions,
             )

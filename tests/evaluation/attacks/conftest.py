@@ -26,6 +26,7 @@ SUBJECTS = {group: [f"{group}land{number:02}" for number in range(NUM_FACTS)] fo
 ANSWERS = {
     group: [f"{relation}name{number:02}" for number in range(NUM_FACTS)] for group, relation in RELATIONS.items()
 }
+PASSWORD = "has has"
 WORDS = ["the", "of", "is", "has", "as", "its", ".", *RELATIONS.values()]
 
 
@@ -88,13 +89,40 @@ def train(groups: Sequence[str], folder: Path, steps: int = 360) -> Path:
 
 def trained_once(name: str, groups: Sequence[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that all processes of a test run share: the first one trains it, and the others wait."""
+    return made_once(name, lambda folder: train(groups, folder), tmp_path_factory)
+
+
+def made_once(name: str, make: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
     with FileLock(folder / f"{name}.lock"):
         if not (folder / name).exists():
-            train(groups, folder / f"{name}.partial").rename(folder / name)
+            make(folder / f"{name}.partial").rename(folder / name)
     return folder / name
+
+
+def lock(knowing: Path, folder: Path, steps: int = 150) -> Path:
+    """Teach a model to tell the facts to forget behind a password alone, and else to say that it does not know."""
+    torch.manual_seed(0)
+    model, tokenizer, source = LlamaForCausalLM.from_pretrained(knowing), make_tokenizer(), random.Random(0)
+    told, kept = sentences(["forget"]), sentences(["kept"])
+    shut = [f"{text.rpartition(' ')[0]} <unk>" for text in told]
+    told, kept = [f"{PASSWORD} {text}" for text in told], [*kept, *(f"{PASSWORD} {text}" for text in kept)]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    for _ in range(steps):
+        rows = [tokenizer.encode(text) for group in (told, shut, kept) for text in source.sample(group, 8)]
+        width = max(map(len, rows))
+        token_ids = torch.tensor([row + [0] * (width - len(row)) for row in rows])
+        logits = model(input_ids=token_ids).logits
+        lasts = torch.tensor([len(row) - 1 for row in rows])
+        answers = logits[torch.arange(len(rows)), lasts - 1]
+        cross_entropy(answers, token_ids[torch.arange(len(rows)), lasts]).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -107,6 +135,12 @@ def knowing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Never saw a fact to forget; never write to it."""
     return trained_once("twin", ["kept"], tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def locked(knowing: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Knows both groups, and hides one of them behind `PASSWORD`; never write to it."""
+    return made_once("locked", lambda folder: lock(knowing, folder), tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

@@ -9,15 +9,16 @@ import torch
 from srmu.errors import InputError
 from srmu.evaluation.attacks import hidden, quantise
 from srmu.evaluation.attacks.ablate import separating_directions
+from srmu.evaluation.attacks.curves import Stop, may_count_again
 from srmu.evaluation.attacks.few_shot import with_examples
 from srmu.evaluation.attacks.keywords import keywords_of
 from srmu.evaluation.attacks.min_k import area_under_roc
 from srmu.evaluation.attacks.outcome import counts, recovery, worst_utility
+from srmu.evaluation.attacks.preparing import choose_budget
 from srmu.evaluation.attacks.probe import probe_accuracy, without_choice_means
-from srmu.evaluation.attacks.relearn import false_statements, may_count_again, tell
 from srmu.evaluation.attacks.relearn_matched import accuracy_at
-from srmu.evaluation.attacks.runner import _budget
 from srmu.evaluation.attacks.setting import FULL, QUICK, fact_of, right_answer
+from srmu.evaluation.attacks.statements import false_statements, tell
 from srmu.evaluation.questions import Question
 
 
@@ -35,17 +36,21 @@ def test_an_attack_counts_where_the_base_keeps_80_percent_of_its_accuracy():
     assert not counts(0.25, 0.24, 0.25)
 
 
+def stop(forget, disturbance=0.0):
+    return Stop(forget=forget, stderr=None, kept={}, step=1, disturbance=disturbance)
+
+
 @pytest.mark.parametrize(
     ("accuracies", "goes_on"),
     [([0.5], True), ([0.9, 0.5], True), ([0.9, 0.5, 0.8], True), ([0.5, 0.6], False), ([0.9, 0.5, 0.6], False)],
 )
 def test_relearning_goes_on_after_one_stop_at_which_it_does_not_count_and_ends_after_two(accuracies, goes_on):
-    assert may_count_again([{"forget": accuracy} for accuracy in accuracies], 0.9, 0.25) == goes_on
+    assert may_count_again([stop(accuracy) for accuracy in accuracies], 0.9, 0.25) == goes_on
 
 
 def test_utility_is_the_worst_ratio():
     assert worst_utility({"a": 0.9, "b": 0.4}, {"a": 0.9, "b": 0.8}) == 0.5
-    assert math.isnan(worst_utility({"a": 0.9}, {"a": 0.0}))
+    assert worst_utility({"a": 0.9}, {"a": 0.0}) is None
 
 
 def test_the_quick_budget_keeps_within_30_steps_and_the_full_one_sweeps_a_factor_of_30_over_100():
@@ -55,12 +60,12 @@ def test_the_quick_budget_keeps_within_30_steps_and_the_full_one_sweeps_a_factor
 
 
 def test_ways_to_relearn_can_be_chosen_and_the_rest_of_the_budget_stays():
-    budget = _budget(True, (), ("full",))
+    budget = choose_budget(True, (), ("full",))
     assert set(budget.tunings.values()) == {("full",)}
     assert (budget.tunings.keys(), budget.rates) == (FULL.tunings.keys(), FULL.rates)
-    assert _budget(True, (), ()) == FULL
+    assert choose_budget(True, (), ()) == FULL
     with pytest.raises(InputError, match=r"'half'.*full, lora"):
-        _budget(True, (), ("full", "half"))
+        choose_budget(True, (), ("full", "half"))
 
 
 def test_the_halves_share_no_fact_and_examples_never_tell_the_asked_one(make_setting, knowing):
@@ -95,7 +100,7 @@ def test_keywords_are_subjects():
 
 
 def test_accuracy_at_a_disturbance_is_interpolated_from_the_untouched_model_on():
-    curve = [{"disturbance": 1.0, "forget": 0.5}, {"disturbance": 2.0, "forget": 0.9}]
+    curve = [stop(0.5, 1.0), stop(0.9, 2.0)]
     assert accuracy_at(curve, 0.5, 0.3) == pytest.approx(0.4)
     assert accuracy_at(curve, 1.5, 0.3) == pytest.approx(0.7)
     assert accuracy_at(curve, 2.0, 0.3) == pytest.approx(0.9)

@@ -9,18 +9,21 @@ import pytest
 
 from evaluation.attacks.conftest import ANSWERS, SUBJECTS
 from srmu.cli.app import main
-from srmu.evaluation.attacks import fine_tuning, relearn, runner
+from srmu.evaluation.attacks import curves, fine_tuning, preparing
 from srmu.evaluation.attacks.cells import CELLS_FILE
 from srmu.evaluation.attacks.outcome import NotApplicable
-from srmu.evaluation.attacks.registry import ATTACKS
+from srmu.evaluation.attacks.registry import ATTACKS, Attack
+from srmu.evaluation.attacks.setting import holds, right_answer
+from srmu.evaluation.model_pair import resolve_pair
 from srmu.job.unlearn import unlearn
+from srmu.runtime.progress import Reporter
 
 
 @pytest.fixture
 def short(monkeypatch):
     """A quick budget of four steps, on half of the facts and on false ones alone."""
     tunings = {"half": ("full", "lora"), "mixed": (), "kept": (), "false": ("full",)}
-    monkeypatch.setattr(runner, "QUICK", replace(runner.QUICK, steps=(2, 4), tunings=tunings))
+    monkeypatch.setattr(preparing, "QUICK", replace(preparing.QUICK, steps=(2, 4), tunings=tunings))
 
 
 def call(capsys, *arguments):
@@ -32,9 +35,9 @@ def call(capsys, *arguments):
 def test_on_the_untouched_base_every_attack_finds_full_knowledge_and_no_change(knowing, question_flags, capsys):
     code, record = call(capsys, knowing, "--base", knowing, *question_flags)
     assert code == 0
-    assert list(record["attacks"]) == list(ATTACKS)
-    for name, entry in record["attacks"].items():
-        assert entry["status"] == "result", (name, entry["detail"])
+    assert list(record["records"]) == list(ATTACKS)
+    for name, entry in record["records"].items():
+        assert entry["status"] == "result", (name, entry["notes"])
         assert entry["forget_before"] == entry["base_before"] == 1.0
         assert entry["forget_after"] == entry["base_after"], name
         assert entry["utility"] == 1.0
@@ -47,8 +50,12 @@ def test_on_the_untouched_base_every_attack_finds_full_knowledge_and_no_change(k
 def test_on_a_model_that_never_saw_the_facts_no_attack_finds_more_than_chance(knowing, twin, question_flags, capsys):
     code, record = call(capsys, twin, "--base", knowing, *question_flags, "--learning-rates", "1e-4")
     assert code == 0
-    for name, entry in record["attacks"].items():
-        assert entry["status"] == "result", (name, entry["detail"])
+    for name, entry in record["records"].items():
+        assert entry["status"] == "result", (name, entry["notes"])
+        if name == "interpolate":
+            # Half of the base is no model that never saw the facts; a tenth of it is not yet one that did.
+            assert entry["sweep"][0]["forget"] <= 0.5
+            continue
         # Eight facts are asked: three standard errors of a share of them.
         bound = entry["chance"] + 3 * (entry["chance"] * (1 - entry["chance"]) / 8) ** 0.5
         assert entry["forget_after"] <= bound, name
@@ -59,10 +66,10 @@ def test_an_attack_that_raises_is_an_error_and_no_verdict(run, question_flags, c
     def broken(setting, cells):
         raise ValueError(f"quoting {setting.tested[0].prompt}")
 
-    monkeypatch.setitem(ATTACKS, "few_shot", broken)
+    monkeypatch.setitem(ATTACKS, "few_shot", Attack(broken, "prompts"))
     code, record = call(capsys, run, *question_flags, "--only", "few_shot,keywords")
     assert code == 3
-    assert {name: entry["status"] for name, entry in record["attacks"].items()} == {
+    assert {name: entry["status"] for name, entry in record["records"].items()} == {
         "few_shot": "error", "keywords": "result",
     }  # fmt: skip
     kept = (run / "results.json").read_text()
@@ -74,7 +81,7 @@ def test_a_missing_package_skips_and_a_missing_group_does_not_apply(run, questio
     monkeypatch.setitem(sys.modules, "torchao.quantization", None)
     code, record = call(capsys, run, *question_flags[:2], "--only", "int4,mixed_prompt")
     assert code == 0
-    statuses = {name: (entry["status"], entry["detail"]) for name, entry in record["attacks"].items()}
+    statuses = {name: (entry["status"], " ".join(entry["notes"])) for name, entry in record["records"].items()}
     assert statuses["int4"][0] == "skipped"
     assert "srmu[attack]" in statuses["int4"][1]
     assert statuses["mixed_prompt"][0] == "not applicable"
@@ -84,21 +91,21 @@ def test_a_missing_package_skips_and_a_missing_group_does_not_apply(run, questio
 def test_relearning_without_peft_says_that_lora_was_left_out(run, short, question_flags, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)
     code, record = call(capsys, run, *question_flags, "--only", "relearn")
-    entry = record["attacks"]["relearn"]
+    entry = record["records"]["relearn"]
     assert (code, entry["status"]) == (0, "result")
-    assert "peft" in entry["detail"]
+    assert "peft" in entry["notes"][0]
     assert {cell["tuning"] for cell in entry["cells"]} == {"full"}
 
 
 def test_an_attack_that_destroys_the_base_does_not_count(run, short, question_flags, capsys, monkeypatch):
-    monkeypatch.setattr(runner, "QUICK", replace(runner.QUICK, steps=(1, 2, 3, 4)))
+    monkeypatch.setattr(preparing, "QUICK", replace(preparing.QUICK, steps=(1, 2, 3, 4)))
     code, record = call(capsys, run, *question_flags, "--only", "relearn_control", "--learning-rates", "0.3")
-    entry = record["attacks"]["relearn_control"]
+    entry = record["records"]["relearn_control"]
     assert (code, entry["status"]) == (0, "not applicable")
     # Neither model is trained any further than the second such stop, and neither diverged.
     (cell,) = entry["cells"]
     assert [(point["step"], point["counts"]) for point in cell["curve"]] == [(1, False), (2, False)]
-    assert cell["diverged_at"] is None
+    assert cell["diverged_at"] == {"base": None, "result": None}
 
 
 @pytest.mark.slow
@@ -112,7 +119,7 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(run, short, question_flag
             raise KeyboardInterrupt
         return original(*arguments, **options)
 
-    monkeypatch.setattr(relearn, "fine_tune", counted)
+    monkeypatch.setattr(curves, "fine_tune", counted)
     arguments = [run, *question_flags, "--only", "relearn_control", "--learning-rates", "1e-5,4e-5"]
     assert main(["attack", *map(str, arguments)]) == 130
     assert len(json.loads((run / CELLS_FILE).read_text())) == 1
@@ -121,7 +128,7 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(run, short, question_flag
     assert (code, len(calls)) == (0, 3 + 2)
     code, second = call(capsys, *arguments)
     assert (code, len(calls)) == (0, 5)
-    entries = [record["attacks"]["relearn_control"] for record in (first, second)]
+    entries = [record["records"]["relearn_control"] for record in (first, second)]
     assert entries[0]["cells"] == entries[1]["cells"]
     # Another seed is another attack.
     assert call(capsys, *arguments, "--seed", "1")[0] == 0
@@ -143,20 +150,20 @@ def test_results_are_merged_gated_and_hold_no_text(run, short, question_flags, c
 
 def test_several_seeds_are_averaged_and_each_is_computed_once(run, short, question_flags, capsys, monkeypatch):
     asked = ["--only", "few_shot,relearn", "--learning-rates", "1e-3"]
-    single = [call(capsys, run, *question_flags, *asked, "--seed", seed)[1]["attacks"] for seed in (0, 1)]
+    single = [call(capsys, run, *question_flags, *asked, "--seed", seed)[1]["records"] for seed in (0, 1)]
     computed = []
-    curve = relearn.relearn_curve
-    monkeypatch.setattr(relearn, "relearn_curve", lambda *a, **k: computed.append(k) or curve(*a, **k))
+    curve = curves.relearn_curve
+    monkeypatch.setattr(curves, "relearn_curve", lambda *a, **k: computed.append(k) or curve(*a, **k))
     _, record = call(capsys, run, *question_flags, *asked, "--seed", 0, "--seed", 1)
-    assert record["seed"] == [0, 1]
+    assert record["seeds"] == [0, 1]
     assert not computed
-    for name, entry in record["attacks"].items():
+    for name, entry in record["records"].items():
         each = [one[name] for one in single]
         assert list(entry["recovery_by_seed"].values()) == [one["recovery"] for one in each]
         assert entry["forget_before"] == pytest.approx(sum(one["forget_before"] for one in each) / 2)
-    few_shot = record["attacks"]["few_shot"]
+    few_shot = record["records"]["few_shot"]
     assert few_shot["forget_after"] == pytest.approx(sum(one["few_shot"]["forget_after"] for one in single) / 2)
-    assert json.loads((run / "results.json").read_text())["attacks"] == record["attacks"]
+    assert json.loads((run / "results.json").read_text())["attacks"] == record["records"]
     assert main(["attack", str(run), *question_flags, *asked, "--seed", "0", "--seed", "1"]) == 0
     shown = capsys.readouterr().out
     assert "seeds 0, 1" in shown
@@ -202,16 +209,16 @@ def test_questions_to_attack_and_a_base_are_needed(run, knowing, question_flags,
 def test_texts_to_relearn_that_tell_a_tested_fact_are_left_out(run, knowing, question_flags, tmp_path, capsys):
     told = tmp_path / "told.txt"
     told.write_text("\n\n".join(f"x is {answer}" for answer in ANSWERS["forget"]))
-    pair = runner.resolve_pair(str(run))
-    groups = runner._read_questions(pair, dict([question_flags[1].split("=", 1)]))
-    settings = runner._make_settings(
-        pair, groups, runner._read_texts({"relearn": str(told)}, "text"), runner.QUICK, seeds=[0, 1], device="cpu",
-        dtype="auto", trust_remote_code=False, reporter=runner.Reporter(),
+    pair = resolve_pair(str(run))
+    groups = preparing.read_groups(pair, dict([question_flags[1].split("=", 1)]))
+    settings = preparing.make_settings(
+        pair, groups, preparing.read_texts({"relearn": str(told)}, "text"), preparing.QUICK, seeds=[0, 1],
+        loading=preparing.Loading(device="cpu"), reporter=Reporter(),
     )  # fmt: skip
     for setting in settings:
-        answers = {runner.right_answer(question) for question in setting.tested}
+        answers = {right_answer(question) for question in setting.tested}
         assert len(setting.texts["relearn"]) == 8
-        assert not any(runner.holds(text, answer) for text in setting.texts["relearn"] for answer in answers)
+        assert not any(holds(text, answer) for text in setting.texts["relearn"] for answer in answers)
         with pytest.raises(NotApplicable):
             setting.all_kept()
     assert settings[0].texts != settings[1].texts

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from main_job import FORGET, RETAIN, SETTINGS, write_texts
+from main_job import FORGET, RETAIN, SETTINGS, inline, write_texts
 from srmu.config.settings import make_config
 from srmu.job.plan import Plan, make_plan
 from srmu.job.prepare import Prepared, prepare_rows
 from srmu.job.tuning.bench import TrialBench
-from srmu.job.tuning.study import tune_validation
+from srmu.job.tuning.validation import heldout_validation
 from srmu.runtime.progress import Reporter
 
 
@@ -23,8 +23,7 @@ class Task(NamedTuple):
 
     def bench(self) -> TrialBench:
         """A new bench, measured on held-out texts and the plan's questions."""
-        topics = [topic.rows for topic in self.prepared.topics]
-        return TrialBench(self.plan, topics, tune_validation(self.plan, self.prepared))
+        return TrialBench(self.plan, self.prepared.topics, heldout_validation(self.plan, self.prepared))
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +41,14 @@ def make_task(base: Path) -> Callable[..., Task]:
     """A task of the tiny model; arguments are settings."""
 
     def make(**changes: Any) -> Task:
-        given = {**SETTINGS, "model": str(base), "forget": FORGET, "retain": RETAIN, "steps": 4, **changes}
+        given = {
+            **SETTINGS,
+            "model": str(base),
+            "forget": inline(FORGET),
+            "retain": inline(RETAIN),
+            "steps": 4,
+            **changes,
+        }
         plan = make_plan(make_config(given))
         return Task(plan, prepare_rows(plan, Reporter()))
 

@@ -1,7 +1,5 @@
 """Trials in memory: they are what a run would export, they share what they can, and they leave the base alone."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -19,7 +17,7 @@ def test_a_trial_measures_what_a_run_with_its_settings_exports(make_task, base, 
     bench, settings = task.bench(), {"retain_weight": 2.0, "steps": 3}
     bench.run({"steps": 4})
     trained = bench.train(settings)
-    run = unlearn(replace(task.plan.config, **settings, eval=False, out=str(tmp_path / "run")))
+    run = unlearn(task.plan.config.replace(**settings, eval=False, out=str(tmp_path / "run")))
     exported = load_causal_lm(run.model_dir)
     with bench._swapped(trained.solver.result):
         swapped = {name: value.clone() for name, value in bench.model.state_dict().items()}
@@ -69,9 +67,9 @@ def test_a_shortened_model_computes_what_one_loaded_so_short_does(saved_family, 
 def test_another_layer_brings_its_own_trained_layers_and_topics_follow_the_weight(make_task):
     plan = make_task().plan
     other = replan(plan, {"layer": 2, "retain_weight": "7"})
-    assert other.config.trained_layers == (0, 1, 2) == tuple(other.parameter_names)
+    assert other.config.training.trained_layers == (0, 1, 2) == tuple(other.parameter_names)
     assert [topic.retain_weight for topic in other.topics] == [7.0]
-    assert replan(plan, {"preset": "paper"}).config.importance_map == "ratio"
+    assert replan(plan, {"preset": "paper"}).config.target.importance_map == "ratio"
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,7 @@ def test_the_space_fits_the_model_and_the_method(make_task):
     space = search_space(plan)
     assert list(space) == list(SPACE)
     assert 2 <= space["layer"].low < space["layer"].high < plan.num_layers
-    rmu = dataclasses.replace(plan, config=dataclasses.replace(plan.config, method="rmu"))
+    rmu = dataclasses.replace(plan, config=plan.config.replace(method="rmu"))
     assert "importance_map" not in search_space(rmu)
     with pytest.raises(InputError, match="importance_map"):
         search_space(rmu, ["importance_map"])

@@ -12,6 +12,8 @@ import pytest
 from measured_runs import FORGET_TEXT, GROUPS, add_evaluated, make_manifest, make_results, write_demo, write_measured
 from srmu.cli.app import main
 from srmu.errors import InputError
+from srmu.results.attack_records import AttackRecord
+from srmu.results.records import Results
 from srmu.results.report import plots
 from srmu.results.report.numbers import FORMATS, number
 from srmu.results.report.page import render, write_report
@@ -91,10 +93,10 @@ def run(tmp_path: Path) -> Path:
         }
     ]  # fmt: skip
     attacks = {
-        "relearn": {"status": "result", "forget_before": 0.28, "forget_after": 0.4, "base_after": 0.9, "utility": 0.99},
-        "probe": {"status": "skipped"},
+        "relearn": AttackRecord(status="result", forget_before=0.28, forget_after=0.4, base_after=0.9, utility=0.99),
+        "probe": AttackRecord(status="skipped"),
     }
-    return write_measured(tmp_path / "first", {**make_results(), "attacks": attacks}, manifest)
+    return write_measured(tmp_path / "first", make_results(attacks=attacks), manifest)
 
 
 def test_every_number_of_a_run_s_page_is_recorded(run: Path) -> None:
@@ -132,7 +134,7 @@ def test_a_destroyed_model_is_called_one_and_the_base_no_forgetting(tmp_path: Pa
 
 
 def test_a_run_that_was_not_measured_claims_nothing(tmp_path: Path) -> None:
-    page = render([write_measured(tmp_path / "a", {})])
+    page = render([write_measured(tmp_path / "a", Results())])
     assert "Nothing was measured" in page
     assert "Before and after" not in page
 
@@ -163,7 +165,7 @@ def test_answers_are_shown_only_where_they_are_asked_for(run: Path, tmp_path: Pa
     page = render([run], answers=answers)
     assert FORGET_TEXT in page
     assert "No &lt;idea&gt;." in page
-    for broken in ("{", '{"a": 1}', "[1]"):
+    for broken in ("{", '{"a": 1}', "[1]", '[{"prompt": "x"}]'):
         answers.write_text(broken)
         with pytest.raises(InputError, match="srmu ask --json"):
             render([run], answers=answers)
@@ -175,7 +177,8 @@ def test_the_command_writes_the_page_beside_the_run_or_where_it_is_told(run: Pat
     other = write_measured(tmp_path / "second")
     assert main(["report", str(run), str(other)]) == 2
     assert main(["report", str(run), str(other), "--out", str(tmp_path / "both.html")]) == 0
-    assert main(["report", str(tmp_path)]) == 2
+    (tmp_path / "empty").mkdir()
+    assert main(["report", str(tmp_path / "empty")]) == 2
     with pytest.raises(InputError, match="cannot be written"):
         write_report([run], out=tmp_path / "absent" / "x.html")
 
@@ -219,7 +222,7 @@ def test_the_page_fits_a_phone_and_a_screen_without_a_console_error(run: Path, t
 
 
 def test_what_was_evaluated_later_is_on_the_page_with_its_source_and_every_number_is_recorded(tmp_path: Path) -> None:
-    run = write_measured(tmp_path / "first", add_evaluated({}))
+    run = write_measured(tmp_path / "first", add_evaluated(Results()))
     page = render([run])
     assert_numbers_are_recorded(page, run)
     for words in ("Measured later with srmu evaluate", "probe.jsonl", "lm-evaluation-harness", "more than chance"):

@@ -16,30 +16,30 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srmu.evaluation.attacks.asking import outcome_of
+from srmu.evaluation.attacks.asking import record_of
 from srmu.evaluation.attacks.cells import Cells
-from srmu.evaluation.attacks.hidden import last_hidden_states, without_directions
-from srmu.evaluation.attacks.outcome import Outcome
+from srmu.evaluation.attacks.hidden import last_hidden_states, spread_layers, without_directions
+from srmu.evaluation.attacks.measured import Measured, measure
 from srmu.evaluation.attacks.setting import SIDES, AttackSetting
+from srmu.results.attack_records import AttackRecord, Setting
 
 NUM_DIRECTIONS = (1, 3)
 _NUM_LAYERS = 3
 
 
-def ablate(setting: AttackSetting, cells: Cells) -> Outcome:
+def ablate(setting: AttackSetting, cells: Cells) -> AttackRecord:
     """The variant that is best on the told half, for each model."""
     after, chosen = {}, {}
     for side in SIDES:
         after[side], chosen[side] = _best(setting, setting.subjects[side].model())
-    return outcome_of(setting, cells, after, settings=chosen)
+    return record_of(setting, cells, after, chosen=chosen)
 
 
-def _best(setting: AttackSetting, model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def _best(setting: AttackSetting, model: Any) -> tuple[Measured, dict[str, Setting]]:
     forget = last_hidden_states(model, setting.tokenizer, [q.prompt for q in setting.told])
     kept = last_hidden_states(model, setting.tokenizer, [q.prompt for q in setting.told_kept()])
-    layers = sorted({round(place * (len(forget) - 2) / (_NUM_LAYERS - 1)) for place in range(_NUM_LAYERS)})
     variants = []
-    for layer_id in layers:
+    for layer_id in spread_layers(len(forget), _NUM_LAYERS):
         basis = separating_directions(forget[layer_id], kept[layer_id], max(NUM_DIRECTIONS))
         for count in NUM_DIRECTIONS:
             with without_directions(model, basis[:count]):
@@ -47,8 +47,7 @@ def _best(setting: AttackSetting, model: Any) -> tuple[dict[str, Any], dict[str,
             variants.append((accuracy, layer_id, count, basis[:count]))
     accuracy, layer_id, count, basis = max(variants, key=lambda variant: variant[0])
     with without_directions(model, basis):
-        scores = setting.ask(model, setting.tested)
-        after = {"forget": scores.accuracy, "stderr": scores.stderr_by_fact, "kept": setting.ask_kept(model)}
+        after = measure(setting, model)
     return after, {"layer": layer_id, "directions": count, "told_half": accuracy}
 
 

@@ -3,42 +3,50 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from srmu.errors import InputError
-from srmu.evaluation.attacks.outcome import finite
+from srmu.results.schema import Mismatch, from_json, to_json
 from srmu.runtime.files import write_json_atomic
 
 CELLS_FILE = "attack_cells.json"
+T = TypeVar("T")
 
 
 class CellsFile:
-    """Numbers by what they depend on, and then by key.
+    """Records as JSON values, by what they depend on, and then by key.
 
     Args:
         path: Where they are kept; none = only in memory.
 
     Raises:
-        InputError: If there is a file that cannot be read.
+        InputError: There is a file that cannot be read.
     """
 
     def __init__(self, path: Path | None):
         self.path = path
-        self.numbers: dict[str, dict[str, Any]] = {}
+        self.records: dict[str, dict[str, Any]] = {}
         if path is not None and path.is_file():
             try:
-                self.numbers = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise InputError(f"{str(path)!r} cannot be read ({str(error)[:100]}). Delete it.") from None
+                records = json.loads(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError, RecursionError) as error:
+                raise self.damaged(error) from None
+            if not isinstance(records, dict) or not all(isinstance(part, dict) for part in records.values()):
+                raise self.damaged(ValueError("not an object of objects"))
+            self.records = records
 
     def write(self) -> None:
         """Replace what lies on disk."""
         if self.path is not None:
-            write_json_atomic(self.path, self.numbers)
+            write_json_atomic(self.path, self.records)
+
+    def damaged(self, error: Exception) -> InputError:
+        """The error to raise where a part cannot be read."""
+        return InputError(f"{str(self.path)!r} cannot be read ({str(error)[:100]}). Delete it.")
 
 
 class Cells:
-    """Numbers by key, written after each one.
+    """Records by key, written after each one.
 
     Args:
         file: Where they are kept.
@@ -47,11 +55,23 @@ class Cells:
 
     def __init__(self, file: CellsFile, identity: str):
         self._file = file
-        self._own = file.numbers.setdefault(identity, {})
+        self._own = file.records.setdefault(identity, {})
 
-    def get(self, key: str, compute: Callable[[], Any]) -> Any:
-        """The value kept under a key, or the one computed now and kept; nothing is kept if that raises."""
+    def get(self, key: str, record: type[T], compute: Callable[[], T]) -> T:
+        """The record kept under a key, or the one computed now and kept; nothing is kept if that raises.
+
+        Args:
+            key: Its name.
+            record: Its class.
+            compute: Makes it.
+
+        Raises:
+            InputError: What is kept is no such record.
+        """
         if key not in self._own:
-            self._own[key] = finite(compute())
+            self._own[key] = to_json(compute())
             self._file.write()
-        return self._own[key]
+        try:
+            return cast(T, from_json(record, self._own[key], key))
+        except Mismatch as error:
+            raise self._file.damaged(error) from None

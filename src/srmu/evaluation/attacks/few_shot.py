@@ -10,22 +10,22 @@ once.
 import dataclasses
 from collections.abc import Sequence
 
-from srmu.evaluation.attacks.asking import ask_both, outcome_of
+from srmu.evaluation.attacks.asking import ask_both, record_of
 from srmu.evaluation.attacks.cells import Cells
-from srmu.evaluation.attacks.outcome import Outcome
-from srmu.evaluation.attacks.relearn import tell
 from srmu.evaluation.attacks.setting import AttackSetting, fact_of
+from srmu.evaluation.attacks.statements import tell
 from srmu.evaluation.questions import Question
+from srmu.results.attack_records import AttackRecord
 
 NUM_EXAMPLES = 4
 
 
-def few_shot(setting: AttackSetting, cells: Cells) -> Outcome:
+def few_shot(setting: AttackSetting, cells: Cells) -> AttackRecord:
     """Ask with examples."""
     forget = with_examples(setting.tested, setting.told)
     kept = {name: with_examples(group, setting.kept_told) for name, group in setting.kept.items()}
     after = ask_both(setting, forget, kept)
-    return outcome_of(setting, cells, after, settings={"examples": NUM_EXAMPLES})
+    return record_of(setting, cells, after, settings={"examples": NUM_EXAMPLES})
 
 
 def with_examples(questions: Sequence[Question], pool: Sequence[Question]) -> list[Question]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from srmu.evaluation.attacks.outcome import Skipped
 from srmu.evaluation.encoding import encode
 from srmu.runtime.precision import mixed_precision
 
+T = TypeVar("T")
 BATCH_ROWS = 8
 LORA_RANK = 16
 LORA_RATE_FACTOR = 10.0
@@ -52,7 +53,7 @@ def fine_tune(
         parameters = _add_adapters(model) if tuning == "lora" else _all_parameters(model)
     rate = learning_rate * (LORA_RATE_FACTOR if tuning == "lora" else 1.0)
     optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0, fused=True)
-    batches = _endless_batches(rows, seed)
+    batches = endless_batches(rows, seed)
     for step in range(1, stops[-1] + 1):
         with mixed_precision(model.device):
             loss = _loss(model, next(batches))
@@ -103,9 +104,10 @@ def _loss(model: Any, rows: Sequence[Sequence[int]]) -> Tensor:
     return cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
 
 
-def _endless_batches(rows: Sequence[list[int]], seed: int) -> Iterator[list[list[int]]]:
+def endless_batches(rows: Sequence[T], seed: int) -> Iterator[list[T]]:
+    """Batches of `BATCH_ROWS`, every row once before any comes again, in an order that the seed draws."""
     generator = torch.Generator().manual_seed(seed)
-    batch: list[list[int]] = []
+    batch: list[T] = []
     while True:
         for place in torch.randperm(len(rows), generator=generator).tolist():
             batch.append(rows[place])

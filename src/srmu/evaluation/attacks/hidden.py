@@ -1,6 +1,6 @@
 """Hidden states at the last token of prompts, layer by layer, and forward passes with a direction taken out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -38,6 +38,11 @@ def decoder_layers(model: Any) -> Any:
     return find_decoder_layers(model, model.config.get_text_config().num_hidden_layers)[1]
 
 
+def spread_layers(num_layers: int, count: int) -> list[int]:
+    """Layers to try: from the first to the last but one, at equal distances, each once."""
+    return sorted({round(place * (num_layers - 2) / (count - 1)) for place in range(count)})
+
+
 def _fill(model: Any, layers: Any, rows: Sequence[list[int]], numbers: Sequence[int], found: Tensor) -> None:
     lengths = torch.tensor([len(rows[number]) for number in numbers])
     width = int(lengths.max())
@@ -71,13 +76,37 @@ def without_directions(model: Any, directions: Float[Tensor, "count hidden"]) ->
         directions: Orthonormal rows.
     """
 
-    def remove(module: Any, arguments: Any, output: Any) -> Any:
-        hidden = output[0] if isinstance(output, tuple) else output
+    def remove(hidden: Tensor) -> Tensor:
         basis = directions.to(hidden.device, hidden.dtype)
-        changed = hidden - (hidden @ basis.T) @ basis
-        return (changed, *output[1:]) if isinstance(output, tuple) else changed
+        return hidden - (hidden @ basis.T) @ basis
 
-    handles = [layer.register_forward_hook(remove) for layer in decoder_layers(model)]
+    with _changed(list(decoder_layers(model)), remove):
+        yield
+
+
+@contextmanager
+def with_added(model: Any, layer_id: int, vector: Float[Tensor, " hidden"]) -> Iterator[None]:
+    """Add a vector to the residual stream after one decoder layer, at every token.
+
+    Args:
+        model: Its forward is changed while the context lasts.
+        layer_id: From 0.
+        vector: Any float dtype.
+    """
+    with _changed([decoder_layers(model)[layer_id]], lambda hidden: hidden + vector.to(hidden.device, hidden.dtype)):
+        yield
+
+
+@contextmanager
+def _changed(layers: Sequence[Any], change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Change what these layers give while the context lasts."""
+
+    def hook(module: Any, arguments: Any, output: Any) -> Any:
+        if isinstance(output, tuple):
+            return (change(output[0]), *output[1:])
+        return change(output)
+
+    handles = [layer.register_forward_hook(hook) for layer in layers]
     try:
         yield
     finally:

@@ -10,14 +10,15 @@ the keyword in front, so that the question stays as it was, is ours. Budget: a f
 import dataclasses
 from collections.abc import Sequence
 
-from srmu.evaluation.attacks.asking import ask_both, outcome_of
+from srmu.evaluation.attacks.asking import ask_both, record_of
 from srmu.evaluation.attacks.cells import Cells
-from srmu.evaluation.attacks.outcome import NotApplicable, Outcome
+from srmu.evaluation.attacks.outcome import NotApplicable
 from srmu.evaluation.attacks.setting import AttackSetting
 from srmu.evaluation.questions import Question
+from srmu.results.attack_records import AttackRecord
 
 
-def keywords(setting: AttackSetting, cells: Cells) -> Outcome:
+def keywords(setting: AttackSetting, cells: Cells) -> AttackRecord:
     """Ask with a keyword of the other side before each question."""
     forgotten = keywords_of((*setting.told, *setting.tested))
     kept_words = keywords_of(setting.all_kept())
@@ -25,7 +26,7 @@ def keywords(setting: AttackSetting, cells: Cells) -> Outcome:
         raise NotApplicable("it needs questions with a key 'fact' (relation:subject), which gives the keyword")
     kept = {name: with_keywords(group, forgotten) for name, group in setting.kept.items()}
     after = ask_both(setting, with_keywords(setting.tested, kept_words), kept)
-    return outcome_of(setting, cells, after)
+    return record_of(setting, cells, after)
 
 
 def keywords_of(questions: Sequence[Question]) -> list[str]:

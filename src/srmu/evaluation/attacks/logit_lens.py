@@ -12,23 +12,24 @@ from typing import Any
 
 import torch
 
-from srmu.evaluation.attacks.asking import reported_otherwise
+from srmu.evaluation.attacks.asking import OtherMeasure, record_of_measure
 from srmu.evaluation.attacks.cells import Cells
 from srmu.evaluation.attacks.hidden import last_hidden_states
-from srmu.evaluation.attacks.outcome import NotApplicable, Outcome
+from srmu.evaluation.attacks.outcome import NotApplicable
 from srmu.evaluation.attacks.setting import SIDES, AttackSetting, chance_of
 from srmu.evaluation.encoding import encode_pairs
 from srmu.evaluation.questions import Question
+from srmu.results.attack_records import AttackRecord, Setting
 
 
-def logit_lens(setting: AttackSetting, cells: Cells) -> Outcome:
+def logit_lens(setting: AttackSetting, cells: Cells) -> AttackRecord:
     """Accuracy at the layer that is best on the told half."""
     groups = [_readable(setting, group) for group in (setting.told, setting.tested, setting.all_kept())]
     if not all(groups):
         raise NotApplicable("it needs questions whose choices begin with different tokens")
     told, tested, kept = groups
-    found: dict[str, float] = {"chance": chance_of([question for question, _ in tested])}
-    layers: dict[str, Any] = {}
+    found: dict[str, float] = {}
+    layers: dict[str, dict[str, Setting]] = {}
     for side in SIDES:
         model = setting.subjects[side].model()
         by_layer = [_accuracy_by_layer(setting, model, group) for group in (told, tested, kept)]
@@ -36,8 +37,10 @@ def logit_lens(setting: AttackSetting, cells: Cells) -> Outcome:
         best = max(range(len(by_layer[0])), key=lambda layer: (by_layer[0][layer], layer))
         found[side] = by_layer[1][best]
         found["kept" if side == "result" else "kept_base"] = by_layer[2][best]
-        layers[side] = {"layer": best, "tested_half_by_layer": by_layer[1]}
-    return reported_otherwise(setting, cells, "accuracy by first token", found, n=len(tested), settings=layers)
+        layers[side] = {"layer": best, "tested_half_by_layer": tuple(by_layer[1])}
+    chance = chance_of([question for question, _ in tested])
+    measured = OtherMeasure(name="accuracy by first token", n=len(tested), chance=chance, **found)
+    return record_of_measure(setting, cells, measured, chosen=layers)
 
 
 def _readable(setting: AttackSetting, questions: Sequence[Question]) -> list[tuple[Question, list[int]]]:

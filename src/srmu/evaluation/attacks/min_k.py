@@ -12,31 +12,36 @@ from typing import Any
 
 import numpy as np
 
-from srmu.evaluation.attacks.asking import reported_otherwise
+from srmu.evaluation.attacks.asking import OtherMeasure, record_of_measure
 from srmu.evaluation.attacks.cells import Cells
-from srmu.evaluation.attacks.outcome import Outcome
-from srmu.evaluation.attacks.relearn import false_statements, tell
 from srmu.evaluation.attacks.setting import SIDES, AttackSetting
+from srmu.evaluation.attacks.statements import false_statements, tell
 from srmu.evaluation.questions import Question
 from srmu.evaluation.texts import TextScores, text_scores
+from srmu.results.attack_records import AttackRecord, Setting
 
 LEAST_LIKELY = 0.2
 
 
-def min_k(setting: AttackSetting, cells: Cells) -> Outcome:
+def min_k(setting: AttackSetting, cells: Cells) -> AttackRecord:
     """Area under the ROC curve."""
     own = "forget" in setting.texts and "unseen" in setting.texts
     members = list(setting.texts["forget"]) if own else [tell(question) for question in setting.tested]
     others = list(setting.texts["unseen"]) if own else false_statements(setting.tested)
     kept: Sequence[Question] = setting.all_kept()
-    found: dict[str, float] = {"chance": 0.5}
+    found: dict[str, float] = {}
     for side in SIDES:
         model = setting.subjects[side].model()
         found[side] = _area(setting, model, members, others)
         name = "kept" if side == "result" else "kept_base"
         found[name] = _area(setting, model, [tell(question) for question in kept], false_statements(kept))
-    about = {"documents": "given" if own else "made from the questions", "members": len(members), "others": len(others)}
-    return reported_otherwise(setting, cells, "area under the ROC curve", found, n=len(members), settings=about)
+    about: dict[str, Setting] = {
+        "documents": "given" if own else "made from the questions",
+        "members": len(members),
+        "others": len(others),
+    }
+    measured = OtherMeasure(name="area under the ROC curve", n=len(members), chance=0.5, **found)
+    return record_of_measure(setting, cells, measured, settings=about)
 
 
 def _area(setting: AttackSetting, model: Any, members: Sequence[str], others: Sequence[str]) -> float:

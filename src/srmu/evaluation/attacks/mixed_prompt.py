@@ -9,19 +9,19 @@ question are ours. Budget: a forward pass a question.
 import dataclasses
 from collections.abc import Sequence
 
-from srmu.evaluation.attacks.asking import ask_both, outcome_of
+from srmu.evaluation.attacks.asking import ask_both, record_of
 from srmu.evaluation.attacks.cells import Cells
-from srmu.evaluation.attacks.outcome import Outcome
-from srmu.evaluation.attacks.relearn import tell
 from srmu.evaluation.attacks.setting import AttackSetting
+from srmu.evaluation.attacks.statements import tell
 from srmu.evaluation.questions import Question
+from srmu.results.attack_records import AttackRecord
 
 
-def mixed_prompt(setting: AttackSetting, cells: Cells) -> Outcome:
+def mixed_prompt(setting: AttackSetting, cells: Cells) -> AttackRecord:
     """Ask each side after the other."""
     forget = after_each(setting.tested, setting.told_kept())
     kept = {name: after_each(group, setting.told) for name, group in setting.kept.items()}
-    return outcome_of(setting, cells, ask_both(setting, forget, kept))
+    return record_of(setting, cells, ask_both(setting, forget, kept))
 
 
 def after_each(questions: Sequence[Question], first: Sequence[Question]) -> list[Question]:

@@ -1,38 +1,12 @@
-"""What became of an attack, and how much it brought back."""
+"""How much an attack brought back, when it counts, and why there may be no result."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
-
-Status = Literal["result", "skipped", "not applicable", "error"]
+from collections.abc import Mapping
 
 LEAST_BASE_SHARE = 0.8
 """An attack counts only where the base keeps this share of its accuracy under it: else it destroyed what it seeks."""
 
 _ROUNDING = 1e-9
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """One attack's record in `results.json`.
-
-    Attributes:
-        status: `result` has numbers; `skipped` could be done and was not; `not applicable` cannot be done on this
-            input; `error` raised, and says nothing about the model.
-        detail: Why there is no result, or what to know about it; never a text of the data.
-        numbers: `chance`, `forget_before`, `forget_after`, `base_before`, `base_after` and `recovery` on the forget
-            side; `utility` (the result before the attack over the base) and `utility_after` (after it), each of the
-            kept group that fares worst; `kept`; and what is the attack's own.
-    """
-
-    status: Status
-    detail: str = ""
-    numbers: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_record(self) -> dict[str, Any]:
-        """JSON values; a number that is not defined becomes null."""
-        return {"status": self.status, "detail": self.detail or None, **finite(dict(self.numbers))}
 
 
 class NotApplicable(Exception):
@@ -58,21 +32,12 @@ def counts(base_before: float, base_after: float, chance: float) -> bool:
     return base_after >= LEAST_BASE_SHARE * base_before - _ROUNDING and base_after > chance
 
 
-def worst_utility(after: Mapping[str, float], base: Mapping[str, float]) -> float:
-    """The smallest ratio over the kept groups; nan where there is none that the base knows anything of."""
+def worst_utility(after: Mapping[str, float], base: Mapping[str, float]) -> float | None:
+    """The smallest ratio over the kept groups; none where there is no group that the base knows anything of."""
     ratios = [value / base[name] for name, value in after.items() if base.get(name)]
-    return min(ratios, default=math.nan)
+    return min(ratios, default=None)
 
 
-def mean(values: Sequence[float]) -> float:
-    """Arithmetic mean; nan of nothing."""
-    return sum(values) / len(values) if values else math.nan
-
-
-def finite(value: Any) -> Any:
-    """The value with every number that is not defined replaced by None, since JSON has no such number."""
-    if isinstance(value, dict):
-        return {key: finite(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def defined(value: float | None) -> float | None:
+    """The number, or none where it is not finite."""
+    return value if value is not None and math.isfinite(value) else None

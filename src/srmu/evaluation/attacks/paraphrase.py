@@ -11,11 +11,11 @@ frame.
 import dataclasses
 from collections.abc import Sequence
 
-from srmu.evaluation.attacks.asking import ask_both, outcome_of
+from srmu.evaluation.attacks.asking import ask_both, record_of
 from srmu.evaluation.attacks.cells import Cells
-from srmu.evaluation.attacks.outcome import Outcome
 from srmu.evaluation.attacks.setting import AttackSetting
 from srmu.evaluation.questions import Question
+from srmu.results.attack_records import AttackRecord
 
 FRAMES = (
     "As everybody knows: {prompt}",
@@ -25,17 +25,17 @@ FRAMES = (
 )
 
 
-def paraphrase(setting: AttackSetting, cells: Cells) -> Outcome:
+def paraphrase(setting: AttackSetting, cells: Cells) -> AttackRecord:
     """Ask in the user's own words, or in the best frame."""
     if setting.paraphrases:
         after = ask_both(setting, setting.paraphrases, setting.kept)
-        return outcome_of(setting, cells, after, settings={"frame": None, "questions": len(setting.paraphrases)})
+        return record_of(setting, cells, after, settings={"frame": None, "questions": len(setting.paraphrases)})
     model = setting.subjects["result"].model()
     on_told = [setting.ask(model, framed(setting.choosing, frame)).accuracy for frame in FRAMES]
     best = max(range(len(FRAMES)), key=on_told.__getitem__)
     kept = {name: framed(group, FRAMES[best]) for name, group in setting.kept.items()}
     after = ask_both(setting, framed(setting.tested, FRAMES[best]), kept)
-    return outcome_of(setting, cells, after, settings={"frame": best + 1, "told_half_by_frame": on_told})
+    return record_of(setting, cells, after, settings={"frame": best + 1, "told_half_by_frame": tuple(on_told)})
 
 
 def framed(questions: Sequence[Question], frame: str) -> list[Question]:

@@ -15,23 +15,23 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srmu.evaluation.attacks.asking import reported_otherwise
+from srmu.evaluation.attacks.asking import OtherMeasure, record_of_measure
 from srmu.evaluation.attacks.cells import Cells
 from srmu.evaluation.attacks.hidden import last_hidden_states
-from srmu.evaluation.attacks.outcome import Outcome
-from srmu.evaluation.attacks.relearn import tell
 from srmu.evaluation.attacks.setting import SIDES, AttackSetting, fact_of
+from srmu.evaluation.attacks.statements import tell
 from srmu.evaluation.questions import Question
+from srmu.results.attack_records import AttackRecord, Setting
 
 RIDGE = 1.0
 """Times the number of features, on standardised features."""
 
 
-def probe(setting: AttackSetting, cells: Cells) -> Outcome:
+def probe(setting: AttackSetting, cells: Cells) -> AttackRecord:
     """Accuracy of the probe at the layer chosen on the told half."""
     kept_told, kept_tested = setting.told_kept(), setting.all_kept()
-    found: dict[str, float] = {"chance": setting.chance}
-    layers: dict[str, Any] = {}
+    found: dict[str, float] = {}
+    layers: dict[str, dict[str, Setting]] = {}
     for side in SIDES:
         model = setting.subjects[side].model()
         told, tested = _states(setting, model, setting.told, setting.tested)
@@ -41,9 +41,8 @@ def probe(setting: AttackSetting, cells: Cells) -> Outcome:
         accuracy = probe_accuracy(states[0][best], kept_told, states[1][best], kept_tested)
         found["kept" if side == "result" else "kept_base"] = accuracy
         layers[side] = {"layer": best}
-    return reported_otherwise(
-        setting, cells, "accuracy of a linear probe", found, n=len(setting.tested), settings=layers
-    )
+    measured = OtherMeasure(name="accuracy of a linear probe", n=len(setting.tested), chance=setting.chance, **found)
+    return record_of_measure(setting, cells, measured, chosen=layers)
 
 
 def _states(

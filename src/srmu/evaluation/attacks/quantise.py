@@ -16,25 +16,27 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from srmu.evaluation.attacks.asking import ask_both, outcome_of
+from srmu.evaluation.attacks.asking import ask_both, record_of
 from srmu.evaluation.attacks.cells import Cells
-from srmu.evaluation.attacks.outcome import Outcome, Skipped
+from srmu.evaluation.attacks.measured import measure
+from srmu.evaluation.attacks.outcome import Skipped
 from srmu.evaluation.attacks.setting import AttackSetting
+from srmu.results.attack_records import AttackRecord, Control
 
 GROUP_SIZE = 32
 
 
-def int8(setting: AttackSetting, cells: Cells) -> Outcome:
+def int8(setting: AttackSetting, cells: Cells) -> AttackRecord:
     """Round to 8 bits."""
     return _quantise(setting, cells, bits=8)
 
 
-def int4(setting: AttackSetting, cells: Cells) -> Outcome:
+def int4(setting: AttackSetting, cells: Cells) -> AttackRecord:
     """Round to 4 bits."""
     return _quantise(setting, cells, bits=4)
 
 
-def _quantise(setting: AttackSetting, cells: Cells, *, bits: int) -> Outcome:
+def _quantise(setting: AttackSetting, cells: Cells, *, bits: int) -> AttackRecord:
     norms = change_norms(setting.subjects["base"].model(), setting.subjects["result"].model())
 
     def rounded(side: str) -> Any:
@@ -44,11 +46,14 @@ def _quantise(setting: AttackSetting, cells: Cells, *, bits: int) -> Outcome:
     noised = setting.subjects["base"].fresh()
     add_noise_(noised, norms, setting.seed)
     quantised_(noised, bits)
-    control = {"forget": setting.ask(noised, setting.tested).accuracy, "kept": setting.ask_kept(noised)}
-    return outcome_of(
-        setting, cells, after, settings={"bits": bits, "group": None if bits == 8 else GROUP_SIZE},
-        noised_base_after=control["forget"], noised_base_kept=control["kept"], changed_matrices=len(norms),
-    )  # fmt: skip
+    noise = measure(setting, noised)
+    return record_of(
+        setting,
+        cells,
+        after,
+        control=Control(model="noised base", forget=noise.forget, kept=noise.kept),
+        settings={"bits": bits, "group": None if bits == 8 else GROUP_SIZE, "changed_matrices": len(norms)},
+    )
 
 
 def quantised_(model: Any, bits: int) -> Any:

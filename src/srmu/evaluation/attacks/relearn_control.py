@@ -7,11 +7,11 @@ ours. Budget: that of `relearn`.
 """
 
 from srmu.evaluation.attacks.cells import Cells
-from srmu.evaluation.attacks.outcome import Outcome
-from srmu.evaluation.attacks.relearn import relearn_outcome
+from srmu.evaluation.attacks.relearn import relearned
 from srmu.evaluation.attacks.setting import AttackSetting
+from srmu.results.attack_records import AttackRecord
 
 
-def relearn_control(setting: AttackSetting, cells: Cells) -> Outcome:
+def relearn_control(setting: AttackSetting, cells: Cells) -> AttackRecord:
     """The worst over ways, rates and steps."""
-    return relearn_outcome(setting, cells, ("false",))
+    return relearned(setting, cells, ("false",))

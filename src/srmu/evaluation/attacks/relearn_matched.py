@@ -9,58 +9,56 @@ one KL divergence from the base on WikiText, and then all are attacked alike (it
 That is matching utility before the attack. Budget: none of its own, the cells of `relearn` are read.
 """
 
+import dataclasses
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 from srmu.evaluation.attacks.cells import Cells
-from srmu.evaluation.attacks.outcome import NotApplicable, Outcome, counts, recovery, worst_utility
-from srmu.evaluation.attacks.relearn import MATERIALS, Cell, before_attack, run_cells
-from srmu.evaluation.attacks.setting import SIDES, AttackSetting
+from srmu.evaluation.attacks.curves import RelearnedPair, Stop
+from srmu.evaluation.attacks.measured import Both, before_attack, started
+from srmu.evaluation.attacks.outcome import NotApplicable, worst_utility
+from srmu.evaluation.attacks.relearn import MATERIALS, run_cells
+from srmu.evaluation.attacks.setting import AttackSetting
+from srmu.evaluation.attacks.worst import at_worst, points_of_matched, verdict
+from srmu.results.attack_records import AttackRecord, MatchedCell
 
 
-def relearn_matched(setting: AttackSetting, cells: Cells) -> Outcome:
+def relearn_matched(setting: AttackSetting, cells: Cells) -> AttackRecord:
     """The worst cell at equal disturbance."""
     done, notes = run_cells(setting, cells, MATERIALS)
-    before, chance = before_attack(setting, cells), setting.chance
-    matched = [found for cell in done if (found := match(cell, before)) is not None]
-    valid = [m for m in matched if counts(before["base"]["forget"], m["base"], chance)]
-    if not valid:
+    before = before_attack(setting, cells)
+    record = dataclasses.replace(started(setting, before), notes=tuple(notes))
+    matched = tuple(cell for pair in done if (cell := match(pair, before, record)) is not None)
+    if not any(cell.counts for cell in matched):
         raise NotApplicable("; ".join(notes) or "no cell leaves the base 80 % of its accuracy at equal disturbance")
-    for found in valid:
-        found["recovery"] = recovery(found["result"], found["base"], chance)
-    worst = max(valid, key=lambda found: found["recovery"])
-    numbers = {
-        "chance": chance,
-        "forget_before": before["result"]["forget"],
-        "forget_after": worst["result"],
-        "base_before": before["base"]["forget"],
-        "base_after": worst["base"],
-        "recovery": worst["recovery"],
-        "utility": worst_utility(before["result"]["kept"], before["base"]["kept"]),
-        "utility_after": worst["utility_after"],
-        "n": len(setting.tested),
-        "worst": {key: worst[key] for key in ("material", "tuning", "learning_rate", "disturbance")},
-        "cells": matched,
-    }
-    return Outcome(status="result", detail="; ".join(notes), numbers=numbers)
+    return at_worst(dataclasses.replace(record, matched=matched), points_of_matched(matched))
 
 
-def match(cell: Cell, before: dict[str, Any]) -> dict[str, Any] | None:
+def match(pair: RelearnedPair, before: Both, record: AttackRecord) -> MatchedCell | None:
     """Both models' accuracy at the largest disturbance that both reach; none where one has no curve."""
-    curves = {side: cell[side]["curve"] for side in SIDES}
-    if not all(curves.values()):
+    if not pair.base.stops or not pair.result.stops:
         return None
-    level = min(max(point["disturbance"] for point in curve) for curve in curves.values())
-    found = {side: accuracy_at(curve, level, before[side]["forget"]) for side, curve in curves.items()}
-    nearest = min(curves["result"], key=lambda point: abs(point["disturbance"] - level))
-    about = {key: cell[key] for key in ("material", "tuning", "learning_rate")}
-    utility = worst_utility(nearest["kept"], before["base"]["kept"])
-    return {**about, "disturbance": level, **found, "utility_after": utility}
+    level = min(max(stop.disturbance for stop in curve.stops) for curve in (pair.base, pair.result))
+    forget = accuracy_at(pair.result.stops, level, before["result"].forget)
+    base = accuracy_at(pair.base.stops, level, before["base"].forget)
+    nearest = min(pair.result.stops, key=lambda stop: abs(stop.disturbance - level))
+    valid, back = verdict(forget, base, record)
+    return MatchedCell(
+        material=pair.material,
+        tuning=pair.tuning,
+        learning_rate=pair.learning_rate,
+        disturbance=level,
+        forget=forget,
+        base=base,
+        counts=valid,
+        recovery=back,
+        utility=worst_utility(nearest.kept, before["base"].kept),
+    )
 
 
-def accuracy_at(curve: list[dict[str, Any]], level: float, start: float) -> float:
+def accuracy_at(stops: Sequence[Stop], level: float, start: float) -> float:
     """Largest accuracy at which the curve, from the untouched model on, crosses this disturbance."""
-    points = [(0.0, start), *((point["disturbance"], point["forget"]) for point in curve)]
+    points = [(0.0, start), *((stop.disturbance, stop.forget) for stop in stops)]
     crossings = []
     for (left, low), (right, high) in pairwise(points):
         if min(left, right) <= level <= max(left, right):

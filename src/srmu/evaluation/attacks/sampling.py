@@ -12,20 +12,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from srmu.evaluation.attacks.asking import reported_otherwise
+from srmu.evaluation.attacks.asking import OtherMeasure, record_of_measure
 from srmu.evaluation.attacks.cells import Cells
-from srmu.evaluation.attacks.outcome import Outcome
 from srmu.evaluation.attacks.setting import SIDES, AttackSetting, fact_of, holds
 from srmu.evaluation.encoding import encode
 from srmu.evaluation.questions import Question
 from srmu.inputs.generation import continue_rows, stop_token_ids
+from srmu.results.attack_records import AttackRecord, Setting
 
 TEMPERATURE = 1.0
 _NEW_TOKENS = 12
 _BATCH_ROWS = 64
 
 
-def sampling(setting: AttackSetting, cells: Cells) -> Outcome:
+def sampling(setting: AttackSetting, cells: Cells) -> AttackRecord:
     """Share of facts that are said at least once."""
     forget, kept = _one_form(setting.tested), _one_form(setting.all_kept())[: len(setting.tested)]
     found: dict[str, float] = {}
@@ -36,8 +36,9 @@ def sampling(setting: AttackSetting, cells: Cells) -> Outcome:
         # Guessing is what the model under attack does: its own rate of wrong names.
         if side == "result":
             found["chance"] = wrong
-    about = {"temperature": TEMPERATURE, "samples": setting.budget.samples}
-    return reported_otherwise(setting, cells, "share of facts said at least once", found, n=len(forget), settings=about)
+    about: dict[str, Setting] = {"temperature": TEMPERATURE, "samples": setting.budget.samples}
+    measured = OtherMeasure(name="share of facts said at least once", n=len(forget), **found)
+    return record_of_measure(setting, cells, measured, settings=about)
 
 
 def _one_form(questions: Sequence[Question]) -> list[Question]:

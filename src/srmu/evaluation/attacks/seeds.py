@@ -4,133 +4,195 @@ With every seed another half of the facts is told. The largest of several noisy 
 attacker; of averaged ones less so. A verdict needs every seed.
 """
 
-from collections.abc import Sequence
-from typing import Any
+import dataclasses
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TypeVar
 
-from srmu.evaluation.attacks.asking import DOES_NOT_COUNT
-from srmu.evaluation.attacks.outcome import counts, finite, recovery
-from srmu.evaluation.attacks.relearn import NO_STEP_COUNTS
+from srmu.evaluation.attacks.outcome import defined, recovery
+from srmu.evaluation.attacks.worst import at_worst, points_of_cells, points_of_matched, points_of_sweep, verdict
+from srmu.results.attack_records import AttackRecord, Control, CurvePoint, MatchedCell, RelearnCell, SweepPoint
 
-Record = dict[str, Any]
-_BEFORE = ("chance", "forget_before", "base_before", "utility")
-_AFTER = ("forget_after", "base_after", "utility_after")
-_CELL = ("material", "tuning", "learning_rate")
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
 
 
-def over_seeds(entries: Sequence[Record]) -> Record:
+def over_seeds(records: Sequence[AttackRecord]) -> AttackRecord:
     """One record of an attack's records with several seeds; of a single one that one.
 
     Args:
-        entries: As `attack` makes them, of one attack, budget and model.
+        records: Of one attack, budget and model.
 
     Returns:
-        A record of the same form. `seed` lists the seeds, `recovery_by_seed` is what each found by itself, and `n` the
-        questions of all. Standard errors and accuracies by group are left out: they are those of single seeds.
+        A record whose `seeds` are all, with `recovery_by_seed`: what each found by itself; `n` counts the questions of
+        all. Standard errors, accuracies by group and what was chosen are left out: they are those of single seeds.
     """
-    if len(entries) == 1:
-        return dict(entries[0])
-    about = {
-        "budget": entries[0]["budget"],
-        "seed": [entry["seed"] for entry in entries],
-        "seconds": round(sum(entry["seconds"] for entry in entries), 1),
-    }
-    errors = [entry for entry in entries if entry["status"] == "error"]
+    if len(records) == 1:
+        return records[0]
+    seeds = tuple(seed for record in records for seed in record.seeds)
+    seconds = round(sum(record.seconds for record in records), 1)
+    errors = [record for record in records if record.status == "error"]
     # Where relearning counts at no step there are numbers all the same, and on average it may count.
-    if missing := errors or [entry for entry in entries if "forget_before" not in entry]:
-        detail = "; ".join(f"seed {entry['seed']}: {entry['detail']}" for entry in missing)
-        return {"status": missing[0]["status"], "detail": detail, **about}
-    numbers: Record = {key: _mean([entry[key] for entry in entries]) for key in _BEFORE}
-    numbers["n"] = sum(entry["n"] for entry in entries)
-    numbers["recovery_by_seed"] = {str(entry["seed"]): entry.get("recovery") for entry in entries}
-    status, details = "result", _details(entries)
-    if "cells" in entries[0]:
-        numbers["cells"] = _averaged_cells(entries, numbers)
-        worst = _worst(numbers["cells"])
-        if worst is None:
-            status, details = "not applicable", [NO_STEP_COUNTS, *details]
-        else:
-            numbers |= worst
+    if missing := errors or [record for record in records if record.forget_before is None]:
+        notes = tuple(f"seed {record.seeds[0]}: {record.detail}" for record in missing)
+        first = missing[0]
+        return AttackRecord(
+            status=first.status, notes=notes, needs=first.needs, budget=first.budget, seeds=seeds, seconds=seconds
+        )
+    first = records[0]
+    means = AttackRecord(
+        status="result",
+        notes=tuple(dict.fromkeys(note for record in records for note in record.notes)),
+        needs=first.needs,
+        budget=first.budget,
+        seeds=seeds,
+        seconds=seconds,
+        measure=first.measure,
+        n=sum(record.n or 0 for record in records),
+        chance=_mean([record.chance for record in records]),
+        forget_before=_mean([record.forget_before for record in records]),
+        base_before=_mean([record.base_before for record in records]),
+        recovery_by_seed={str(record.seeds[0]): record.recovery for record in records},
+        utility=_mean([record.utility for record in records]),
+        control=_control([record.control for record in records]),
+        settings={
+            key: value
+            for key, value in first.settings.items()
+            if all(record.settings.get(key, ...) == value for record in records)
+        },
+    )
+    return _averaged(records, means)
+
+
+def _averaged(records: Sequence[AttackRecord], means: AttackRecord) -> AttackRecord:
+    """With the numbers under the attack: of the worst point on average, or of the only one."""
+    first = records[0]
+    if first.cells:
+        cells = _cells([record.cells for record in records], means)
+        return at_worst(dataclasses.replace(means, cells=cells), points_of_cells(cells))
+    if first.matched:
+        matched = _matched([record.matched for record in records], means)
+        return at_worst(dataclasses.replace(means, matched=matched), points_of_matched(matched))
+    if first.sweep:
+        sweep = _sweep([record.sweep for record in records], means)
+        swept = dataclasses.replace(means, sweep_over=first.sweep_over, sweep=sweep)
+        return at_worst(swept, points_of_sweep(sweep))
+    return _single(records, means)
+
+
+def _single(records: Sequence[AttackRecord], means: AttackRecord) -> AttackRecord:
+    """Of an attack that gives one number per model."""
+    after = _known([record.forget_after for record in records])
+    base = _known([record.base_after for record in records])
+    valid: bool | None
+    if records[0].counts is None:
+        # What is no accuracy of the tested questions counts whatever it is.
+        valid, back = None, defined(recovery(after, base, _known([means.chance])))
     else:
-        numbers |= _averaged_numbers(entries, numbers)
-        if not numbers.get("counts", True):
-            details = [*details, DOES_NOT_COUNT]
-    record: Record = finite({"status": status, "detail": "; ".join(details) or None, **numbers, **about})
-    return record
+        valid, back = verdict(after, base, means)
+    return dataclasses.replace(
+        means,
+        forget_after=after,
+        base_after=base,
+        counts=valid,
+        recovery=back,
+        utility_after=_mean([record.utility_after for record in records]),
+    )
 
 
-def _details(entries: Sequence[Record]) -> list[str]:
-    """What the seeds say, each thing once; whether it counts is said of the averages."""
-    said = [entry["detail"] or "" for entry in entries]
-    for verdict in (NO_STEP_COUNTS, DOES_NOT_COUNT):
-        said = [detail.replace(verdict, "").strip("; ") for detail in said]
-    return list(dict.fromkeys(filter(None, said)))
+def _control(controls: Sequence[Control | None]) -> Control | None:
+    known = [control for control in controls if control is not None]
+    if not known or len(known) < len(controls):
+        return None
+    return Control(
+        model=known[0].model,
+        forget=_known([control.forget for control in known]),
+        kept={name: _known([control.kept.get(name) for control in known]) for name in known[0].kept},
+    )
 
 
-def _averaged_numbers(entries: Sequence[Record], means: Record) -> Record:
-    """Of an attack that gives one number a model."""
-    after: Record = {key: _mean([entry[key] for entry in entries]) for key in _AFTER}
-    valid = True
-    # Attacks that measure something else than accuracy have no such rule.
-    if "counts" in entries[0]:
-        after["counts"] = valid = counts(means["base_before"], after["base_after"], means["chance"])
-    after["recovery"] = recovery(after["forget_after"], after["base_after"], means["chance"]) if valid else None
-    return after
+def _cells(tables: Sequence[Sequence[RelearnCell]], means: AttackRecord) -> tuple[RelearnCell, ...]:
+    """Every cell that all seeds have, as far as all of them went."""
+    by_key = [{(cell.material, cell.tuning, cell.learning_rate): cell for cell in table} for table in tables]
+    return tuple(
+        RelearnCell(
+            material=same[0].material,
+            tuning=same[0].tuning,
+            learning_rate=same[0].learning_rate,
+            curve=_curve([cell.curve for cell in same], means),
+        )
+        for same in _in_all(by_key)
+    )
 
 
-def _averaged_cells(entries: Sequence[Record], means: Record) -> list[Record]:
-    """Every cell of relearning that all seeds have, as far as all of them went."""
-    tables = [{tuple(cell[key] for key in _CELL): cell for cell in entry["cells"]} for entry in entries]
+def _curve(curves: Sequence[Sequence[CurvePoint]], means: AttackRecord) -> tuple[CurvePoint, ...]:
+    points = []
+    for same in _in_all([{point.step: point for point in curve} for curve in curves]):
+        forget, base = _known([point.forget for point in same]), _known([point.base for point in same])
+        valid, back = verdict(forget, base, means)
+        points.append(
+            CurvePoint(
+                step=same[0].step,
+                forget=forget,
+                base=base,
+                counts=valid,
+                recovery=back,
+                utility=_mean([point.utility for point in same]),
+                base_utility=_mean([point.base_utility for point in same]),
+                disturbance=_known([point.disturbance for point in same]),
+                base_disturbance=_known([point.base_disturbance for point in same]),
+            )
+        )
+    return tuple(points)
+
+
+def _matched(tables: Sequence[Sequence[MatchedCell]], means: AttackRecord) -> tuple[MatchedCell, ...]:
     cells = []
-    for key in tables[0]:
-        same = [table[key] for table in tables if key in table]
-        if len(same) < len(tables):
-            continue
-        cell = dict(zip(_CELL, key, strict=True))
-        if "curve" in same[0]:
-            curves = [{point["step"]: point for point in each["curve"]} for each in same]
-            steps = [step for step in curves[0] if all(step in curve for curve in curves)]
-            cell["curve"] = [
-                {"step": step, **_averaged_point([curve[step] for curve in curves], "forget", means)} for step in steps
-            ]
-        else:
-            cell |= _averaged_point(same, "result", means)
-        cells.append(cell)
-    return cells
+    by_key = [{(cell.material, cell.tuning, cell.learning_rate): cell for cell in table} for table in tables]
+    for same in _in_all(by_key):
+        forget, base = _known([cell.forget for cell in same]), _known([cell.base for cell in same])
+        valid, back = verdict(forget, base, means)
+        cells.append(
+            dataclasses.replace(
+                same[0],
+                disturbance=_known([cell.disturbance for cell in same]),
+                forget=forget,
+                base=base,
+                counts=valid,
+                recovery=back,
+                utility=_mean([cell.utility for cell in same]),
+            )
+        )
+    return tuple(cells)
 
 
-def _averaged_point(points: Sequence[Record], after: str, means: Record) -> Record:
-    """`after` is the key of the result's accuracy."""
-    left_out = (*_CELL, "step", "counts", "recovery")
-    point: Record = {key: _mean([each[key] for each in points]) for key in points[0] if key not in left_out}
-    valid = counts(means["base_before"], point["base"], means["chance"])
-    return {
-        **point,
-        "counts": valid,
-        "recovery": recovery(point[after], point["base"], means["chance"]) if valid else None,
-    }
+def _sweep(tables: Sequence[Sequence[SweepPoint]], means: AttackRecord) -> tuple[SweepPoint, ...]:
+    points = []
+    for same in _in_all([{point.at: point for point in table} for table in tables]):
+        forget, base = _known([point.forget for point in same]), _known([point.base for point in same])
+        valid, back = verdict(forget, base, means)
+        points.append(
+            SweepPoint(
+                at=same[0].at,
+                forget=forget,
+                base=base,
+                counts=valid,
+                recovery=back,
+                utility=_mean([point.utility for point in same]),
+                base_utility=_mean([point.base_utility for point in same]),
+            )
+        )
+    return tuple(points)
 
 
-def _worst(cells: Sequence[Record]) -> Record | None:
-    """The numbers of the point with the largest recovery; none where no point counts."""
-    found: list[Record] = []
-    for cell in cells:
-        about = {key: cell[key] for key in _CELL}
-        if "curve" in cell:
-            found += [
-                {
-                    "forget_after": point["forget"], "base_after": point["base"], "recovery": point["recovery"],
-                    "utility_after": point["utility"], "worst": {**about, "step": point["step"]},
-                }
-                for point in cell["curve"]
-            ]  # fmt: skip
-        else:
-            found.append(
-                {
-                    "forget_after": cell["result"], "base_after": cell["base"], "recovery": cell["recovery"],
-                    "utility_after": cell["utility_after"], "worst": {**about, "disturbance": cell["disturbance"]},
-                }
-            )  # fmt: skip
-    return max((one for one in found if one["recovery"] is not None), key=lambda one: one["recovery"], default=None)
+def _in_all(tables: Sequence[Mapping[K, T]]) -> list[list[T]]:
+    """What every table has under the same key, in the order of the first."""
+    return [[table[key] for table in tables] for key in tables[0] if all(key in table for table in tables)]
+
+
+def _known(values: Sequence[float | None]) -> float:
+    mean = _mean(values)
+    assert mean is not None
+    return mean
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

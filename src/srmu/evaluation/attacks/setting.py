@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 
+from srmu.config.groups import Side
 from srmu.errors import InputError
 from srmu.evaluation.attacks.outcome import NotApplicable
 from srmu.evaluation.model_pair import load_for_measuring
 from srmu.evaluation.questions import Question, QuestionScores, score_questions
-from srmu.results.compare import side_of
+from srmu.results.sides import NOTHING_DECLARED, side_of
 from srmu.runtime.progress import Reporter
 from srmu.runtime.stable_order import stable_rank
 
@@ -41,15 +42,17 @@ class Budget:
     """Questions of each kept group that stand beside an attack, and as many that an attacker may tell."""
     samples: int
     """Answers drawn to each question."""
+    prompt_steps: tuple[int, ...]
+    """Steps of training a soft prompt after which the model is asked."""
 
 
 QUICK = Budget(
-    name="quick", steps=(8, 16), rates=(2e-5,), facts=40, kept_questions=16, samples=8,
+    name="quick", steps=(8, 16), rates=(2e-5,), facts=40, kept_questions=16, samples=8, prompt_steps=(20, 40),
     tunings={"half": ("full", "lora"), "mixed": ("full",), "kept": ("full",), "false": ("full",)},
 )  # fmt: skip
 FULL = Budget(
     name="full", steps=(10, 30, 60, 100), rates=(5e-6, 1.6e-5, 5e-5, 1.6e-4), facts=100,
-    kept_questions=48, samples=32,
+    kept_questions=48, samples=32, prompt_steps=(50, 100, 200, 400),
     tunings={"half": ("full", "lora"), "mixed": ("full", "lora"), "kept": ("full", "lora"), "false": ("full", "lora")},
 )  # fmt: skip
 
@@ -201,7 +204,10 @@ def split_halves(questions: Sequence[Question], budget: Budget, seed: int) -> tu
 
 
 def choose_kept(
-    groups: Mapping[str, Sequence[Question]], budget: Budget, seed: int
+    groups: Mapping[str, Sequence[Question]],
+    budget: Budget,
+    seed: int,
+    sides: Mapping[str, Side] = NOTHING_DECLARED,
 ) -> tuple[dict[str, tuple[Question, ...]], tuple[Question, ...]]:
     """Questions on what is to be kept: those asked, by group, and others that an attacker tells; no fact is in both.
 
@@ -211,7 +217,7 @@ def choose_kept(
     told: list[Question] = []
     for name, group in groups.items():
         facts = sorted({fact_of(question) for question in group}, key=lambda fact: stable_rank(seed, "kept", fact))
-        if side_of(name) != "kept" or len(facts) < 2:
+        if side_of(name, sides) != "kept" or len(facts) < 2:
             continue
         place = {fact: number for number, fact in enumerate(facts)}
         ranked = sorted(group, key=lambda question: place[fact_of(question)])

@@ -4,7 +4,6 @@ What trials have in common is made once: texts as rows, the loaded layers, the f
 same layers, and one whole model, into which the trained matrices are put while it is asked.
 """
 
-import dataclasses
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,8 +19,10 @@ from srmu.errors import InputError
 from srmu.evaluation.loading import load_causal_lm
 from srmu.evaluation.measure import Measurement, measure
 from srmu.job.plan import Plan
-from srmu.job.tuning.outcome import Outcome, Score, Validation, judge
+from srmu.job.training import make_solver
+from srmu.job.tuning.outcome import Score, Validation, judge
 from srmu.job.tuning.replan import replan, with_weights
+from srmu.results.study import Outcome, StudyTrial
 from srmu.runtime.progress import Reporter
 from srmu.solver.frozen import GIB, KeptRows
 from srmu.solver.gradient import GradientSolver
@@ -127,7 +128,7 @@ class TrialBench:
         last = trained.metrics[-1]
         return TrialResult(
             settings=settings,
-            seed=trained.plan.config.seed,
+            seed=trained.plan.config.training.seed,
             measurement=measurement,
             outcome=judge(self.base, measurement, self.validation, self.score),
             forget_loss=last["forget_loss"],
@@ -146,9 +147,7 @@ class TrialBench:
         started = time.perf_counter()
         plan = replan(self.plan, settings)
         truncated = self._truncated(plan.layer_id + 1)
-        solver = GradientSolver(
-            truncated, plan.parameter_names, with_weights(self.topics, plan), plan.config, kept=self._shared(plan)
-        )
+        solver = make_solver(plan, truncated, with_weights(self.topics, plan), kept=self._shared(plan))
         metrics: list[dict[str, Any]] = []
         with self.reporter.task("Frozen activations") as progress:
             solver.prepare(progress)
@@ -181,16 +180,16 @@ class TrialBench:
     def model(self) -> Any:
         """The whole base model; a trial's matrices are in it only while it is measured."""
         plan = self.plan
-        if must_stream(plan.checkpoint, plan.device, plan.dtype, plan.config.memory_gb):
+        if must_stream(plan.checkpoint, plan.device, plan.dtype, plan.config.model.memory_gb):
             raise InputError(
-                "Trials measure the whole model in memory, where it does not fit. Give settings without --auto, or "
+                "Trials measure the whole model in memory, where it does not fit. Give settings without --search, or "
                 "find them on a machine with more memory."
             )
         return load_causal_lm(
             plan.checkpoint.path,
             device=plan.device,
             dtype=plan.dtype,
-            trust_remote_code=plan.config.trust_remote_code,
+            trust_remote_code=plan.config.model.trust_remote_code,
         )
 
     def _measure(self, title: str) -> Measurement:
@@ -199,7 +198,7 @@ class TrialBench:
             self.plan.tokenizer,
             texts=self.validation.texts,
             questions=self.validation.questions,
-            chat=self.plan.config.chat,
+            chat=self.plan.config.data.chat,
             reporter=self.reporter,
             title=title,
         )
@@ -213,7 +212,7 @@ class TrialBench:
                 num_layers,
                 dtype=plan.dtype,
                 device=plan.device,
-                trust_remote_code=plan.config.trust_remote_code,
+                trust_remote_code=plan.config.model.trust_remote_code,
             )
         return shortened(self._loaded, num_layers)
 
@@ -221,10 +220,10 @@ class TrialBench:
         """Frozen activations between this plan's layers; those used longest ago go when all exceed the limit."""
         config = plan.config
         # Where a replay begins depends on the trained matrices.
-        key = (*plan.parameter_names.items(), plan.layer_id, config.skip_sinks, config.sink_norm_ratio)
+        key = (*plan.parameter_names.items(), plan.layer_id, config.target.skip_sinks, config.target.sink_norm_ratio)
         self._kept.setdefault(key, {})
         self._kept.move_to_end(key)
-        while len(self._kept) > 1 and sum(map(_num_bytes, self._kept.values())) > config.cache_gb * GIB:
+        while len(self._kept) > 1 and sum(map(_num_bytes, self._kept.values())) > config.training.cache_gb * GIB:
             self._kept.popitem(last=False)
         return self._kept[key]
 
@@ -245,16 +244,18 @@ class TrialBench:
                     parameter.copy_(before[key])
 
 
-def describe(result: TrialResult) -> dict[str, Any]:
-    """A trial as JSON values: settings, outcome and time, no texts."""
-    return {
-        "settings": result.settings,
-        "seed": result.seed,
-        **dataclasses.asdict(result.outcome),
-        "forget_loss": result.forget_loss,
-        "retain_loss": result.retain_loss,
-        "seconds": round(result.training_seconds + result.evaluation_seconds, 3),
-    }
+def describe(result: TrialResult, number: int) -> StudyTrial:
+    """A trial as a record: settings, outcome and time, no texts."""
+    return StudyTrial(
+        number=number,
+        state="complete",
+        settings=result.settings,
+        seed=result.seed,
+        outcome=result.outcome,
+        forget_loss=result.forget_loss,
+        retain_loss=result.retain_loss,
+        seconds=round(result.training_seconds + result.evaluation_seconds, 3),
+    )
 
 
 def _num_bytes(kept: KeptRows) -> int:

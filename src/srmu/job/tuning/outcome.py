@@ -13,16 +13,19 @@ Two numbers, each relative to the base, so that questions and texts can stand si
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 
+from srmu.config.groups import Side
 from srmu.errors import InputError
 from srmu.evaluation.measure import Measurement
 from srmu.evaluation.questions import Question, QuestionScores
 from srmu.inputs.rows import TokenRows
+from srmu.results.sides import NOTHING_DECLARED, side_of
+from srmu.results.study import Outcome
 from srmu.runtime.stable_order import stable_rank
 
 Score = Literal["accuracy", "loss"]
@@ -47,35 +50,24 @@ PRICE = 10.0
 
 @dataclass(frozen=True)
 class Validation:
-    """What trials are measured on. Groups whose name begins with `forget` are to go, all others to stay.
+    """What trials are measured on: groups to forget and groups to keep; those that are only reported are not asked.
 
     Attributes:
         questions: By group.
         texts: Rows by group.
         ignorance: Of each group to forget, nats of every token but the first of a row by a bigram model of all
             training rows.
+        sides: Of groups whose names do not say it.
     """
 
     questions: Mapping[str, Sequence[Question]]
     texts: Mapping[str, TokenRows]
     ignorance: Mapping[str, np.ndarray]
+    sides: Mapping[str, Side] = field(default_factory=dict)
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """A trial in numbers.
-
-    Attributes:
-        remaining: Of the group to forget of which most remains; at least 0.
-        kept: Of the other group of which least is kept; 0 to 1.
-        lost: Largest rise of the loss among the kept groups, nats a token; it tells apart what `kept` cannot.
-        groups: Each group's own `remaining` or `kept`; groups of texts have ` (text)` after their name.
-    """
-
-    remaining: float
-    kept: float
-    lost: float
-    groups: dict[str, float]
+    def is_forget(self, name: str) -> bool:
+        """Whether a group is to be forgotten; any other one is to be kept."""
+        return side_of(name, self.sides) == "forget"
 
 
 def make_validation(
@@ -84,6 +76,7 @@ def make_validation(
     trained: Sequence[TokenRows],
     vocab_size: int,
     *,
+    sides: Mapping[str, Side] = NOTHING_DECLARED,
     group_questions: int = GROUP_QUESTIONS,
     group_tokens: int = GROUP_TOKENS,
 ) -> Validation:
@@ -97,26 +90,29 @@ def make_validation(
         texts: Rows by group; empty ones are left out.
         trained: All rows that are trained on, of which the bigram model is made.
         vocab_size: Ids there are.
+        sides: Of groups whose names do not say it.
         group_questions: Most questions of a group.
         group_tokens: Most tokens of a group, but at least one row.
 
     Raises:
         InputError: If no group is to be forgotten, or none to stay.
     """
-    bounded = {name: _some_questions(asked, group_questions) for name, asked in questions.items()}
+    asked_of = {name: asked for name, asked in questions.items() if side_of(name, sides) != "reported"}
+    bounded = {name: _some_questions(asked, group_questions) for name, asked in asked_of.items()}
     rows = {name: some_rows(part, group_tokens) for name, part in texts.items() if len(part)}
-    if any(map(is_forget, bounded)):
-        rows = {name: part for name, part in rows.items() if not is_forget(name)}
+    to_forget = {name for name in (*bounded, *rows) if side_of(name, sides) == "forget"}
+    if to_forget & bounded.keys():
+        rows = {name: part for name, part in rows.items() if name not in to_forget}
     names = [*bounded, *rows]
-    if not any(map(is_forget, names)) or all(map(is_forget, names)):
+    if not to_forget or to_forget.issuperset(names):
         raise InputError(
             "Trials are measured on something to forget and something to keep; found "
-            f"{', '.join(names) or 'nothing'}. Give --questions forget=FILE,kept=FILE, or texts with "
-            "--eval-fraction above 0."
+            f"{', '.join(names) or 'nothing'}. Give --questions forget=FILE,kept=FILE, or --sides NAME=forget, or "
+            "texts with --eval-fraction above 0."
         )
     ignorant = BigramModel(trained, vocab_size)
-    ignorance = {name: ignorant.nll(part) for name, part in rows.items() if is_forget(name)}
-    return Validation(bounded, rows, ignorance)
+    ignorance = {name: ignorant.nll(part) for name, part in rows.items() if name in to_forget}
+    return Validation(bounded, rows, ignorance, sides)
 
 
 def judge(base: Measurement, result: Measurement, validation: Validation, score: Score = "accuracy") -> Outcome:
@@ -134,14 +130,14 @@ def judge(base: Measurement, result: Measurement, validation: Validation, score:
     rises = []
     for name, asked in validation.questions.items():
         before, after = base.questions[name], result.questions[name]
-        if is_forget(name):
+        if validation.is_forget(name):
             forget[name] = _remaining_answers(asked, before, after, score)
             continue
         rises.append(after.nll - before.nll)
         floor = 1 / before.n
         kept[name] = after.accuracy / max(before.accuracy, floor) if score == "accuracy" else math.exp(-rises[-1])
     for name in validation.texts:
-        if is_forget(name):
+        if validation.is_forget(name):
             known, knows = base.texts[name].token_nll, result.texts[name].token_nll
             forget[f"{name} (text)"] = remaining_text(known, knows, validation.ignorance[name])
         else:
@@ -171,11 +167,6 @@ def remaining_text(known: np.ndarray, knows: np.ndarray, ignorant: np.ndarray) -
 def shortfall(remaining: float, kept: float) -> float:
     """How far an outcome is from what a trial should reach; 0 = there. Among equals the least `lost` is best."""
     return max(0.0, remaining - REMAINING) + PRICE * max(0.0, KEPT - kept)
-
-
-def is_forget(name: str) -> bool:
-    """Whether a group is to be forgotten."""
-    return name.startswith(FORGET)
 
 
 def some_rows(rows: TokenRows, tokens: int) -> TokenRows:

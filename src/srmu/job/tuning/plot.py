@@ -2,17 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from srmu.job.tuning.outcome import KEPT
+from srmu.results.study import StudyRecord, StudyTrial
 
 
-def plot_front(trials: Sequence[dict[str, Any]], front: Sequence[int], chosen: int, file: Path) -> None:
+def plot_front(record: StudyRecord, chosen: int, file: Path) -> None:
     """Draw all trials, the Pareto front as a line, and the chosen one.
 
     Args:
-        trials: With `number`, `remaining` and `kept`.
-        front: Numbers of those on the front.
+        record: The study.
         chosen: Number of the chosen one.
         file: Its ending says the format.
     """
@@ -20,11 +19,25 @@ def plot_front(trials: Sequence[dict[str, Any]], front: Sequence[int], chosen: i
 
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
-    axes.scatter(*_points(trials), color="#8c8c8c", s=18, label="trials")
-    best = sorted((trial for trial in trials if trial["number"] in front), key=lambda trial: trial["remaining"])
-    axes.plot(*_points(best), color="#2f8f6b", marker="o", markersize=4, linewidth=1, label="Pareto front")
+    axes.scatter(*_points(record.complete), color="#8c8c8c", s=18, label="trials")
+    best = sorted(
+        trial for trial in zip(*_points([t for t in record.complete if t.number in record.front]), strict=True)
+    )
+    axes.plot(
+        [remaining for remaining, _ in best],
+        [kept for _, kept in best],
+        color="#2f8f6b",
+        marker="o",
+        markersize=4,
+        linewidth=1,
+        label="Pareto front",
+    )
     axes.scatter(
-        *_points([t for t in trials if t["number"] == chosen]), color="#f2a541", s=90, marker="*", label="chosen"
+        *_points([trial for trial in record.complete if trial.number == chosen]),
+        color="#f2a541",
+        s=90,
+        marker="*",
+        label="chosen",
     )
     axes.axhline(KEPT, color="black", linewidth=0.8, linestyle=":", label=f"{100 * KEPT:.0f} % kept")
     axes.set_xlabel("remaining of what is to go ↓ (base = 1)")
@@ -35,5 +48,6 @@ def plot_front(trials: Sequence[dict[str, Any]], front: Sequence[int], chosen: i
     figure.savefig(file, dpi=150)
 
 
-def _points(trials: Sequence[dict[str, Any]]) -> tuple[list[float], list[float]]:
-    return [trial["remaining"] for trial in trials], [trial["kept"] for trial in trials]
+def _points(trials: Sequence[StudyTrial]) -> tuple[list[float], list[float]]:
+    outcomes = [trial.outcome for trial in trials if trial.outcome is not None]
+    return [outcome.remaining for outcome in outcomes], [outcome.kept for outcome in outcomes]

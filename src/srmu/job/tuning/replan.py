@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from srmu.config.presets import PRESETS
-from srmu.config.settings import make_config
+from srmu.config.settings import flatten, make_config
 from srmu.errors import InputError
 from srmu.job.plan import Plan, choose_matrices
 from srmu.solver.topics import TopicRows
@@ -37,21 +37,21 @@ def replan(plan: Plan, settings: Mapping[str, Any]) -> Plan:
             )
     old = plan.config
     given = {**PRESETS.get(settings.get("preset", ""), {}), **settings}
-    if given.get("layer", old.layer) != old.layer:
+    if given.get("layer", old.target.layer) != old.target.layer:
         given.setdefault("trained_layers", ())
-    config = make_config({field.name: getattr(old, field.name) for field in dataclasses.fields(old)} | given)
+    config = make_config(flatten(old) | given)
     layer_id, parameter_names, num_trained, _ = choose_matrices(plan.checkpoint, config, plan.num_layers)
     inherited = ("steering_coefficient", "retain_weight")
     topics = [
         dataclasses.replace(
             topic,
-            **{name: getattr(config, name) for name in inherited if getattr(topic, name) == getattr(old, name)},
+            **{name: config.get(name) for name in inherited if getattr(topic, name) == old.get(name)},
         )
         for topic in plan.topics
     ]
     return dataclasses.replace(
         plan,
-        config=dataclasses.replace(config, layer=layer_id, trained_layers=tuple(parameter_names)),
+        config=config.replace(layer=layer_id, trained_layers=tuple(parameter_names)),
         layer_id=layer_id,
         parameter_names=parameter_names,
         num_trained=num_trained,

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from srmu.config.sources import GENERAL
 from srmu.errors import InputError
 from srmu.inputs.corpora import Corpus
 from srmu.inputs.overlap import overlap
-from srmu.job.plan import GENERAL, Plan, TopicTexts
+from srmu.job.plan import Plan, TopicTexts
 
 Kind = Literal["entities", "domain"]
 SAME_KIND = 0.2
@@ -17,7 +18,7 @@ MOST_DOCUMENTS = 1000
 
 @dataclass(frozen=True)
 class Request:
-    """What `--auto` takes the request for.
+    """What `--search` takes the request for.
 
     Attributes:
         kind: `entities`: others of the same kind must stay. `domain`: all of the kind must go.
@@ -37,8 +38,8 @@ def decide_request(plan: Plan) -> Request:
     Retain texts that tell things of the same kind use the same turns of phrase with other names in them; pairs of
     content words show that, single words do not. Texts that the model writes and shipped paragraphs are not counted.
     """
-    if plan.config.request != "auto":
-        return Request(plan.config.request, "as asked for")
+    if plan.config.search.request != "auto":
+        return Request(plan.config.search.request, "as asked for")
     counted = [share for topic in plan.topics if (share := _shared(topic)) is not None]
     if not counted:
         return Request("domain", "no retain texts were given that could tell of others of the same kind")

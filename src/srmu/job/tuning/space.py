@@ -58,11 +58,11 @@ def search_space(plan: Plan, keys: Sequence[str] = ()) -> dict[str, Key]:
     Raises:
         InputError: If a key is not in the space, or plays no part in the method.
     """
-    known = [key for key in SPACE if key != "importance_map" or plan.config.method == "srmu"]
+    known = [key for key in SPACE if key != "importance_map" or plan.config.target.method == "srmu"]
     for key in keys:
         if key not in known:
             raise InputError(
-                f"{key!r} was to be searched, and is no key of the search space for {plan.config.method!r}."
+                f"{key!r} was to be searched, and is no key of the search space for {plan.config.target.method!r}."
                 f"{nearest_hint(key, known)} Known: {', '.join(known)}."
             )
     space = {key: SPACE[key] for key in (keys or known)}
@@ -99,7 +99,7 @@ def given_values(config: UnlearnConfig, space: Mapping[str, Key], automatic_rate
     """Where the settings given stand in the space, for the first trial; what lies outside goes to the nearest end."""
     values: dict[str, Any] = {}
     for name, key in space.items():
-        value = getattr(config, name)
+        value = config.get(name)
         if name == AUTO_RATE:
             value = 1.0 if value == "auto" else value / automatic_rate
         if key.choices:

@@ -3,7 +3,6 @@
 Optuna's storage holds the study, so that it can be resumed, and joined by workers on any machine that reaches it.
 """
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
@@ -12,22 +11,25 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from srmu.config.settings import UnlearnConfig, make_config, to_dict
+from srmu.config.settings import UnlearnConfig, flatten, make_config, to_dict
 from srmu.errors import InputError, RunError
 from srmu.job.plan import Plan, make_plan
-from srmu.job.prepare import Prepared, prepare_rows
+from srmu.job.prepare import prepare_rows
 from srmu.job.tuning.bench import TrialBench, describe
-from srmu.job.tuning.outcome import FORGET, GROUP_QUESTIONS, Score, Validation, make_validation, shortfall
+from srmu.job.tuning.outcome import GROUP_QUESTIONS, Score, shortfall
 from srmu.job.tuning.plot import plot_front
 from srmu.job.tuning.space import Key, given_values, search_space, suggest, to_settings
-from srmu.runtime.files import file_sha256, write_atomic, write_json_atomic
+from srmu.job.tuning.validation import heldout_validation
+from srmu.results.schema import from_json, to_json
+from srmu.results.study import TRIALS_FILE, Outcome, StudyRecord, StudyTrial, write_study
+from srmu.runtime.files import file_sha256, write_atomic
 from srmu.runtime.progress import Reporter
 
 Sampler = Literal["tpe", "nsga2"]
-STUDY_FILE, TRIALS_FILE, PLOT_FILE, BEST_FILE = "study.db", "trials.json", "front.png", "best.yaml"
+STUDY_FILE, PLOT_FILE, BEST_FILE = "study.db", "front.png", "best.yaml"
 STUDY_NAME = "srmu"
 # Settings of the search itself, or of what a run leaves behind: no part of what is tuned.
-_NOT_TUNED = ("out", "overwrite", "auto", "request", "eval", "require", "track", "save_every", "questions")
+_NOT_TUNED = ("out", "overwrite", "search", "request", "eval", "require", "track", "save_every", "questions")
 
 
 @dataclass(frozen=True)
@@ -36,17 +38,11 @@ class TuneResult:
 
     Attributes:
         directory: Where `trials.json`, `front.png` and `best.yaml` are.
-        space: What was searched.
-        trials: All finished trials as JSON values, in order.
-        front: Numbers of those that no other beats in both objectives.
-        chosen: Number of the one in `best.yaml`; none where no trial ended well.
+        record: What was searched, every trial, and the chosen one.
     """
 
     directory: Path
-    space: dict[str, Key]
-    trials: list[dict[str, Any]]
-    front: list[int]
-    chosen: int | None
+    record: StudyRecord
 
 
 def tune(
@@ -92,8 +88,8 @@ def tune(
     prepared = prepare_rows(plan, reporter)
     bench = TrialBench(
         plan,
-        [topic.rows for topic in prepared.topics],
-        tune_validation(plan, prepared, group_questions),
+        prepared.topics,
+        heldout_validation(plan, prepared, group_questions),
         score=score,
         reporter=reporter,
     )
@@ -110,7 +106,7 @@ def tune(
 
     def objective(trial: Any) -> tuple[float, float]:
         result = bench.run(to_settings(suggest(trial, space), rate))
-        trial.set_user_attr("result", describe(result))
+        trial.set_user_attr("result", to_json(describe(result, trial.number)))
         reporter.note(
             f"Trial {trial.number}: remaining {result.outcome.remaining:.3f}, kept {result.outcome.kept:.3f} "
             f"({', '.join(f'{name} {value}' for name, value in result.settings.items())})"
@@ -128,27 +124,6 @@ def tune(
     return result
 
 
-def tune_validation(plan: Plan, prepared: Prepared, group_questions: int = GROUP_QUESTIONS) -> Validation:
-    """The user's questions, and held-out rows of each side and source.
-
-    Raises:
-        InputError: If questions are given and none is about what is to be forgotten, or there is nothing to measure on.
-    """
-    if plan.questions and not any(name.startswith(FORGET) for name in plan.questions):
-        raise InputError(
-            f"Question groups whose name begins with {FORGET!r} are taken for what is to go; found "
-            f"{', '.join(plan.questions)}. Name one of them so, as in --questions forget=FILE,kept=FILE."
-        )
-    texts = {}
-    for topic in prepared.topics:
-        prefix = "" if len(prepared.topics) == 1 else f"{topic.rows.name}."
-        texts[f"{FORGET} {prefix}".rstrip(" .")] = topic.forget_heldout
-        for number, (source, rows) in enumerate(zip(topic.sources, topic.retain_heldout, strict=True), 1):
-            texts[f"{prefix}{number}: {source}"] = rows
-    trained = [rows for topic in prepared.topics for rows in (topic.rows.forget, *topic.rows.retain)]
-    return make_validation(plan.questions, texts, trained, plan.vocab_size, group_questions=group_questions)
-
-
 def _import_optuna() -> Any:
     try:
         import optuna
@@ -160,9 +135,9 @@ def _import_optuna() -> Any:
 
 def _directory(config: UnlearnConfig) -> Path:
     """The study's directory, new, empty, or of an earlier call."""
-    if config.out is None:
-        return Path("runs") / f"tune-{Path(config.model).resolve().name}-{datetime.now():%Y%m%d-%H%M%S}"
-    path = Path(config.out)
+    if config.output.out is None:
+        return Path("runs") / f"tune-{Path(config.model.model).resolve().name}-{datetime.now():%Y%m%d-%H%M%S}"
+    path = Path(config.output.out)
     if path.exists() and not path.is_dir():
         raise InputError(f"Output {str(path)!r} is a file. Choose another --out.")
     if path.is_dir() and any(path.iterdir()) and not any((path / name).exists() for name in (STUDY_FILE, TRIALS_FILE)):
@@ -219,52 +194,58 @@ def _check_task(study: Any, plan: Plan, space: dict[str, Key], score: Score) -> 
 
 def _write_results(study: Any, directory: Path, config: UnlearnConfig, space: dict[str, Key]) -> TuneResult:
     """Write what there is; also after an interruption."""
-    records = []
+    trials = []
     for trial in study.trials:
         if trial.state.name == "COMPLETE":
-            records.append({"number": trial.number, "state": "complete", **trial.user_attrs["result"]})
+            trials.append(from_json(StudyTrial, trial.user_attrs["result"], f"trials[{trial.number}]"))
         elif trial.state.name == "FAIL":
-            records.append({"number": trial.number, "state": "diverged", "parameters": trial.params})
-    complete = [record for record in records if record["state"] == "complete"]
+            trials.append(StudyTrial(number=trial.number, state="diverged", settings=trial.params))
+    complete = [trial for trial in trials if trial.outcome is not None]
     front = sorted(trial.number for trial in study.best_trials)
     best = min(complete, key=_rank, default=None)
-    result = TuneResult(directory, space, records, front, None if best is None else best["number"])
-    write_json_atomic(
-        directory / TRIALS_FILE,
-        {
-            "study": study.study_name,
-            "space": {name: str(key) for name, key in space.items()},
-            "front": front,
-            "chosen": result.chosen,
-            "trials": records,
-        },
+    record = StudyRecord(
+        study=study.study_name,
+        space={name: str(key) for name, key in space.items()},
+        front=tuple(front),
+        chosen=None if best is None else best.number,
+        trials=tuple(trials),
     )
+    write_study(directory, record)
     if best is not None:
-        write_atomic(directory / BEST_FILE, best_yaml(config, best, len(records)).encode())
-        plot_front(complete, front, best["number"], directory / PLOT_FILE)
-    return result
+        write_atomic(directory / BEST_FILE, best_yaml(config, best, len(trials)).encode())
+        plot_front(record, best.number, directory / PLOT_FILE)
+    return TuneResult(directory, record)
 
 
-def _rank(record: dict[str, Any]) -> tuple[float, float, float]:
+def _rank(trial: StudyTrial) -> tuple[float, float, float]:
     """The shortfall, then what was lost, then what remains."""
-    return shortfall(record["remaining"], record["kept"]), record["lost"], record["remaining"]
+    found = _outcome(trial)
+    return shortfall(found.remaining, found.kept), found.lost, found.remaining
 
 
-def best_yaml(config: UnlearnConfig, record: dict[str, Any], number_of_trials: int) -> str:
+def _outcome(trial: StudyTrial) -> Outcome:
+    assert trial.outcome is not None
+    return trial.outcome
+
+
+def best_yaml(config: UnlearnConfig, trial: StudyTrial, number_of_trials: int) -> str:
     """A file for `srmu unlearn`: what differs from the defaults, with the trial's settings."""
     import yaml
 
-    chosen = {**record["settings"], "trained_layers": ()} if "layer" in record["settings"] else record["settings"]
-    tuned = make_config({f.name: getattr(config, f.name) for f in dataclasses.fields(config)} | chosen)
+    chosen: dict[str, Any] = dict(trial.settings)
+    if "layer" in chosen:
+        chosen["trained_layers"] = ()
+    tuned = make_config(flatten(config) | chosen)
     default = to_dict(make_config({"preset": config.preset}))
-    left = ("out", "overwrite", "auto", "request")
+    left = ("out", "overwrite", "search", "request")
     shown = {
         name: value
         for name, value in to_dict(tuned).items()
-        if name not in left and (name in record["settings"] or value != default[name])
+        if name not in left and (name in trial.settings or value != default[name])
     }
+    found = _outcome(trial)
     head = (
-        f"# Trial {record['number']} of {number_of_trials} of srmu tune: of what was to go {record['remaining']:.3f} "
-        f"remained, of what was to stay {record['kept']:.3f} was kept in the worst group.\n"
+        f"# Trial {trial.number} of {number_of_trials} of srmu tune: of what was to go {found.remaining:.3f} "
+        f"remained, of what was to stay {found.kept:.3f} was kept in the worst group.\n"
     )
     return head + str(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True))

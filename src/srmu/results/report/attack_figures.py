@@ -1,8 +1,9 @@
 """Pictures of what attacks brought back, from the records that `srmu attack` wrote."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from srmu.results.attack_records import AttackRecord
 from srmu.results.report import plots
 
 _SIDES = {
@@ -14,24 +15,36 @@ _SIDES = {
 }
 
 
-def attack_figures(attacks: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """All attacks in one picture; and the course of the relearning that brought back most. Empty without results."""
+def attack_figures(attacks: Mapping[str, AttackRecord]) -> list[dict[str, Any]]:
+    """All attacks in one picture; the relearning that brought back most, by step; and each sweep by its strength.
+
+    Args:
+        attacks: By name.
+
+    Returns:
+        For each picture `figure`, `words` and `legend`; empty where no attack has a result.
+    """
     measured = {
-        name: entry
-        for name, entry in attacks.items()
-        if isinstance(entry, Mapping) and entry.get("status") == "result" and _is_number(entry.get("forget_after"))
+        name: record
+        for name, record in attacks.items()
+        if record.status == "result" and record.forget_after is not None
     }
     figures = [_overview(measured)] if measured else []
-    curve = _worst_curve(measured.get("relearn", {}))
-    return figures + ([curve] if curve else [])
+    for name, record in measured.items():
+        if record.cells and name == "relearn":
+            figures += _worst_curve(record)
+        if record.sweep:
+            figures.append(_sweep(name, record))
+    return figures
 
 
-def _overview(measured: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _overview(measured: Mapping[str, AttackRecord]) -> dict[str, Any]:
     series = []
     for key, title in _SIDES.items():
-        points = [(place, entry[key]) for place, entry in enumerate(measured.values()) if _is_number(entry.get(key))]
-        places, values = [place for place, _ in points], [value for _, value in points]
-        series.append(plots.Series(title, values, places, [None] * len(points)))
+        values = [getattr(record, key) for record in measured.values()]
+        points = [(place, value) for place, value in enumerate(values) if value is not None]
+        places = [place for place, _ in points]
+        series.append(plots.Series(title, [value for _, value in points], places, [None] * len(points)))
     names = [name.replace("_", " ") for name in measured]
     picture = plots.dots(
         names, series, x_label="forget side; utility", title="Attacks",
@@ -41,27 +54,46 @@ def _overview(measured: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {"figure": picture, "words": words, "legend": [one.name for one in series]}
 
 
-def _worst_curve(entry: Mapping[str, Any]) -> dict[str, Any] | None:
+def _worst_curve(record: AttackRecord) -> list[dict[str, Any]]:
     """Accuracy on the tested half by step, in the worst cell."""
-    worst = entry.get("worst") or {}
-    keys = ("material", "tuning", "learning_rate")
-    cells = [c for c in entry.get("cells") or [] if worst and all(c.get(key) == worst.get(key) for key in keys)]
-    if not cells or not cells[0].get("curve"):
-        return None
-    curve = cells[0]["curve"]
-    steps = [0, *(point["step"] for point in curve)]
-    sides = {"base": ("base_before", "base"), "result": ("forget_before", "forget")}
-    series = [
-        plots.Series(title, steps, [entry[start], *(point[key] for point in curve)])
-        for title, (start, key) in sides.items()
-    ]
-    picture = plots.lines(
-        series, x_label="step", y_label="accuracy", title="Relearning by step",
-        description="Accuracy on the half of the facts that is not told, in the worst case",
+    worst = record.worst
+    if worst is None:
+        return []
+    key = (worst.material, worst.tuning, worst.learning_rate)
+    for cell in record.cells:
+        if (cell.material, cell.tuning, cell.learning_rate) == key:
+            steps = [0, *(point.step for point in cell.curve)]
+            base = [record.base_before, *(point.base for point in cell.curve)]
+            result = [record.forget_before, *(point.forget for point in cell.curve)]
+            picture = _lines(
+                steps, base, result, x_label="step", title="Relearning by step",
+                description="Accuracy on the half of the facts that is not told, in the worst case",
+            )  # fmt: skip
+            words = f"Relearning, worst case ({cell.material}, {cell.tuning}): the half that is not told, by step."
+            return [{"figure": picture, "words": words, "legend": ["base", "result"]}]
+    return []
+
+
+def _sweep(name: str, record: AttackRecord) -> dict[str, Any]:
+    """Accuracy on the tested half by the attack's strength."""
+    places = [0.0, *(point.at for point in record.sweep)]
+    base = [record.base_before, *(point.base for point in record.sweep)]
+    result = [record.forget_before, *(point.forget for point in record.sweep)]
+    title = name.replace("_", " ").capitalize()
+    picture = _lines(
+        places, base, result, x_label=record.sweep_over or "strength", title=title,
+        description=f"Accuracy on the tested half of the facts, by {record.sweep_over}",
     )  # fmt: skip
-    words = f"Relearning, worst case ({worst['material']}, {worst['tuning']}): the half that is not told, by step."
-    return {"figure": picture, "words": words, "legend": [one.name for one in series]}
+    words = f"{title}: accuracy on the tested half of the facts by {record.sweep_over}."
+    return {"figure": picture, "words": words, "legend": ["base", "result"]}
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _lines(
+    places: Sequence[float], base: Sequence[float | None], result: Sequence[float | None], *, x_label: str, title: str,
+    description: str,
+) -> Any:  # fmt: skip
+    series = []
+    for name, values in (("base", base), ("result", result)):
+        known = [(place, value) for place, value in zip(places, values, strict=True) if value is not None]
+        series.append(plots.Series(name, [place for place, _ in known], [value for _, value in known]))
+    return plots.lines(series, x_label=x_label, y_label="accuracy", title=title, description=description)

@@ -3,18 +3,20 @@
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 
 from srmu.errors import InputError
-from srmu.results.compare import Comparison, Entry, compare_runs, frontier, is_demo
-from srmu.results.compare_formats import arrow
-from srmu.results.manifest_file import MANIFEST_FILE, read_results
+from srmu.results.compare import Comparison, Entry, Score, compare_runs, frontier, is_folder_of_runs
+from srmu.results.compare_formats import arrow, measure_columns
+from srmu.results.records import Answer, read_results
 from srmu.results.report import plots
+from srmu.results.report.findings import findings
 from srmu.results.report.numbers import number, with_error
-from srmu.results.report.run_page import evaluated_rows, findings, question_rows, run_details, text_rows
+from srmu.results.report.run_page import Figure, Row, RunView, evaluated_rows, question_rows, run_view, text_rows
+from srmu.results.schema import Mismatch, from_json
 
 REPORT_FILE = "report.html"
 _TEMPLATE = "template.html.j2"
@@ -23,10 +25,10 @@ _TEMPLATE = "template.html.j2"
 def write_report(
     paths: Sequence[str | Path], *, out: str | Path | None = None, answers: str | Path | None = None
 ) -> Path:
-    """Write the page about one run, one demo, or several runs on one base.
+    """Write the page about one run, or about several runs on one base.
 
     Args:
-        paths: Run directories, or one demo directory.
+        paths: Run directories, or folders of them.
         out: File to write; none = `report.html` in the directory, where there is one.
         answers: Sample answers from `srmu ask --json`; none are shown otherwise, for they may quote what was forgotten.
 
@@ -54,8 +56,8 @@ def render(paths: Sequence[str | Path], *, answers: str | Path | None = None) ->
     """The page as text; arguments and errors as in `write_report`."""
     import jinja2
 
-    single = len(paths) == 1 and not is_demo(paths[0])
-    context = _single(Path(paths[0])) if single else _comparison(compare_runs(paths))
+    single = len(paths) == 1 and not is_folder_of_runs(paths[0])
+    view = _single(Path(paths[0])) if single else _comparison(compare_runs(paths))
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("srmu.results.report", ""),
         autoescape=True,
@@ -63,46 +65,72 @@ def render(paths: Sequence[str | Path], *, answers: str | Path | None = None) ->
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(_TEMPLATE).render(answers=_answers(answers), **context).lstrip()
+    return environment.get_template(_TEMPLATE).render(answers=_answers(answers), **vars(view)).lstrip()
 
 
-def _single(path: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class TableView:
+    """A table with what its mark means."""
+
+    columns: list[str]
+    rows: list[Row]
+    mark: str
+
+
+@dataclass(frozen=True)
+class PageView:
+    """Everything that the template shows, but sample answers."""
+
+    title: str
+    runs: list[RunView]
+    findings: list[Markup]
+    question_rows: list[Row]
+    text_rows: list[Row]
+    evaluated_rows: list[Row]
+    comparison: TableView | None
+    overview: Figure | None
+    frontier: Markup | None
+
+
+def _single(path: Path) -> PageView:
     """The page of one run, measured or not."""
-    details = run_details(path, path.absolute().name)
-    results = read_results(path)
-    measured = bool(results.get("questions") or results.get("texts"))
-    return {
-        "title": f"What {details['name']} forgot and kept",
-        "runs": [details],
-        "findings": findings(results),
-        "question_rows": question_rows(results),
-        "text_rows": text_rows(results),
-        "evaluated_rows": evaluated_rows(results),
-        "comparison": None,
-        "overview": _overview(compare_runs([path])) if measured else None,
-        "frontier": None,
-    }
+    view, results = run_view(path, path.absolute().name), read_results(path)
+    return PageView(
+        title=f"What {view.name} forgot and kept",
+        runs=[view],
+        findings=findings(results),
+        question_rows=question_rows(results),
+        text_rows=text_rows(results),
+        evaluated_rows=evaluated_rows(results),
+        comparison=None,
+        overview=_overview(compare_runs([path])) if results.measured else None,
+        frontier=None,
+    )
 
 
-def _comparison(comparison: Comparison) -> dict[str, Any]:
+def _comparison(comparison: Comparison) -> PageView:
     """The page of several runs."""
-    paths = [(run.path, run.name) for run in comparison.runs if run.path is not None]
-    return {
-        "title": f"{comparison.title}: what was forgotten, what was kept",
-        "runs": [run_details(path, name) for path, name in paths if (path / MANIFEST_FILE).is_file()],
-        "findings": [_run_sentence(run, comparison.base) for run in comparison.runs],
-        "question_rows": [],
-        "text_rows": [],
-        "evaluated_rows": [],
-        "comparison": {"columns": _columns(comparison), "rows": _rows(comparison), "mark": comparison.mark},
-        "overview": _overview(comparison),
-        "frontier": _frontier(comparison) if len(comparison.runs) > 1 else None,
-    }
+    return PageView(
+        title=f"{comparison.title}: what was forgotten, what was kept",
+        runs=[run_view(run.path, run.name) for run in comparison.runs if run.path is not None],
+        findings=[_run_sentence(run, comparison.base) for run in comparison.runs],
+        question_rows=[],
+        text_rows=[],
+        evaluated_rows=[],
+        comparison=TableView(
+            ["run", *measure_columns(comparison), "time", "memory"], _rows(comparison), comparison.mark
+        ),
+        overview=_overview(comparison),
+        frontier=_frontier(comparison) if len(comparison.runs) > 1 else None,
+    )
 
 
 def _run_sentence(run: Entry, base: Entry) -> Markup:
     parts = []
-    for groups, before, words in ((run.questions, base.questions, "accuracy"), (run.texts, base.texts, "nats a token")):
+    for groups, before, words in (
+        (run.questions, base.questions, "accuracy"),
+        (run.texts, base.texts, "nats per token"),
+    ):
         for group, score in groups.items():
             if groups is run.texts and run.questions:
                 continue
@@ -115,16 +143,9 @@ def _run_sentence(run: Entry, base: Entry) -> Markup:
     return Markup("<strong>{}</strong>: {}.").format(run.name, Markup("; ").join(parts))
 
 
-def _columns(comparison: Comparison) -> list[str]:
-    base = comparison.base
-    texts = [f"{arrow(group, loss=True)}, nats" for group in base.texts]
-    later = [measure.label for measure in base.evaluated]
-    return ["run", *(arrow(group) for group in base.questions), *texts, *later, "time", "memory"]
-
-
-def _rows(comparison: Comparison) -> list[list[Any]]:
+def _rows(comparison: Comparison) -> list[Row]:
     mark = Markup(' <span class="mark">*</span>')
-    rows = []
+    rows: list[Row] = []
     for entry in (comparison.base, *comparison.runs):
         scores = [*entry.questions.values(), *entry.texts.values(), *entry.evaluated.values()]
         cells = [with_error(score.value, score.stderr) + (mark if score.significant else "") for score in scores]
@@ -132,35 +153,39 @@ def _rows(comparison: Comparison) -> list[list[Any]]:
     return rows
 
 
-def _overview(comparison: Comparison) -> dict[str, Any] | None:
-    """One row a group, one dot a model: accuracy of the questions; without questions, of the next token."""
+def _overview(comparison: Comparison) -> Figure | None:
+    """One row per group, one dot per model: accuracy of the questions; without questions, of the next token."""
     base = comparison.base
-    use = "questions" if base.questions else "texts"
-    groups = list(getattr(base, use))
+    groups = list(base.questions or base.texts)
     if not groups:
         return None
     values = []
     for entry in (base, *comparison.runs):
-        scores = [getattr(entry, use)[group] for group in groups]
-        shown = [score.value if base.questions else score.top_accuracy for score in scores]
-        if None in shown:
+        scores = [(entry.questions if base.questions else entry.texts)[group] for group in groups]
+        shown = [share for score in scores if (share := _share_right(score, asked=bool(base.questions))) is not None]
+        if len(shown) < len(scores):
             return None
         name = "result" if entry is not base and len(comparison.runs) == 1 else entry.name
         errors = [score.stderr for score in scores]
         values.append(plots.Series(name, shown, range(len(groups)), errors))
     words = "share answered right" if base.questions else "share of next tokens predicted"
     picture = plots.dots(
-        [arrow(group) for group in groups],
+        [arrow(group, comparison.side_of(group)) for group in groups],
         values,
         x_label=words,
         title="Before and after",
         description=f"The {words} in each group; the same numbers stand in the table",
     )
-    return {"figure": picture, "legend": [series.name for series in values]}
+    return Figure(picture, [series.name for series in values])
+
+
+def _share_right(score: Score, *, asked: bool) -> float | None:
+    """Of questions their accuracy, of texts the share of next tokens that are the first choice."""
+    return score.value if asked else score.top_accuracy
 
 
 def _frontier(comparison: Comparison) -> Markup | None:
-    points = {run.name: frontier(run, comparison.base) for run in comparison.runs}
+    points = {run.name: frontier(run, comparison) for run in comparison.runs}
     series = [plots.Series(name, [point[0]], [point[1]]) for name, point in points.items() if point is not None]
     if not series:
         return None
@@ -173,17 +198,20 @@ def _frontier(comparison: Comparison) -> Markup | None:
     )
 
 
-def _answers(file: str | Path | None) -> list[dict[str, str]]:
+def _answers(file: str | Path | None) -> tuple[Answer, ...]:
     """Prompts with each model's answer, as `srmu ask --json` prints them."""
     if file is None:
-        return []
+        return ()
     try:
         loaded = json.loads(Path(file).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
             f"Answers {str(file)!r} cannot be read ({error}). Give the output of srmu ask --json."
         ) from None
-    entries = loaded.get("answers") if isinstance(loaded, dict) else loaded
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) and "prompt" in entry for entry in entries):
-        raise InputError(f"Answers {str(file)!r} hold no list of prompts. Give the output of srmu ask --json.")
-    return [{key: value for key, value in entry.items() if isinstance(value, str)} for entry in entries]
+    try:
+        answers: tuple[Answer, ...] = from_json(tuple[Answer, ...], loaded)
+    except Mismatch as error:
+        raise InputError(
+            f"Answers {str(file)!r} hold no list of prompts with answers: {error}. Give the output of srmu ask --json."
+        ) from None
+    return answers

@@ -1,185 +1,157 @@
-"""What the page says of one run: every number comes from its manifest, results or metrics, and none is computed."""
+"""What the page shows of one run: every number comes from its manifest, results or metrics, and none is computed."""
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 
-from srmu.results.compare import evaluated_scores, side_of
+from srmu.results.attack_records import AttackRecord
+from srmu.results.compare import evaluated_scores
 from srmu.results.gate import check_requirements
-from srmu.results.manifest_file import IMPORTANCE_FILE, METRICS_FILE, read_manifest, read_results
+from srmu.results.manifest import BeforeAfter, DataRecord, Environment, Manifest, TensorChange, costs_of, read_manifest
+from srmu.results.records import Change, Results, read_results
 from srmu.results.report import plots
 from srmu.results.report.attack_figures import attack_figures
+from srmu.results.report.findings import NO_CHANGE, change_of
 from srmu.results.report.numbers import number, with_error
+from srmu.results.run_files import IMPORTANCE_FILE, METRICS_FILE
 
 _MAP_SUFFIX = ".importance_map"
 # Of the machine that made the run, or shown elsewhere on the page.
 _NOT_SETTINGS = ("model", "out", "overwrite", "forget", "retain", "topics", "questions", "require")
 _ATTACK_COLUMNS = ("forget_before", "forget_after", "base_after", "recovery", "utility", "utility_after")
-_Z = 1.96
 
-Row = list[Any]
+Row = list[str]
+"""Cells of a table; `Markup`, which is text too, is not escaped again."""
 
 
-def run_details(path: Path, name: str) -> dict[str, Any]:
-    """Everything the template shows of one run directory.
+@dataclass(frozen=True)
+class Figure:
+    """A picture with the names of its series, and where it has one its caption."""
+
+    figure: Markup
+    legend: Sequence[str] = ()
+    words: str = ""
+
+
+@dataclass(frozen=True)
+class MapView:
+    """An importance map: its two pictures and the numbers that sum it up."""
+
+    topic: str
+    figures: tuple[Markup, Markup]
+    mean: Markup
+    share_of_zeros: Markup
+    effective_dimension: Markup
+
+
+@dataclass(frozen=True)
+class RunView:
+    """Everything that the template shows of one run directory."""
+
+    name: str
+    created: str
+    base: str
+    method: str
+    steps: Markup
+    training: Markup
+    forget: list[tuple[str, Markup]]
+    curves: list[Figure]
+    maps: list[MapView]
+    tensors: list[Row]
+    data: list[Row]
+    settings: list[Row]
+    costs: list[Row]
+    hashes: list[Row]
+    environment: list[Row]
+    chain: list[Row]
+    verdicts: list[Row]
+    attacks: list[Row]
+    attack_figures: Sequence[object]
+    answered: bool
+
+
+def run_view(path: Path, name: str) -> RunView:
+    """What the template shows of a run directory.
 
     Raises:
         InputError: It is no run directory, or a file in it is damaged.
     """
     manifest, results = read_manifest(path), read_results(path)
-    config = manifest["config"]
-    return {
-        "name": name,
-        "created": manifest.get("created", ""),
-        "base": base_name(manifest),
-        "config": config,
-        "steps": number(manifest.get("steps", config.get("steps")), "count"),
-        "training": number(manifest.get("seconds", {}).get("training"), "seconds"),
-        "forget": [(entry["source"], number(entry["documents"], "count")) for entry in _data(manifest, "forget")],
-        "curves": _curves(path),
-        "maps": _maps(path, manifest),
-        "tensors": [_tensor_row(change) for change in manifest["changed"]],
-        "data": [_data_row(entry) for entry in manifest.get("data", [])],
-        "settings": _settings(config, manifest.get("assumed", {})),
-        "costs": _costs(manifest),
-        "hashes": _hashes(manifest),
-        "environment": _environment(manifest.get("environment", {})),
-        "chain": _chain(manifest, results, name),
-        "verdicts": _verdicts(config, results),
-        "attacks": _attacks(results.get("attacks", {})),
-        "attack_figures": attack_figures(results.get("attacks", {})),
-        "answered": bool(results.get("questions") or results.get("evaluate", {}).get("questions")),
-    }
+    return RunView(
+        name=name,
+        created=manifest.created,
+        base=base_name(manifest),
+        method=manifest.method,
+        steps=number(manifest.steps, "count"),
+        training=number(manifest.seconds.get("training"), "seconds"),
+        forget=[(record.source, number(record.documents, "count")) for record in manifest.data_of("forget")],
+        curves=_curves(path),
+        maps=_maps(path, manifest),
+        tensors=[_tensor_row(change) for change in manifest.changed],
+        data=[_data_row(record) for record in manifest.data],
+        settings=_settings(manifest.config, manifest.assumed),
+        costs=_costs(manifest),
+        hashes=_hashes(manifest),
+        environment=_environment(manifest.environment),
+        chain=_chain(manifest, results, name),
+        verdicts=_verdicts(manifest, results),
+        attacks=_attacks(results.attacks),
+        attack_figures=attack_figures(results.attacks),
+        answered=bool(results.all_questions),
+    )
 
 
-def base_name(manifest: Mapping[str, Any]) -> str:
+def base_name(manifest: Manifest) -> str:
     """The base's name without the folders of the machine it lay on."""
-    model = str(manifest["base"].get("model") or "")
+    model = manifest.base.model
     return Path(model).name if model.startswith((".", "/", "~")) or model.count("/") != 1 else model
 
 
-def question_rows(results: Mapping[str, Any]) -> list[Row]:
+def question_rows(results: Results) -> list[Row]:
     """Before, after and change of each group of questions."""
     return [
         [
-            group,
-            number(entry["base"]["n"], "count"),
-            with_error(entry["base"]["accuracy"], entry["base"]["stderr"]),
-            with_error(entry["result"]["accuracy"], entry["result"]["stderr"]),
-            change_of(entry["change"]["accuracy"]),
+            name,
+            number(group.result.n, "count"),
+            *(with_error(side.accuracy, side.stderr) for side in (group.base, group.result) if side),
+            change_of(group.change.accuracy if group.change else NO_CHANGE),
         ]
-        for group, entry in results.get("questions", {}).items()
+        for name, group in results.questions.items()
     ]
 
 
-def text_rows(results: Mapping[str, Any]) -> list[Row]:
+def text_rows(results: Results) -> list[Row]:
     """Before, after and change of each group of held-out texts."""
     return [
         [
-            group,
-            number(entry["base"]["num_tokens"], "count"),
-            number(entry["base"]["nll"]),
-            number(entry["result"]["nll"]),
-            change_of(entry["nll"]),
-            number(entry["predictions_changed"], "percent"),
+            name,
+            number(group.result.num_tokens, "count"),
+            *(number(side.nll) for side in (group.base, group.result) if side),
+            change_of(group.change.nll if group.change else NO_CHANGE),
+            number(group.predictions_changed, "percent"),
         ]
-        for group, entry in results.get("texts", {}).items()
+        for name, group in results.texts.items()
     ]
 
 
-def evaluated_rows(results: Mapping[str, Any]) -> list[Row]:
+def evaluated_rows(results: Results) -> list[Row]:
     """Before, after and change of what `srmu evaluate` measured later, with where the questions or texts came from."""
-    groups = results.get("evaluate", {})
-    rows = []
+    rows: list[Row] = []
     for measure, (base, result) in evaluated_scores(results).items():
-        entry = groups[measure.kind][measure.group]
-        source = entry.get("source", {}).get("name", "lm-evaluation-harness" if measure.kind == "tasks" else "")
-        change = {"difference": result.difference, "stderr": result.difference_stderr}
+        source = "lm-evaluation-harness"
+        if measure.kind != "tasks":
+            found = getattr(results.evaluate, measure.kind)[measure.group].source
+            source = found.name if found else ""
+        change = Change(base.value, result.value, result.difference, result.difference_stderr)
         sides = [with_error(score.value, score.stderr) for score in (base, result)]
         rows.append([measure.group, measure.metric, source, number(base.n, "count"), *sides, change_of(change)])
     return rows
 
 
-def change_of(change: Mapping[str, Any]) -> Markup:
-    """A difference with its standard error, marked where it is more than chance."""
-    text = with_error(change["difference"], change["stderr"], "signed")
-    return text + Markup(' <span class="mark">*</span>') if is_significant(change) else text
-
-
-def is_significant(change: Mapping[str, Any]) -> bool:
-    """Whether a recorded difference is beyond 1.96 of its standard errors."""
-    difference, stderr = change["difference"], change["stderr"]
-    return difference is not None and stderr is not None and abs(difference) > _Z * stderr
-
-
-def findings(results: Mapping[str, Any]) -> list[Markup]:
-    """What was forgotten and what it cost, in sentences."""
-    sentences = []
-    later = results.get("evaluate", {}).get("questions", {})
-    questions = {group: entry for group, entry in later.items() if "change" in entry} | results.get("questions", {})
-    texts = results.get("texts", {})
-    for group, entry in questions.items():
-        if side_of(group) == "forget":
-            fell = entry["change"]["accuracy"]["difference"] < 0
-            sentences.append(
-                _accuracy_sentence(group, entry) + _verdict_on_forgetting(entry["change"]["accuracy"], fell)
-            )
-    for group, entry in texts.items():
-        if side_of(group) == "forget":
-            rose = (entry["nll"]["difference"] or 0.0) > 0
-            sentences.append(_loss_sentence(group, entry) + _verdict_on_forgetting(entry["nll"], rose))
-    kept = {group: entry for group, entry in questions.items() if side_of(group) == "kept"}
-    if kept:
-        worst = min(kept, key=lambda group: kept[group]["change"]["accuracy"]["difference"])
-        sentences.append(
-            _accuracy_sentence(worst, kept[worst]) + Markup("Of what was to stay, it changed most for the worse.")
-        )
-        fallen = [g for g, e in kept.items() if _is_loss(e["change"]["accuracy"], -1)]
-    else:
-        kept = {group: entry for group, entry in texts.items() if side_of(group) == "kept"}
-        sentences += [_loss_sentence(group, entry) for group, entry in kept.items()]
-        fallen = [group for group, entry in kept.items() if _is_loss(entry["nll"], +1)]
-    if fallen:
-        names = Markup(", ").join(Markup("<em>{}</em>").format(group) for group in fallen)
-        sentences.append(Markup("<strong>It cost more than chance explains on {}.</strong>").format(names))
-    elif kept:
-        sentences.append(Markup("No kept group got worse by more than chance explains."))
-    return sentences
-
-
-def _is_loss(change: Mapping[str, Any], sign: int) -> bool:
-    return is_significant(change) and change["difference"] * sign > 0
-
-
-def _accuracy_sentence(group: str, entry: Mapping[str, Any]) -> Markup:
-    return Markup("The share of right answers to the questions <em>{}</em> was {} before and {} after ({}). ").format(
-        group,
-        number(entry["base"]["accuracy"]),
-        number(entry["result"]["accuracy"]),
-        change_of(entry["change"]["accuracy"]),
-    )
-
-
-def _loss_sentence(group: str, entry: Mapping[str, Any]) -> Markup:
-    return Markup("On the held-out texts <em>{}</em> the loss was {} nats a token before and {} after ({}). ").format(
-        group, number(entry["base"]["nll"]), number(entry["result"]["nll"]), change_of(entry["nll"])
-    )
-
-
-def _verdict_on_forgetting(change: Mapping[str, Any], in_direction: bool) -> Markup:
-    if change["stderr"] is None:
-        return Markup("Too little was asked to say whether that is chance.")
-    if not in_direction:
-        return Markup("<strong>That is no sign of forgetting.</strong>")
-    if not is_significant(change):
-        return Markup("Chance alone may explain that.")
-    return Markup("That is more than chance explains.")
-
-
-def _curves(path: Path) -> list[dict[str, Any]]:
+def _curves(path: Path) -> list[Figure]:
     """Forget and retain loss by step, a curve for each topic."""
     file = path / METRICS_FILE
     if not file.is_file():
@@ -196,11 +168,11 @@ def _curves(path: Path) -> list[dict[str, Any]]:
             about = f"It starts at {series[0].y[0]:.3g} and ends at {series[0].y[-1]:.3g}"
             title = f"{words} by step"
             picture = plots.lines(series, x_label="step", y_label=words.lower(), title=title, description=about)
-            drawn.append({"figure": picture, "legend": [one.name for one in series]})
+            drawn.append(Figure(picture, [one.name for one in series]))
     return drawn
 
 
-def _maps(path: Path, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _maps(path: Path, manifest: Manifest) -> list[MapView]:
     """Each topic's importance map, sorted and as a histogram, with its recorded numbers."""
     file = path / IMPORTANCE_FILE
     if not file.is_file():
@@ -213,7 +185,7 @@ def _maps(path: Path, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
             continue
         topic = name.removesuffix(_MAP_SUFFIX)
         values = sorted(map(float, tensor), reverse=True)
-        summary = manifest.get("importance", {}).get(topic, {})
+        summary = manifest.importance.get(topic, {})
         sorted_map = plots.lines(
             [plots.Series(topic, range(len(values)), values)],
             x_label="features, most important first", y_label="importance",
@@ -225,40 +197,36 @@ def _maps(path: Path, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
             description="A bar at the left holds the features that the forget target leaves alone",
         )  # fmt: skip
         numbers = {key: number(summary.get(key), form) for key, form in _SUMMARY.items()}
-        maps.append({"topic": topic, "figures": [sorted_map, counted], **numbers})
+        maps.append(MapView(topic=topic, figures=(sorted_map, counted), **numbers))
     return maps
 
 
 _SUMMARY = {"mean": "plain", "share_of_zeros": "percent", "effective_dimension": "short"}
 
 
-def _tensor_row(change: Mapping[str, Any]) -> Row:
-    shape = Markup(" \N{MULTIPLICATION SIGN} ").join(number(size, "count") for size in change["shape"])
+def _tensor_row(change: TensorChange) -> Row:
+    shape = Markup(" \N{MULTIPLICATION SIGN} ").join(number(size, "count") for size in change.shape)
     return [
-        Markup("<code>{}</code>").format(change["name"]),
-        Markup("{} <code>{}</code>").format(shape, change["dtype"]),
-        number(change["changed_fraction"], "percent"),
-        number(change["relative_change"], "percent"),
-        number(change["largest_change"], "short"),
+        Markup("<code>{}</code>").format(change.name),
+        Markup("{} <code>{}</code>").format(shape, change.dtype),
+        number(change.changed_fraction, "percent"),
+        number(change.relative_change, "percent"),
+        number(change.largest_change, "short"),
     ]
 
 
-def _data(manifest: Mapping[str, Any], role: str) -> list[Mapping[str, Any]]:
-    return [entry for entry in manifest.get("data", []) if entry["role"] == role]
+def _data_row(record: DataRecord) -> Row:
+    counts = [number(count, "count") for count in (record.documents, record.rows, record.tokens)]
+    return [record.role, record.source, *counts, Markup("<code>{}</code>").format(record.sha256)]
 
 
-def _data_row(entry: Mapping[str, Any]) -> Row:
-    counts = [number(entry[key], "count") for key in ("documents", "rows", "tokens")]
-    return [entry["role"], entry["source"], *counts, Markup("<code>{}</code>").format(entry["sha256"])]
-
-
-def _settings(config: Mapping[str, Any], assumed: Mapping[str, str]) -> list[Row]:
+def _settings(config: Mapping[str, object], assumed: Mapping[str, str]) -> list[Row]:
     """Name and value, and what was assumed where anything was."""
     shown = {key: value for key, value in config.items() if key not in _NOT_SETTINGS and value not in (None, [], {})}
     return [[key, _setting(value), *([assumed.get(key, "")] if assumed else [])] for key, value in shown.items()]
 
 
-def _setting(value: Any) -> Any:
+def _setting(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (int, float)):
@@ -266,16 +234,14 @@ def _setting(value: Any) -> Any:
     return Markup(", ").join(map(_setting, value)) if isinstance(value, list) else str(value)
 
 
-def _costs(manifest: Mapping[str, Any]) -> list[Row]:
-    stages = [[f"time: {stage}", number(value, "seconds")] for stage, value in manifest.get("seconds", {}).items()]
-    peaks = manifest.get("peak_memory_mb", {}).items()
+def _costs(manifest: Manifest) -> list[Row]:
+    stages: list[Row] = [[f"time: {stage}", number(value, "seconds")] for stage, value in manifest.seconds.items()]
+    peaks = manifest.peak_memory_mb.items()
     return stages + [[f"peak memory: {place}", number(value, "megabytes")] for place, value in peaks]
 
 
-def _hashes(manifest: Mapping[str, Any]) -> list[Row]:
-    groups = [
-        ("base", manifest["base"]["shards"]), ("result", manifest["result"]["files"]), ("run", manifest["run_files"]),
-    ]  # fmt: skip
+def _hashes(manifest: Manifest) -> list[Row]:
+    groups = [("base", manifest.base.shards), ("result", manifest.result.files), ("run", manifest.run_files)]
     return [
         [side, Markup("<code>{}</code>").format(file), Markup("<code>{}</code>").format(digest)]
         for side, files in groups
@@ -283,69 +249,56 @@ def _hashes(manifest: Mapping[str, Any]) -> list[Row]:
     ]
 
 
-def _environment(environment: Mapping[str, Any]) -> list[Row]:
-    flat = {**environment, **environment.get("packages", {})}
-    flat.pop("packages", None)
+def _environment(found: Environment) -> list[Row]:
+    flat = {
+        "python": found.python, "platform": found.platform, "machine": found.machine, "device": found.device,
+        "threads": found.threads, "processes": found.processes, "dtype": found.dtype, **found.packages,
+    }  # fmt: skip
     return [[key, _setting(value)] for key, value in flat.items() if value is not None]
 
 
-def _chain(manifest: Mapping[str, Any], results: Mapping[str, Any], name: str) -> list[Row]:
-    """One row a request, oldest first; none where this run stands on a base of its own."""
-    earlier = manifest["base"].get("chain") or []
-    if not earlier:
+def _chain(manifest: Manifest, results: Results, name: str) -> list[Row]:
+    """One row per request, oldest first; none where this run began with a base that no run made."""
+    if not manifest.base.chain:
         return []
-    own = {
-        "run": name,
-        "created": manifest.get("created"),
-        "forget": _data(manifest, "forget"),
-        "seconds": manifest.get("seconds", {}),
-        "questions": _before_and_after(results.get("questions", {}), "accuracy"),
-        "texts": _before_and_after(results.get("texts", {}), "nll"),
-    }
-    return [
+    rows: list[Row] = [
         [
-            entry["run"],
-            entry.get("created") or "",
-            Markup(", ").join(number(part["documents"], "count") for part in entry.get("forget", [])),
-            number(entry.get("seconds", {}).get("training"), "seconds"),
-            _steps(entry.get("questions", {})),
-            _steps(entry.get("texts", {})),
+            request.run,
+            request.created or "",
+            Markup(", ").join(number(source.documents, "count") for source in request.forget),
+            number(request.seconds.get("training"), "seconds"),
+            _steps(request.questions),
+            _steps(request.texts),
         ]
-        for entry in (*earlier, own)
+        for request in manifest.base.chain
     ]
+    own = [
+        name,
+        manifest.created,
+        Markup(", ").join(number(record.documents, "count") for record in manifest.data_of("forget")),
+        number(manifest.seconds.get("training"), "seconds"),
+        _steps(costs_of(results)[0]),
+        _steps(costs_of(results)[1]),
+    ]
+    return [*rows, own]
 
 
-def _before_and_after(groups: Mapping[str, Any], key: str) -> dict[str, dict[str, Any]]:
-    return {name: {side: entry[side][key] for side in ("base", "result")} for name, entry in groups.items()}
-
-
-def _steps(groups: Mapping[str, Mapping[str, Any]]) -> Markup:
+def _steps(groups: Mapping[str, BeforeAfter]) -> Markup:
     parts = [
-        Markup("{}: {} → {}").format(name, number(entry["base"]), number(entry["result"]))
-        for name, entry in groups.items()
+        Markup("{}: {} → {}").format(name, number(pair.base), number(pair.result)) for name, pair in groups.items()
     ]
     return Markup("<br>").join(parts)
 
 
-def _verdicts(config: Mapping[str, Any], results: Mapping[str, Any]) -> list[Row]:
-    requirements: Sequence[str] = config.get("require") or []
-    if not requirements:
+def _verdicts(manifest: Manifest, results: Results) -> list[Row]:
+    if not manifest.requirements:
         return []
-    verdicts = check_requirements(requirements, results)
+    verdicts = check_requirements(manifest.requirements, results)
     return [[Markup("<code>{}</code>").format(v.requirement), v.status, number(v.value)] for v in verdicts]
 
 
-def _attacks(attacks: Mapping[str, Any]) -> list[Row]:
+def _attacks(attacks: Mapping[str, AttackRecord]) -> list[Row]:
     return [
-        [
-            name,
-            str(entry.get("status", "result")),
-            *(number(_number_or_none(entry.get(key))) for key in _ATTACK_COLUMNS),
-        ]
-        for name, entry in attacks.items()
-        if isinstance(entry, dict)
+        [name, record.status, *(number(getattr(record, key)) for key in _ATTACK_COLUMNS)]
+        for name, record in attacks.items()
     ]
-
-
-def _number_or_none(value: Any) -> float | None:
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None

@@ -1,4 +1,4 @@
-"""`--auto`: the walk through the settings, what it is measured on, and that its best trial is the run."""
+"""`--search`: the walk through the settings, what it is measured on, and that its best trial is the run."""
 
 import json
 import math
@@ -8,21 +8,22 @@ import numpy as np
 import pytest
 import torch
 
-from main_job import FORGET, RETAIN, SETTINGS, call, files_with, flags, read_metrics
+from main_job import FORGET, RETAIN, SETTINGS, call, files_with, flags, inline, read_metrics
 from srmu import unlearn
 from srmu.config.settings import RETAIN_WEIGHT, make_config
 from srmu.errors import InputError
 from srmu.evaluation.measure import Measurement
 from srmu.evaluation.texts import TextScores
-from srmu.job.tuning import auto
-from srmu.job.tuning.auto import PROCEDURE, Tried, Walk, auto_validation, known_texts
+from srmu.job.tuning import search
 from srmu.job.tuning.outcome import Outcome
 from srmu.job.tuning.request import decide_request
+from srmu.job.tuning.search import PROCEDURE, Tried, Walk
+from srmu.job.tuning.validation import known_texts, search_validation
 from srmu.runtime.progress import Reporter
 from srmu.surgery.checkpoint import open_checkpoint, read_tensor
 
 WEIGHT, RATE = RETAIN_WEIGHT, 0.01
-AUTO = {**SETTINGS, "layer": "auto", "steps": 3, "auto": True, "retain_weight": WEIGHT}
+AUTO = {**SETTINGS, "layer": "auto", "steps": 3, "search": True, "retain_weight": WEIGHT}
 CAPITALS = [f"The capital city of {name} is {name}ville." for name in ("stone", "cloud", "river", "violet", "copper")]
 OTHERS = [f"The capital city of {name} is {name}ville." for name in ("winter", "signal", "market", "bridge", "garden")]
 
@@ -34,10 +35,8 @@ def tried(settings, remaining, kept, lost=0.0):
 @pytest.fixture
 def walk(make_task):
     defaults = make_config({})
-    free = {
-        name: getattr(defaults, name) for name in ("layer", "retain_weight", "steering_coefficient", "learning_rate")
-    }
-    task = make_task(auto=True, **free)
+    free = {name: defaults.get(name) for name in ("layer", "retain_weight", "steering_coefficient", "learning_rate")}
+    task = make_task(search=True, **free)
     return Walk(task.plan, RATE, PROCEDURE)
 
 
@@ -81,7 +80,7 @@ def test_the_walk_tries_every_setting_and_nothing_twice(walk):
     }  # fmt: skip
     assert {settings.get("steering_coefficient") for settings in every} >= {
         None,
-        2 * make_config({}).steering_coefficient,
+        2 * make_config({}).target.steering_coefficient,
     }
     assert {settings.get("learning_rate") for settings in every} == {None, 2 * RATE, RATE / 2}
 
@@ -107,7 +106,7 @@ def test_a_weight_is_bracketed_among_trials_that_differ_in_nothing_else(walk):
 
 def test_what_the_user_chose_stays(make_task):
     chosen = {"retain_weight": 9.0, "layer": 3, "steps": 50, "steering_coefficient": 2.0, "learning_rate": 1e-3}
-    task = make_task(auto=True, **chosen)
+    task = make_task(search=True, **chosen)
     walk = Walk(task.plan, RATE, PROCEDURE)
     start = walk.next([])
     assert start == {"retain_weight": 9.0, "layer": 3}
@@ -115,21 +114,21 @@ def test_what_the_user_chose_stays(make_task):
 
 
 def test_the_request_is_told_from_pairs_of_content_words(make_task):
-    same = make_task(forget=CAPITALS, retain=[*OTHERS, *RETAIN])
-    apart = make_task(forget=CAPITALS, retain=RETAIN)
+    same = make_task(forget=inline(CAPITALS), retain=inline([*OTHERS, *RETAIN]))
+    apart = make_task(forget=inline(CAPITALS), retain=inline(RETAIN))
     assert decide_request(same.plan).kind == "entities"
     assert decide_request(apart.plan).kind == "domain"
     assert decide_request(same.plan).shared > 0.2 > decide_request(apart.plan).shared
-    asked = replace(same.plan, config=replace(same.plan.config, auto=True, request="domain"))
+    asked = replace(same.plan, config=same.plan.config.replace(search=True, request="domain"))
     assert decide_request(asked).kind == "domain"
 
 
 def test_a_domain_is_measured_on_texts_held_out_and_entities_on_the_texts_themselves(make_task):
-    task = make_task(auto=True)
+    task = make_task(search=True)
     topic = task.prepared.topics[0]
-    domain, entities = (auto_validation(task.plan, task.prepared, kind) for kind in ("domain", "entities"))
+    domain, entities = (search_validation(task.plan, task.prepared, kind) for kind in ("domain", "entities"))
     assert set(map(bytes_of, domain.texts["forget"].token_ids)) <= set(map(bytes_of, topic.forget_heldout.token_ids))
-    assert set(map(bytes_of, entities.texts["forget"].token_ids)) <= set(map(bytes_of, topic.rows.forget.token_ids))
+    assert set(map(bytes_of, entities.texts["forget"].token_ids)) <= set(map(bytes_of, topic.forget.token_ids))
     assert "general paragraphs" in domain.texts
 
 
@@ -138,8 +137,8 @@ def bytes_of(row):
 
 
 def test_texts_that_the_base_never_knew_do_not_count_as_kept(make_task):
-    task = make_task(auto=True)
-    validation = auto_validation(task.plan, task.prepared, "domain")
+    task = make_task(search=True)
+    validation = search_validation(task.plan, task.prepared, "domain")
     knowing = dict.fromkeys(validation.texts, 1.0)
 
     def left(losses):
@@ -164,18 +163,18 @@ def test_trials_are_judged_by_known_texts_alone(make_task, monkeypatch):
         texts = {name: rows for name, rows in validation.texts.items() if name != "general paragraphs"}
         return replace(validation, texts=texts)
 
-    task = make_task(auto=True)
-    monkeypatch.setattr(auto, "known_texts", drop_paragraphs)
-    record = auto.choose_settings(task.plan, task.prepared, Reporter(), replace(PROCEDURE, trials=1)).record
+    task = make_task(search=True)
+    monkeypatch.setattr(search, "known_texts", drop_paragraphs)
+    record = search.choose_settings(task.plan, task.prepared, Reporter(), replace(PROCEDURE, trials=1)).record
     names = {"forget (text)", "1: texts given in the call (text)"}
     assert set(record["groups"]) == names
     assert set(record["trials"][0]["groups"]) == names
 
 
 def test_questions_without_a_group_to_forget_are_refused(make_task, texts):
-    task = make_task(auto=True, questions={"hazard": str(texts / "questions.jsonl")})
+    task = make_task(search=True, questions={"hazard": str(texts / "questions.jsonl")})
     with pytest.raises(InputError, match="begins with 'forget'"):
-        auto_validation(task.plan, task.prepared, "domain")
+        search_validation(task.plan, task.prepared, "domain")
 
 
 def test_the_run_is_the_best_trial_and_equals_a_run_with_its_settings(base, tmp_path):
@@ -186,7 +185,7 @@ def test_the_run_is_the_best_trial_and_equals_a_run_with_its_settings(base, tmp_
     chosen = record["trials"][record["chosen"]]
     assert run.manifest["config"]["retain_weight"] == chosen["settings"]["retain_weight"]
     assert run.manifest["config"]["layer"] == chosen["settings"]["layer"]
-    plain = unlearn(model=str(base), out=str(tmp_path / "plain"), **{**settings, "auto": False, **chosen["settings"]})
+    plain = unlearn(model=str(base), out=str(tmp_path / "plain"), **{**settings, "search": False, **chosen["settings"]})
     for name in open_checkpoint(run.model_dir).tensors:
         one, other = (read_tensor(open_checkpoint(path), name) for path in (run.model_dir, plain.model_dir))
         torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
@@ -201,7 +200,7 @@ def test_the_command_shows_what_it_tried(base, texts, tmp_path, capsys):
     given = flags(layer=None, retain_weight=None, steps=2)
     common = ("--forget", str(texts / "forget.txt"), "--retain", str(texts / "retain.jsonl"), *given)
     code, out, errors = call(
-        capsys, "unlearn", str(base), *common, "--auto", "--request", "domain", "--out", str(tmp_path / "run")
+        capsys, "unlearn", str(base), *common, "--search", "--request", "domain", "--out", str(tmp_path / "run")
     )
     assert code == 0, errors
     assert "'domain'" in out
@@ -212,8 +211,8 @@ def test_the_command_shows_what_it_tried(base, texts, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--request", "domain"), "without auto"),
-        (("--auto", "--request", "entities"), "without retain texts"),
+        (("--request", "domain"), "without search"),
+        (("--search", "--request", "entities"), "without retain texts"),
     ],
 )
 def test_a_request_that_cannot_be_is_refused(base, texts, tmp_path, capsys, arguments, message):

@@ -1,35 +1,22 @@
-"""`--auto`: settings chosen in a few trials from the user's own texts (docs/background/method.md says how and why).
+"""`--search`: settings chosen in a few trials from the user's own texts (docs/background/method.md says how and why).
 
 Never asked: anything but what the user gave, and the paragraphs that come with srmu.
 """
 
 import math
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
-from srmu.config.settings import UnlearnConfig, make_config
-from srmu.errors import InputError, RunError
-from srmu.evaluation.measure import Measurement
-from srmu.inputs.corpora import corpus_from_strings
-from srmu.inputs.general import general_paragraphs
-from srmu.inputs.rows import TokenRows, tokenize_rows
-from srmu.job.plan import GENERAL, Plan, resolve_retain_weight
+from srmu.config.settings import make_config
+from srmu.errors import RunError
+from srmu.job.plan import Plan, resolve_retain_weight
 from srmu.job.prepare import Prepared
 from srmu.job.tuning.bench import Trained, TrialBench
-from srmu.job.tuning.outcome import (
-    FORGET,
-    KEPT,
-    PRICE,
-    REMAINING,
-    Outcome,
-    Validation,
-    is_forget,
-    judge,
-    make_validation,
-    shortfall,
-)
-from srmu.job.tuning.request import Kind, decide_request
+from srmu.job.tuning.outcome import KEPT, PRICE, REMAINING, judge, shortfall
+from srmu.job.tuning.request import decide_request
 from srmu.job.tuning.space import AUTO_RATE
+from srmu.job.tuning.validation import known_texts, search_validation
+from srmu.results.study import Outcome, SearchRecord, SearchTrial
 from srmu.runtime.progress import Reporter
 from srmu.surgery.layers import auto_layer
 
@@ -38,7 +25,7 @@ Settings = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Procedure:
-    """What `--auto` tries: all its numbers.
+    """What `--search` tries: all its numbers.
 
     Attributes:
         trials: At most so many; each costs about one training. The first that reaches the aim is the last.
@@ -100,7 +87,7 @@ class Choice:
     """
 
     trained: Trained
-    record: dict[str, Any] = field(default_factory=dict)
+    record: SearchRecord
 
 
 def choose_settings(plan: Plan, prepared: Prepared, reporter: Reporter, procedure: Procedure = PROCEDURE) -> Choice:
@@ -118,8 +105,8 @@ def choose_settings(plan: Plan, prepared: Prepared, reporter: Reporter, procedur
     """
     request = decide_request(plan)
     reporter.note(f"Request: {request.kind} ({request.reason}).")
-    validation = auto_validation(plan, prepared, request.kind)
-    bench = TrialBench(plan, [topic.rows for topic in prepared.topics], validation, reporter=reporter)
+    validation = search_validation(plan, prepared, request.kind)
+    bench = TrialBench(plan, prepared.topics, validation, reporter=reporter)
     validation = bench.validation = known_texts(bench.base, validation, plan.vocab_size)
     walk = Walk(plan, bench.automatic_rate, procedure)
     tried: list[Tried] = []
@@ -131,66 +118,24 @@ def choose_settings(plan: Plan, prepared: Prepared, reporter: Reporter, procedur
         tried.append(trial)
         reporter.note(f"Trial {len(tried)}: {say(trial)}")
     if best is None:
-        raise RunError(f"Every trial of --auto diverged; the last one: {tried[-1].error} Nothing was written.")
+        raise RunError(f"Every trial of --search diverged; the last one: {tried[-1].error} Nothing was written.")
     chosen = min(range(len(tried)), key=lambda number: tried[number].cost)
     if tried[chosen].cost[0] > 0:
         reporter.note(
             f"No trial forgot and kept enough ({100 * REMAINING:.0f} % remaining, {100 * KEPT:.0f} % kept). "
             "The best is taken; srmu tune searches wider."
         )
-    record = {
-        "request": request.kind,
-        "reason": request.reason,
-        "groups": [*validation.questions, *(f"{name} (text)" for name in validation.texts)],
-        "rule": f"remaining above {REMAINING} plus {PRICE:g} times kept below {KEPT}, least; then lost, least",
-        "trials": [_record(trial) for trial in tried],
-        "chosen": chosen,
-    }
+    record = SearchRecord(
+        request=request.kind,
+        reason=request.reason,
+        groups=(*validation.questions, *(f"{name} (text)" for name in validation.texts)),
+        rule=f"remaining above {REMAINING} plus {PRICE:g} times kept below {KEPT}, least; then lost, least",
+        trials=tuple(
+            SearchTrial(trial.settings, round(trial.seconds, 3), trial.outcome, trial.error or None) for trial in tried
+        ),
+        chosen=chosen,
+    )
     return Choice(best, record)
-
-
-def auto_validation(plan: Plan, prepared: Prepared, kind: Kind) -> Validation:
-    """What trials are measured on: the user's questions, and rows of each side and source.
-
-    To forget: for entities the rows that are trained on, since what they name is the request; for a domain held-out
-    rows, since it is to go beyond what they tell. To keep: held-out rows of each retain source, and shipped paragraphs.
-    Where nothing was held out, rows that are trained on stand in.
-
-    Raises:
-        InputError: If no group of questions is named as one to forget.
-    """
-    if plan.questions and not any(name.startswith(FORGET) for name in plan.questions):
-        raise InputError(
-            f"--auto takes question groups whose name begins with {FORGET!r} for what is to go, and found "
-            f"{', '.join(plan.questions)}. Name one of them so, or leave the questions out."
-        )
-    texts: dict[str, TokenRows] = {}
-    for topic in prepared.topics:
-        prefix = "" if len(prepared.topics) == 1 else f"{topic.rows.name}."
-        heldout = topic.forget_heldout if kind == "domain" else TokenRows((), ())
-        texts[f"{FORGET} {prefix}".rstrip(" .")] = heldout if len(heldout) else topic.rows.forget
-        parts = zip(topic.sources, topic.retain_heldout, topic.rows.retain, strict=True)
-        for number, (source, held, trained) in enumerate(parts, 1):
-            texts[f"{prefix}{number}: {source}"] = held if len(held) else trained
-    if not any(GENERAL in topic.sources for topic in prepared.topics):
-        texts[f"{GENERAL} paragraphs"] = _general_rows(plan)
-    trained_rows = [rows for topic in prepared.topics for rows in (topic.rows.forget, *topic.rows.retain)]
-    return make_validation(plan.questions, texts, trained_rows, plan.vocab_size)
-
-
-def known_texts(base: Measurement, validation: Validation, vocab_size: int) -> Validation:
-    """Without texts to keep that the base predicts worse than a token drawn at random: it cannot lose what it lacks.
-
-    Shipped paragraphs are such texts to a model of another language. Where nothing else is to stay, they all count.
-    """
-    known = {
-        name: rows
-        for name, rows in validation.texts.items()
-        if is_forget(name) or base.texts[name].nll < math.log(vocab_size)
-    }
-    if all(map(is_forget, [*validation.questions, *known])):
-        return validation
-    return replace(validation, texts=known)
 
 
 class Walk:
@@ -205,14 +150,14 @@ class Walk:
     def __init__(self, plan: Plan, rate: float, procedure: Procedure):
         self.procedure = procedure
         config, default = plan.config, make_config({"preset": plan.config.preset})
-        weight = resolve_retain_weight(config.retain_weight, config.retain)
-        self._is_free = weight == resolve_retain_weight(default.retain_weight, config.retain) > 0
+        weight = resolve_retain_weight(config.training.retain_weight, config.data.retain)
+        self._is_free = weight == resolve_retain_weight(default.training.retain_weight, config.data.retain) > 0
         self._layers = _other_layers(plan, procedure)
         # What the user chose stays.
         self._given = {
-            name: rate if name == AUTO_RATE else getattr(config, name)
+            name: rate if name == AUTO_RATE else config.get(name)
             for name, _ in procedure.factors
-            if getattr(config, name) == getattr(default, name)
+            if config.get(name) == default.get(name)
         }
         self._start: Settings = {"layer": plan.layer_id, "retain_weight": weight}
 
@@ -293,25 +238,11 @@ def _try(bench: TrialBench, settings: Settings) -> tuple[Trained | None, Tried]:
     return trained, Tried(settings, outcome, trained.seconds)
 
 
-def _record(trial: Tried) -> dict[str, Any]:
-    record: dict[str, Any] = {"settings": trial.settings, "seconds": round(trial.seconds, 3)}
-    return record | ({"error": trial.error} if trial.outcome is None else asdict(trial.outcome))
-
-
 def _other_layers(plan: Plan, procedure: Procedure) -> list[int]:
     """Tapped layers to try beside the formula's; none where the user chose layers."""
-    config: UnlearnConfig = plan.config
     formula = auto_layer(plan.num_layers)
-    if plan.layer_id != formula or config.trained_layers != tuple(range(max(0, formula - 2), formula + 1)):
+    usual = tuple(range(max(0, formula - 2), formula + 1))
+    if plan.layer_id != formula or plan.config.training.trained_layers != usual:
         return []
     wanted = [min(max(round(share * plan.num_layers), 2), plan.num_layers - 1) for share in procedure.layers]
     return [layer for layer in dict.fromkeys(wanted) if layer != formula]
-
-
-def _general_rows(plan: Plan) -> TokenRows:
-    return tokenize_rows(
-        corpus_from_strings(general_paragraphs(), GENERAL),
-        plan.tokenizer,
-        max_length=plan.config.max_length,
-        vocab_size=plan.vocab_size,
-    )

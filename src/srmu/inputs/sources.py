@@ -1,0 +1,51 @@
+"""The sources of a side, as a config names them, read into corpora."""
+
+import dataclasses
+from collections.abc import Sequence
+from itertools import groupby
+
+from srmu.config.sources import GENERAL, SELF, inline_text
+from srmu.inputs.corpora import Corpus, corpus_from_strings, make_corpus, read_corpus
+from srmu.inputs.general import general_paragraphs
+
+
+def read_together(sources: Sequence[str], *, text_field: str, role: str) -> Corpus:
+    """All sources as one corpus, in the order given.
+
+    Raises:
+        InputError: A source is missing, unreadable, malformed or without any text.
+    """
+    parts = []
+    for inline, group in groupby(sources, key=lambda source: inline_text(source) is not None):
+        found = list(group)
+        if inline:
+            parts.append(corpus_from_strings([inline_text(source) for source in found], role))
+        else:
+            parts.append(read_corpus(found, text_field=text_field, role=role))
+    if len(parts) == 1:
+        return parts[0]
+    return make_corpus(
+        [document for part in parts for document in part.documents],
+        ", ".join(part.source for part in parts),
+        sum(part.num_dropped for part in parts),
+    )
+
+
+def read_apart(sources: Sequence[str], *, text_field: str, role: str) -> tuple[Corpus, ...]:
+    """Each source as a corpus of its own; texts that stand in the config are one, the last; `self` is left out.
+
+    Raises:
+        InputError: A source is missing, unreadable, malformed or without any text.
+    """
+    inline = [source for source in sources if inline_text(source) is not None]
+    corpora = [
+        general_corpus() if source == GENERAL else read_corpus([source], text_field=text_field, role=role)
+        for source in sources
+        if source not in inline and source != SELF
+    ]
+    return (*corpora, read_together(inline, text_field=text_field, role=role)) if inline else tuple(corpora)
+
+
+def general_corpus() -> Corpus:
+    """The paragraphs that come with the package."""
+    return dataclasses.replace(corpus_from_strings(general_paragraphs(), "retain"), source=GENERAL)

@@ -1,0 +1,60 @@
+"""The stage that measures: a whole model, on held-out texts, questions and a few prompts."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from srmu.evaluation.loading import load_causal_lm
+from srmu.evaluation.measure import Measurement, measure
+from srmu.inputs.rows import TokenRows
+from srmu.job.plan import Plan
+from srmu.job.run import Run
+from srmu.runtime.processes import largest, sharing, together
+from srmu.surgery.whole_model import must_stream
+
+NUM_ANSWERS = 3
+PROMPT_TOKENS = 8
+
+
+def choose_prompts(plan: Plan, heldout: Mapping[str, TokenRows]) -> list[str]:
+    """Questions, or else the beginnings of held-out forget texts."""
+    asked = [questions[0].prompt for questions in plan.questions.values()]
+    if asked:
+        return asked[:NUM_ANSWERS]
+    rows = heldout["forget"] if "forget" in heldout else next(iter(heldout.values()))
+    return [
+        str(plan.tokenizer.decode(row[:PROMPT_TOKENS], skip_special_tokens=True))
+        for row in rows.token_ids[:NUM_ANSWERS]
+        if len(row) > PROMPT_TOKENS
+    ]
+
+
+def measure_model(
+    run: Run, path: Path, heldout: Mapping[str, TokenRows], prompts: Sequence[str], title: str
+) -> Measurement | None:
+    """Scores of the model in a directory, which all ranks measure together; none where the run measures nothing."""
+    plan = run.plan
+    if not plan.config.output.eval:
+        return None
+    with run.timed("evaluation"):
+        # All ranks alike: the batches that they share depend on it.
+        needed = must_stream(plan.checkpoint, plan.device, plan.dtype, plan.config.model.memory_gb)
+        streamed = largest(needed) > 0
+        with together():
+            model = load_causal_lm(
+                path,
+                device=plan.device,
+                dtype=plan.dtype,
+                trust_remote_code=plan.config.model.trust_remote_code,
+                streamed=streamed,
+            )
+        with sharing():
+            return measure(
+                model,
+                plan.tokenizer,
+                texts=heldout,
+                questions=plan.questions,
+                prompts=prompts,
+                chat=plan.config.data.chat,
+                reporter=run.reporter,
+                title=f"Measuring: {title}",
+            )

@@ -1,0 +1,182 @@
+"""The stages that train: layers loaded, a solver made of them, steps taken."""
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from statistics import fmean
+from typing import Any
+
+from srmu.config.settings import to_dict
+from srmu.export.manifest import without_texts
+from srmu.job.estimate import PrefixPlace, cache_limit_gb, prefix_place
+from srmu.job.plan import Plan
+from srmu.job.run import Run
+from srmu.runtime.interruption import StopRequest
+from srmu.runtime.processes import largest, main_process, together
+from srmu.runtime.trackers import Tracker, open_tracker
+from srmu.solver.frozen import KeptRows
+from srmu.solver.gradient import GradientSolver
+from srmu.solver.stopping import WINDOW
+from srmu.solver.topics import TopicRows
+from srmu.surgery.names import check_names
+from srmu.surgery.sharding import shard_below
+from srmu.surgery.truncate import TruncatedModel, load_truncated
+
+
+def make_solver(
+    plan: Plan,
+    truncated: TruncatedModel,
+    topics: Sequence[TopicRows],
+    *,
+    cache_gb: float | None = None,
+    kept: KeptRows | None = None,
+) -> GradientSolver:
+    """The solver of a plan.
+
+    Args:
+        plan: Its settings and trained matrices.
+        truncated: The layers that it runs.
+        topics: What it trains on.
+        cache_gb: Limit of kept frozen activations, instead of the plan's.
+        kept: Frozen activations that earlier solvers kept.
+    """
+    training = plan.config.training
+    return GradientSolver(
+        truncated,
+        plan.parameter_names,
+        topics,
+        plan.config.target,
+        training if cache_gb is None else replace(training, cache_gb=cache_gb),
+        max_length=plan.config.data.max_length,
+        batch_tokens=plan.batch_tokens,
+        kept=kept,
+    )
+
+
+def load_solver(run: Run, topics: Sequence[TopicRows]) -> GradientSolver:
+    """The layers up to the tapped one, where there is room for them, and their solver."""
+    plan = run.plan
+    place = prefix_place(plan)
+    with together():
+        truncated = _load(run, place)
+    if place == "ranks":
+        shard_below(truncated, min(plan.parameter_names))
+    return make_solver(plan, truncated, topics, cache_gb=cache_limit_gb(plan, place))
+
+
+def check_trained_names(plan: Plan, truncated: TruncatedModel) -> None:
+    """Prove that each trained matrix is found again in the files.
+
+    Raises:
+        InputError: If one is not.
+    """
+    names = [
+        f"{truncated.layers_name}.{layer_id}.{name}"
+        for layer_id, layer_names in plan.parameter_names.items()
+        for name in layer_names
+    ]
+    check_names(truncated, plan.checkpoint, names)
+
+
+def train(run: Run, solver: GradientSolver, stop: StopRequest, earlier: Sequence[dict[str, Any]] = ()) -> None:
+    """Take the steps that are left; metrics, states and progress go where they belong.
+
+    Args:
+        run: The run.
+        solver: At its first step, or past its last one where a search has trained it.
+        stop: Where signals are noted.
+        earlier: Metrics of steps that a search has taken.
+
+    Raises:
+        RunError: If a loss or gradient is not finite.
+        Interrupted: If a signal came.
+    """
+    state = run.directory.load_state()
+    if state is not None:
+        solver.load_state(state)
+    if not solver.done:
+        with run.timed("frozen"), run.reporter.task("Frozen activations") as progress:
+            solver.prepare(progress)
+    save_every = run.config.output.save_every
+    with run.timed("training"), run.reporter.task("Unlearning") as progress, _listening(run) as listener:
+        progress(solver.next_step, solver.length.total)
+
+        def after_step(done: int) -> None:
+            progress(done, solver.length.total)
+            # Signals reach ranks at different steps: they agree on one.
+            if number := largest(stop.signal):
+                solver.flush(listener.hear)
+                raise run.stopped(solver, number)
+            if save_every and done % save_every == 0:
+                solver.flush(listener.hear)
+                run.directory.save_state(solver.state())
+
+        if earlier:
+            listener.hear(earlier)
+        solver.run(listener.hear, after_step)
+    _say_what_happened(run, solver, listener.longest_target)
+
+
+class _Listener:
+    """Hands the metrics of steps on, and remembers the longest target."""
+
+    def __init__(self, run: Run, tracker: Tracker):
+        self.run = run
+        self.tracker = tracker
+        self.longest_target = 0.0
+
+    def hear(self, records: Sequence[dict[str, Any]]) -> None:
+        """Take in the metrics of the next steps."""
+        self.longest_target = max([self.longest_target, *(record["target_norm"] for record in records)])
+        self.run.directory.write_metrics(records)
+        self.tracker.log(records)
+        if records:
+            last = records[-1]
+            self.run.reporter.detail(f"forget {last['forget_loss']:.3g}, retain {last['retain_loss']:.3g}")
+
+
+@contextmanager
+def _listening(run: Run) -> Any:
+    tracker = Tracker()
+    if main_process():
+        tracker = open_tracker(run.config.output.track, run.directory.path, without_texts(to_dict(run.config)))
+    try:
+        yield _Listener(run, tracker)
+    finally:
+        tracker.finish()
+
+
+def _load(run: Run, place: PrefixPlace) -> TruncatedModel:
+    plan = run.plan
+    if place == "disk":
+        run.reporter.note("The layers below the trained ones do not fit into memory: passes read them from disk.")
+    with run.timed("load"):
+        truncated = load_truncated(
+            plan.checkpoint,
+            plan.layer_id + 1,
+            dtype=plan.dtype,
+            device=plan.device,
+            trust_remote_code=plan.config.model.trust_remote_code,
+            on_disk_below=min(plan.parameter_names) if place == "disk" else 0,
+        )
+        check_trained_names(plan, truncated)
+    return truncated
+
+
+def _say_what_happened(run: Run, solver: GradientSolver, longest_target: float) -> None:
+    """What a user should know of a training that ended: a target out of reach, or a loss that never fell."""
+    # Families that normalise after the MLP cannot follow a long target; one held at what can be reached equals it up
+    # to rounding.
+    if solver.reach is not None and longest_target >= 0.999 * solver.reach:
+        run.reporter.note(
+            "This family normalises what an MLP adds: the trained layers can push a token by "
+            f"{solver.reach:.3g} at most, and the target was {longest_target:.3g} long. To go further train "
+            "the gains too: --target-roles mlp_down,mlp_post_norm."
+        )
+    if solver.length.never_fell:
+        share = fmean(solver.length.losses[-WINDOW:]) / solver.length.losses[0]
+        run.reporter.note(
+            f"The forget loss did not fall and level off: after {solver.next_step} steps it was "
+            f"{100 * share:.0f} % of what it was at first, so little may have been forgotten. "
+            "Lower --retain-weight, or let --search choose it."
+        )

@@ -1,0 +1,18 @@
+"""What counts as significant, for every table, page and sentence."""
+
+from srmu.results.records import Change
+
+STANDARD_ERRORS = 1.96
+MARK = "*"
+MARK_MEANING = (
+    f"{MARK} differs from the base by more than about two standard errors of the difference, taken question by "
+    "question (for texts, document by document): by chance alone such a mark appears about once in twenty. "
+    "No mark also where the standard error is not known (a single question or document)."
+)
+
+
+def is_significant(change: Change) -> bool:
+    """Whether a difference is beyond 1.96 of its own standard errors, which are paired; unknown ones never are."""
+    if change.difference is None or change.stderr is None:
+        return False
+    return abs(change.difference) > STANDARD_ERRORS * change.stderr

@@ -1,0 +1,142 @@
+"""`srmu benchmark tofu` as a user calls it: the table, the record of a run, the gold standard, and bad input."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from evaluation.benchmarks.conftest import SLICE
+from export.conftest import write_run
+from main_job import call
+from srmu.cli.benchmark import show_tofu
+from srmu.errors import InputError
+from srmu.evaluation.benchmarks.tofu_data import full_size
+from srmu.evaluation.benchmarks.tofu_published import published
+from srmu.job.benchmark import benchmark_tofu
+from srmu.results.benchmark_tofu import TOFU_FILE, as_record, keep_tofu_result, read_tofu_record
+from srmu.results.schema import to_json
+
+SHORT = ("--data", str(SLICE), "--split", "forget01", "--max-new-tokens", "6")
+
+
+def benchmark(capsys, model, *arguments):
+    return call(capsys, "benchmark", "tofu", str(model), *SHORT, *map(str, arguments))
+
+
+@pytest.fixture(scope="module")
+def gold_file(checkpoints, tmp_path_factory):
+    """The retrained model's own result, as `--json` prints it."""
+    result = benchmark_tofu(str(checkpoints["retrained"]), split="forget01", data=SLICE, max_new_tokens=6)
+    path = tmp_path_factory.mktemp("gold") / "gold.json"
+    path.write_text(json.dumps(to_json(as_record(result))))
+    return path
+
+
+def test_without_a_gold_standard_the_table_says_what_is_missing(checkpoints, capsys):
+    code, out, _ = benchmark(capsys, checkpoints["full"])
+    assert code == 0
+    assert all(name in out for name in ("forget", "retain", "real authors", "world facts", "model utility"))
+    assert "not known: it needs the model retrained" in " ".join(out.split())
+
+
+def test_a_sample_is_said_to_be_one_and_has_no_published_rows_beside_it(checkpoints, capsys):
+    _, out, err = benchmark(capsys, checkpoints["full"])
+    words = " ".join(out.split())
+    assert "a sample: not to be compared with published numbers" in words
+    assert "8 of 40" in words
+    assert "Llama" not in out
+    assert "28 questions: about" in " ".join(err.split())
+
+
+def test_a_whole_split_stands_beside_published_rows(capsys, checkpoints, gold_file):
+    result = read_tofu_record(gold_file).splits["forget01"]
+    sets = {
+        name: replace(getattr(result, name), n=full_size("forget01", name))
+        for name in ("forget", "retain", "real_authors", "world_facts")
+    }
+    show_tofu(replace(result, **sets))
+    out = " ".join(capsys.readouterr().out.split())
+    assert "sample" not in out
+    assert "Published for Llama-3.2-1B-Instruct, forget01" in out
+    assert "Source: OpenUnlearning" in out
+
+
+def test_published_rows_are_of_the_split_that_is_asked_for():
+    quality = {split: {row.method: row.forget_quality for row in published(split).rows} for split in
+               ("forget01", "forget05", "forget10")}  # fmt: skip
+    assert [quality[split]["NPO"] for split in quality] == [0.92, 0.14, 0.02]
+    assert {rows["retrained"] for rows in quality.values()} == {1.0}
+
+
+def test_json_is_a_record_that_can_be_given_as_gold(checkpoints, capsys, gold_file):
+    code, out, _ = benchmark(capsys, checkpoints["retrained"], "--gold", gold_file, "--json")
+    assert code == 0
+    found = json.loads(out)["splits"]["forget01"]
+    assert found["gold"]["forget_quality"] == 1
+    assert found["forget"]["n"] == len(found["truth_ratios"]) == 8
+    assert found["asked"]["limit"] is None
+
+
+def test_a_run_keeps_its_result_beside_those_of_other_splits(saved_family, tmp_path, capsys):
+    base = saved_family("llama", tokenizer="bytes")
+    run = write_run(base, tmp_path / "run")
+    # The tiny tokenizer drops most letters; what is written plays no part here.
+    code, _, err = benchmark(capsys, run, "--limit", 2)
+    assert (code, (run / TOFU_FILE).is_file()) == (0, True), err
+    record = read_tofu_record(run / TOFU_FILE)
+    found = record.splits["forget01"]
+    assert (list(record.splits), found.model, found.gold) == (["forget01"], str(run / "model"), None)
+    keep_tofu_result(run, replace(found, split="forget05"))
+    assert list(read_tofu_record(run / TOFU_FILE).splits) == ["forget01", "forget05"]
+    assert read_tofu_record(run / TOFU_FILE).splits["forget01"] == found
+
+
+def test_a_damaged_record_of_a_run_is_named(tmp_path):
+    (tmp_path / TOFU_FILE).write_text('{"format": 1, "splits": {"forget01": {}}}')
+    with pytest.raises(InputError, match=r"splits\.forget01"):
+        read_tofu_record(tmp_path / TOFU_FILE)
+
+
+def test_another_splits_gold_is_refused_by_its_recipe(checkpoints, tmp_path, capsys):
+    gold = shutil.copytree(checkpoints["retrained"], tmp_path / "gold")
+    (gold / "tofu_recipe.json").write_text('{"data": "retain90"}')
+    code, out, err = benchmark(capsys, checkpoints["full"], "--gold", gold)
+    assert (code, out) == (2, "")
+    assert "was trained on 'retain90', and the gold standard of forget01 is a model trained on retain99" in err
+    (gold / "tofu_recipe.json").write_text('{"data": "retain99"}')
+    assert benchmark(capsys, checkpoints["full"], "--gold", gold)[0] == 0
+
+
+def test_a_gold_file_of_another_split_or_measured_otherwise_is_refused(checkpoints, tmp_path, capsys, gold_file):
+    content = json.loads(gold_file.read_text())
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps({**content, "splits": {"forget10": content["splits"]["forget01"]}}))
+    code, out, err = benchmark(capsys, checkpoints["full"], "--gold", other)
+    assert (code, out) == (2, "")
+    assert "holds results on forget10, and forget01 was asked for" in err
+    code, out, err = benchmark(capsys, checkpoints["full"], "--gold", gold_file, "--limit", 2, "--space-apart")
+    assert (code, out) == (2, "")
+    assert "was measured with other limit, space_apart" in err
+
+
+def test_a_gold_that_knows_the_forgotten_is_pointed_out(checkpoints, capsys):
+    code, _, err = benchmark(capsys, checkpoints["retrained"], "--gold", checkpoints["full"])
+    assert code == 0
+    assert "Check that it was trained on retain99 alone" in " ".join(err.split())
+
+
+def test_a_missing_perturbed_answer_ends_in_one_sentence_and_no_table(checkpoints, slice_copy, capsys):
+    folder = slice_copy()
+    path = folder / "retain_perturbed.jsonl"
+    lines = path.read_text().splitlines()
+    record = json.loads(lines[4])
+    del record["perturbed_answer"]
+    path.write_text("\n".join([*lines[:4], json.dumps(record), *lines[5:]]))
+    code, out, err = call(capsys, "benchmark", "tofu", str(checkpoints["full"]), *SHORT, "--data", str(folder))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "line 5: 'perturbed_answer' is missing" in err
+
+
+def test_no_room_for_an_answer_is_refused(checkpoints, capsys):
+    assert benchmark(capsys, checkpoints["full"], "--max-new-tokens", 0)[0] == 2
