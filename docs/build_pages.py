@@ -13,6 +13,9 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 sys.path[:0] = [str(ROOT / "src"), str(HERE)]
 
+import rooms as drawing  # noqa: E402, which lies beside this file
+import tables  # noqa: E402
+
 
 def commands() -> str:
     """Every command with its usage, flags and example."""
@@ -41,7 +44,7 @@ def row(parameter: Any, context: Any) -> str:
     """One flag as a line of a table."""
     names = ", ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
     if parameter.param_type_name == "argument":
-        names = f"`{parameter.make_metavar(context)}`"
+        names = f"`{parameter.metavar or parameter.name.upper()}`"
     return f"| {names} | {cell(getattr(parameter, 'help', '') or '')} |"
 
 
@@ -61,7 +64,6 @@ def settings() -> str:
     import dataclasses
 
     from srmu.config.groups import GROUPS
-
     from srmu.config.presets import PRESETS
 
     parts = []
@@ -127,29 +129,21 @@ def indented(text: str) -> str:
 
 def rooms() -> str:
     """The table and the picture of the package's rooms."""
-    import rooms as drawing
-
     return f"{drawing.table()}\n\n{drawing.picture()}"
 
 
 def results_table() -> str:
     """The rows of the real model with retain texts of both sorts, best first, at most eight per page."""
-    import tables
-
     return tables.results_summary()
 
 
 def appendix_results() -> str:
     """All rows of the protocol."""
-    import tables
-
     return tables.protocol_rows()
 
 
 def appendix_attacks() -> str:
     """All rows of the attacks."""
-    import tables
-
     return tables.attack_rows()
 
 
