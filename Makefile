@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq -c constrain
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-gpu golden bench bench-full check format clean
+.PHONY: help demo test test-slow test-gpu golden bench bench-full check docs format clean
 
 help:
 	@echo "make demo       a real language model forgets the capitals of Africa, offline"
@@ -20,7 +20,8 @@ help:
 	@echo "make golden     record the golden trajectories again, where numbers are meant to move"
 	@echo "make bench      a step against a plain implementation and against its own floor (5 minutes)"
 	@echo "make bench-full the same at growing sizes, and on the demo's real model"
-	@echo "make check      formatting, lint and types"
+	@echo "make check      formatting, lint, types and documentation"
+	@echo "make docs       the documentation, into build/site"
 	@echo "make format     format and fix what can be fixed"
 	@echo "make clean      remove the virtual environment and the caches"
 
@@ -36,7 +37,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt
 # What developers need beyond it.
 $(VENV)/.dev: $(VENV)/.demo
 	@echo "Installing the development tools into $(VENV)"
-	@$(PIP) --editable '.[demo,hub,dev]'
+	@$(PIP) --editable '.[demo,hub,dev,docs]'
 	@touch $@
 
 demo: $(VENV)/.demo
@@ -64,6 +65,10 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mkdocs build --quiet --strict
+
+docs: $(VENV)/.dev
+	$(BIN)/mkdocs build --strict
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

@@ -1,4 +1,4 @@
-"""Does forgetting survive relearning? The protocol of docs/limits.md in both arenas.
+"""Does forgetting survive relearning? The protocol of docs/background/limits.md in both arenas.
 
     python benchmarks/attacks.py --arena world --methods methods.yaml --seeds 0 1 2 --robust mine
     python benchmarks/attacks.py --arena real --methods methods.yaml --seeds 0 1 2
@@ -311,7 +311,7 @@ def write_rows(
 
 
 def markdown(rows: Sequence[Record]) -> str:
-    """The table of docs/limits.md."""
+    """The table of docs/background/limits.md."""
     lines = [
         "| arena, request | method | attack | rate, steps | before | after | base after | recovery | utility |",
         "|---|---|---|---|---|---|---|---|---|",

@@ -1,4 +1,4 @@
-"""Ideas beyond the published target that the default does not have: each changes one thing in it (docs/log.md).
+"""Ideas beyond the published target that the default does not have: each changes one thing in it (docs/log).
 
     python benchmarks/ideas.py --out runs/ideas --arenas world real --seeds 3
 

@@ -1,4 +1,4 @@
-"""What `srmu unlearn --dry-run` predicts of memory, against what runs take: docs/performance.md.
+"""What `srmu unlearn --dry-run` predicts of memory, against what runs take: docs/background/performance.md.
 
     python benchmarks/memory_model.py --shapes small wide --folder /some/disk
 

@@ -1,4 +1,4 @@
-"""Ten removal requests in a row on the embedded world: docs/requests-over-time.md.
+"""Ten removal requests in a row on the embedded world: docs/background/requests-over-time.md.
 
     python benchmarks/ten_requests.py --seeds 0 1 2
     python benchmarks/ten_requests.py --choose --seeds 0 --set steps=50

@@ -1,4 +1,4 @@
-"""Try settings on a demo request and ask its validation questions: how the defaults were chosen (docs/log.md).
+"""Try settings on a demo request and ask its validation questions: how the defaults were chosen (docs/log).
 
     python benchmarks/try_settings.py africa retain_weight=60 retain_weight=30,method=rmu --seeds 0 1
 

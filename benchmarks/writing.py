@@ -1,4 +1,4 @@
-"""Export of a large checkpoint against `cp` on the same files: docs/performance.md.
+"""Export of a large checkpoint against `cp` on the same files: docs/background/performance.md.
 
     python benchmarks/writing.py --gb 20 --repeats 3 --folder /some/disk
 

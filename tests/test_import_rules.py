@@ -1,4 +1,4 @@
-"""The rules of docs/architecture.md, checked on the sources, so that they hold for every new module."""
+"""The rules of docs/background/architecture.md, checked on the sources, so that they hold for every new module."""
 
 import ast
 import subprocess
@@ -64,7 +64,7 @@ def place(path, line):
 
 def test_every_module_is_in_a_known_room():
     rooms = {room_of(module_name(path)) for path in SOURCES} - {None, "__main__"}
-    assert rooms <= set(ROOMS), "name the new room in docs/architecture.md and in ROOMS"
+    assert rooms <= set(ROOMS), "name the new room in docs/background/architecture.md and in ROOMS"
 
 
 def test_imports_point_only_upwards():

@@ -123,11 +123,11 @@ def test_each_number_of_a_recipe_has_its_source_beside_it(path):
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_stands_in_the_guide(path):
-    assert f"{path.name}" in (ROOT / "docs" / "reproduce.md").read_text(encoding="utf-8")
+    assert f"{path.name}" in (ROOT / "docs" / "how-to" / "recipes.md").read_text(encoding="utf-8")
 
 
 def test_the_guide_names_no_recipe_that_is_not_there():
-    for name in ("reproduce.md", "papers.md"):
+    for name in ("how-to/recipes.md", "background/papers.md"):
         named = re.findall(r"((?:wmdp|tofu|muse)-[\w-]+\.yaml)", (ROOT / "docs" / name).read_text(encoding="utf-8"))
         assert named
         assert set(named) <= {path.name for path in RECIPES}

@@ -1,4 +1,4 @@
-"""The step against a plain implementation: `make bench` (docs/performance.md).
+"""The step against a plain implementation: `make bench` (docs/background/performance.md).
 
     python benchmarks/step/bench.py [--pairs 7]
 

@@ -1,4 +1,4 @@
-"""How the cost of a step grows, and the demo's real model: `make bench-full` (docs/performance.md).
+"""How the cost of a step grows, and the demo's real model: `make bench-full` (docs/background/performance.md).
 
     python benchmarks/step/full.py [--pairs 5] [--only real]
 

@@ -237,7 +237,7 @@ def test_every_recipe_and_every_file_in_the_docs_is_valid(tmp_path):
     assert len(blocks) >= 20
     blocks += [
         block
-        for name in ("papers.md", "method.md", "reproduce.md")
+        for name in ("background/papers.md", "background/method.md", "how-to/recipes.md")
         for block in re.findall(r"```yaml\n(.*?)```", (DOCS / name).read_text(encoding="utf-8"), re.DOTALL)
     ]
     for block in blocks:

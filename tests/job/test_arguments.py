@@ -34,7 +34,7 @@ def test_every_kind_of_list_gives_the_same_texts():
         "records": [{"text": text} for text in TEXTS],
     }
     found = {name: as_sources(kind, "forget", "text") for name, kind in kinds.items()}
-    assert found == dict.fromkeys(kinds, list(inline(TEXTS)))
+    assert found == {kind: list(inline(TEXTS)) for kind in kinds}
 
 
 def test_a_table_is_read_by_the_field_or_template_that_is_named():

@@ -1,4 +1,4 @@
-"""Targets, importance maps and losses in float64 NumPy, written from docs/method.md, not from the package.
+"""Targets, importance maps and losses in float64 NumPy, written from docs/background/method.md, not from the package.
 
 Every function takes the tokens that count as an explicit boolean mask `[batch, seq]`; `sink_mask` makes one.
 """

@@ -74,7 +74,7 @@ class PlainBatch:
 
 @dataclass(frozen=True)
 class PlainObjective:
-    """What `docs/method.md` needs to define the loss.
+    """What `docs/background/method.md` needs to define the loss.
 
     Attributes:
         method: `rmu`, `adaptive-rmu` or `srmu`.

@@ -1,10 +1,10 @@
-"""Named groups of settings, and which of their values no source gives; sources in docs/papers.md."""
+"""Named groups of settings, and which of their values no source gives; sources in docs/background/papers.md."""
 
 from typing import Any
 
 # What all published methods do: every forget token counts alike, and the last step's matrices are the result.
 PUBLISHED: dict[str, Any] = {"forget_tokens": "all", "weight_averaging": 0.0}
-# RMU's published settings for zephyr-7b-beta; sources in docs/papers.md.
+# RMU's published settings for zephyr-7b-beta; sources in docs/background/papers.md.
 _RMU_RECIPE: dict[str, Any] = {
     **PUBLISHED,
     "learning_rate_schedule": "constant",
@@ -17,7 +17,7 @@ _RMU_RECIPE: dict[str, Any] = {
 }
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
-    # Ours: holds better against relearning, keeps a point or two less (docs/limits.md, docs/log.md).
+    # Ours: holds better against relearning, keeps a point or two less (docs/background/limits.md, docs/log).
     "robust": {"per_token_signs": 1.0, "retain_weight": 250.0},
     "paper": {"method": "srmu", "importance_map": "ratio", "retain_weight": 150.0, **PUBLISHED},
     "paper-literal": {
@@ -67,7 +67,7 @@ ASSUMED: dict[str, dict[str, str]] = {
         ),
         "trained_layers": _BORROWED,
         "layer": _BORROWED,
-        "skip_sinks": "not in the paper; measured to matter (docs/method.md)",
+        "skip_sinks": "not in the paper; measured to matter (docs/background/method.md)",
     },
     "paper-literal": {
         "statistic": "the paper's formula does not say how signed activations are averaged",

@@ -32,7 +32,7 @@ FIELDS = {each.name: each for group in GROUPS.values() for each in fields(group)
 """Setting -> its dataclass field, with default and help text."""
 TYPES = {name: hint for group in GROUPS.values() for name, hint in typing.get_type_hints(group).items()}
 """Setting -> the type of its value."""
-PRESET_HELP = "A named group of settings: default, robust (holds better), paper, ...; docs/papers.md."
+PRESET_HELP = "A named group of settings: default, robust (holds better), paper, ...; docs/background/papers.md."
 
 # What auto means. Where no text near the forget texts must be told from them, a high weight only slows forgetting.
 RETAIN_WEIGHT, RETAIN_WEIGHT_ALONE = 400.0, 40.0

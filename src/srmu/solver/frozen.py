@@ -32,7 +32,7 @@ def tokens_a_batch(device: torch.device) -> int:
     """Tokens, padding included, that go through layers at once, where a row is not longer.
 
     An accelerator wants large matrices; a processor wants what a layer makes of a batch to stay in its cache
-    (docs/performance.md).
+    (docs/background/performance.md).
     """
     return 1024 if device.type == "cpu" else 4096
 

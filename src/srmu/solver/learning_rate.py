@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-# Chosen on validation requests of the demo's model (docs/log.md); there it comes to 2.5e-3.
+# Chosen on validation requests of the demo's model (docs/log); there it comes to 2.5e-3.
 AUTO_FACTOR = 0.53
 
 

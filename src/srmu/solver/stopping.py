@@ -1,7 +1,7 @@
 """How many steps a run takes: as many as were given, or until the forget loss has fallen and falls no longer.
 
 The forget loss stands still at first, falls once the matrices have found what tells forget rows from retain rows, and
-levels off. When it falls depends on the model, the texts and the retain weight (docs/log.md): a run that ends before
+levels off. When it falls depends on the model, the texts and the retain weight (docs/log): a run that ends before
 has forgotten nothing, and one that goes on for a while gives back what the fall cost the retain side.
 """
 

@@ -2,7 +2,7 @@
 
 A block of queries meets the keys up to its own end and no others, so that about half of the products are left out, as
 in the fused kernel; but they are products of the matrix library. In bfloat16 the fused kernel's gradient takes three to
-ten times as long (docs/performance.md).
+ten times as long (docs/background/performance.md).
 """
 
 from typing import Any

@@ -91,7 +91,7 @@ def select_matrices(layer: nn.Module, *, roles: Sequence[str], modules: Sequence
 
 
 def auto_layer(num_layers: int) -> int:
-    """Tapped layer for a depth: a sixth of it (docs/log.md), at least 2 where there are as many."""
+    """Tapped layer for a depth: a sixth of it (docs/log), at least 2 where there are as many."""
     return min(max(round(num_layers / 6), 2), num_layers - 1)
 
 

@@ -13,7 +13,8 @@ from srmu.surgery.streaming import is_streamed
 
 MemoryLimit = float | Literal["auto"]
 # Logits of a batch and what is made of them, and activations; see the limits in evaluation/logits.py. On a CPU the most
-# that was measured (docs/performance.md), where layers are on disk and batches are largest; in memory it can be half.
+# that was measured (docs/background/performance.md), where layers are on disk and batches are largest; in memory it
+# can be half.
 CPU_WORK, ACCELERATOR_WORK = 1.15e9, 3.0e9
 # Keys and values of rows that are continued together.
 CACHE_BYTES = 2e9

@@ -41,7 +41,7 @@ WELL, BETTER = 1.0, 2.0
 """A token takes knowledge where the base gives it fewer nats than the one, and a bigram model more by the other."""
 GUESS = 0.25
 """Share of that advantage which a guess among the answers that fit leaves; in the embedded world, where accuracy is at
-chance (docs/method.md)."""
+chance (docs/background/method.md)."""
 BACK_OFF = 2.0
 """Weight of a token's frequency beside its pairs, in tokens."""
 PRICE = 10.0

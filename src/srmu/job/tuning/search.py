@@ -1,4 +1,4 @@
-"""`--search`: settings chosen in a few trials from the user's own texts (docs/method.md says how and why).
+"""`--search`: settings chosen in a few trials from the user's own texts (docs/background/method.md says how and why).
 
 Never asked: anything but what the user gave, and the paragraphs that come with srmu.
 """
