@@ -100,8 +100,30 @@ def srmu_target(misdirection_vector: Array, importance_normalised: Array, coeffi
     return coefficient * misdirection_vector * importance_normalised
 
 
+def centroid(specific: Array, weights: Array) -> Array:
+    """Weighted mean of the specific tokens' activations, `[tokens, hidden]` and `[tokens]`, to `[hidden]`."""
+    return np.average(specific, axis=0, weights=weights)
+
+
+def principal_axes(specific: Array, weights: Array, number: int) -> Array:
+    """The directions in which specific tokens differ most from their centroid, `[number, hidden]`, by an SVD."""
+    deviations = (specific - centroid(specific, weights)) * np.sqrt(weights)[:, None]
+    return np.linalg.svd(deviations, full_matrices=False)[2][:number]
+
+
+def erasure_target(hidden_frozen: Array, specific: Mask, middle: Array, axes: Array | None) -> Array:
+    """Token by token: a specific one loses its deviation from the centroid, along the axes if there are any."""
+    target = hidden_frozen.copy()
+    for place in np.argwhere(specific):
+        deviation = hidden_frozen[tuple(place)] - middle
+        if axes is not None:
+            deviation = sum(float(deviation @ axis) * axis for axis in axes)
+        target[tuple(place)] -= deviation
+    return target
+
+
 def relative_coefficient(direction: Array, steering_coefficient: float, mean_frozen_norm: float) -> float:
-    """The coefficient that makes `coefficient * direction` strength times the mean frozen norm long.
+    """The coefficient that makes `coefficient * direction` so many times the mean frozen norm long.
 
     Raises:
         ValueError: If the direction has no length, as where the importance map is zero everywhere.

@@ -77,11 +77,11 @@ class PlainObjective:
     """What `docs/background/method.md` needs to define the loss.
 
     Attributes:
-        method: `rmu`, `adaptive-rmu` or `srmu`.
+        method: `rmu`, `adaptive-rmu`, `srmu` or `erasure`.
         vector: u (length 1) or V, `[hidden]`.
-        strength: Times the mean frozen norm (`relative`), or raw c or c_map (`absolute`). Adaptive RMU:
+        steering_coefficient: Times the mean frozen norm (`relative`), or raw c or c_map (`absolute`). Adaptive RMU:
             always times the norm of each token.
-        coefficient_unit: See strength.
+        coefficient_unit: See there.
         reach: Most that a relative target may be long; none given = no bound.
         retain_weight: Alpha.
         map_name: Importance map of srmu.
@@ -89,10 +89,11 @@ class PlainObjective:
         map_epsilon: Of ratio and product.
         difference_lambda: Of difference.
         fixed_importance: I_norm to use in place of each batch's own, `[hidden]`.
+        erasure: Of erasure: the centroid, `[hidden]`, and the axes, `[axes, hidden]`, if there are any.
         sink_norm_ratio: For batches without a token mask; None = every real token counts.
     """
 
-    method: Literal["rmu", "adaptive-rmu", "srmu"]
+    method: Literal["rmu", "adaptive-rmu", "srmu", "erasure"]
     vector: np.ndarray
     steering_coefficient: float
     coefficient_unit: Literal["relative", "absolute"] = "relative"
@@ -104,6 +105,7 @@ class PlainObjective:
     difference_lambda: float = 1.0
     fixed_importance: np.ndarray | None = None
     sink_norm_ratio: float | None = 4.0
+    erasure: tuple[np.ndarray, np.ndarray | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,12 @@ def plain_losses(
         retain_frozen = hidden_after(frozen, retain, layer_id)
     forget_mask = _counted(forget, forget_frozen, objective)
     retain_mask = _counted(retain, retain_frozen, objective)
-    target = _target(forget_frozen, forget_mask, retain_frozen, retain_mask, objective)
+    if objective.erasure is not None:
+        assert forget.token_weights is not None
+        specific = (forget.token_weights > 0.5).numpy()
+        target = torch.from_numpy(formulas.erasure_target(_numpy(forget_frozen), specific, *objective.erasure))
+    else:
+        target = _target(forget_frozen, forget_mask, retain_frozen, retain_mask, objective)
     if forget.vectors is not None:
         # As long as the one target, feature by feature, with signs of its own for each token.
         target = target / torch.from_numpy(objective.vector) * forget.vectors

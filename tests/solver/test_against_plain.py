@@ -181,6 +181,20 @@ def test_weighted_forget_tokens_equal_two_whole_models(method: str, saved_family
     check("llama", saved_family("llama"), solver, topics, plain_objective(solver))
 
 
+@pytest.mark.parametrize("axes", [0, 1, 3])
+@pytest.mark.parametrize("name", ["llama", "gemma3", "gpt2"])
+def test_erasure_equals_two_whole_models(name: str, axes: int, saved_family: SavedFamily) -> None:
+    topics = [make_topic(make_rows((21, 5, 14, 9), seed=1), make_rows((60, 12, 6), seed=2), make_rows((30,), seed=3))]
+    path = saved_family(name)
+    with float64_exact():
+        solver = make_solver(
+            path, topics, dtype=torch.float64, method="erasure", forget_tokens="specific", erased_axes=axes,
+            max_length=64,
+        )  # fmt: skip
+    objective = replace(plain_objective(solver), erasure=plain_erasure(path, solver, topics[0]))
+    check(name, path, solver, topics, objective)
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize(
     "target", [*TARGETS[:3], {"forget_tokens": "specific"}, {"per_token_signs": 1.0}], ids=describe
@@ -213,6 +227,23 @@ def test_a_vector_for_each_token_equals_two_whole_models(
     assert common.all(dim=0).sum() == 32 - own
     assert solver.topics[0].token_directions.of(torch.tensor([list(vectors)])).tolist() == [list(vectors.values())]
     check("llama", saved_family("llama"), solver, topics, plain_objective(solver))
+
+
+def plain_erasure(path: Path, solver: GradientSolver, topic: TopicRows) -> tuple[np.ndarray, np.ndarray | None]:
+    """Centroid and axes of a topic, row by row through the whole model."""
+    model, tokens, weights = load_plain(path), [], []
+    for row in topic.forget.token_ids:
+        ids = row.long()[None]
+        with torch.no_grad(), float64_exact():
+            hidden = hidden_after(model, PlainBatch(ids, torch.ones_like(ids, dtype=torch.bool)), TAPPED_LAYER)
+        own = specific_weights(ids, topic)[0].numpy()
+        counted = formulas.sink_mask(hidden.numpy(), np.ones(ids.shape, dtype=bool), 4.0)[0] & (own > 0.5)
+        tokens.append(hidden[0].numpy()[counted])
+        weights.append(own[counted])
+    specific, weight, number = np.concatenate(tokens), np.concatenate(weights), solver.target.erased_axes
+    assert len(specific) > 6
+    axes = formulas.principal_axes(specific, weight, number) if number else None
+    return formulas.centroid(specific, weight), axes
 
 
 def token_vectors(solver: GradientSolver, topic: TopicRows) -> dict[int, list[int]]:

@@ -137,7 +137,7 @@ class SearchConfig(CheckedConfig):
 class TargetConfig(CheckedConfig):
     """What the hidden states of forget texts are driven to, and at which layer."""
 
-    method: Method = option("srmu", "The target: rmu, adaptive-rmu or srmu.")
+    method: Method = option("srmu", "The target: rmu, adaptive-rmu, srmu or erasure.")
     layer: int | Literal["auto"] = option(
         "auto", "Tapped layer l, counted from 0; auto = a sixth of the depth.", at_least(0)
     )
@@ -157,6 +157,12 @@ class TargetConfig(CheckedConfig):
         "With misdirection signs: share of V's features in which each forget token has signs of its own; 0 = one V for "
         "all tokens.",
         between(0, 1, closed=True),
+    )
+    erased_axes: int = option(
+        0,
+        "Of erasure: number of directions that are removed, those in which specific forget tokens differ most; 0 = all "
+        "that differs from their mean.",
+        at_least(0),
     )
     forget_tokens: ForgetTokens = option(
         "specific", "Drive away all forget tokens alike (all), or each as far as the retain texts lack it (specific)."
@@ -187,7 +193,9 @@ class TrainingConfig(CheckedConfig):
         (), "Names of the trained matrices within a layer, for families without roles."
     )
     retain_weight: float | Literal["auto"] = option(
-        "auto", "Weight alpha of the retain loss; auto = 400, or 40 where no retain texts are given.", at_least(0)
+        "auto",
+        "Weight alpha of the retain loss; auto = 400, or 40 where no retain texts are given; of erasure 5.",
+        at_least(0),
     )
     learning_rate: float | Literal["auto"] = option(
         "auto", "AdamW's learning rate on the float32 masters; auto = in proportion to each matrix.", at_least(0)

@@ -36,6 +36,8 @@ PRESET_HELP = "A named group of settings: default, robust (holds better), paper,
 
 # What auto means. Where no text near the forget texts must be told from them, a high weight only slows forgetting.
 RETAIN_WEIGHT, RETAIN_WEIGHT_ALONE = 400.0, 40.0
+# Of erasure, whose targets are near.
+RETAIN_WEIGHT_ERASURE = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 
 from srmu.config.groups import TopicConfig
-from srmu.config.settings import RETAIN_WEIGHT, RETAIN_WEIGHT_ALONE, UnlearnConfig
+from srmu.config.settings import RETAIN_WEIGHT, RETAIN_WEIGHT_ALONE, RETAIN_WEIGHT_ERASURE, UnlearnConfig
 from srmu.config.sources import GENERAL, SELF, inline_text
 from srmu.errors import InputError
 from srmu.evaluation.loading import load_tokenizer
@@ -17,6 +17,7 @@ from srmu.evaluation.questions import Question, read_questions
 from srmu.inputs.corpora import Corpus
 from srmu.inputs.rows import TokenRows, split_rows, tokenize_rows
 from srmu.inputs.sources import read_apart, read_together
+from srmu.objective.choices import Method
 from srmu.runtime.devices import choose_device
 from srmu.runtime.files import list_files
 from srmu.runtime.precision import choose_dtype
@@ -197,8 +198,10 @@ def choose_matrices(
     return layer_id, parameter_names, num_trained, skeleton
 
 
-def resolve_retain_weight(weight: float | Literal["auto"], retain: Sequence[str]) -> float:
+def resolve_retain_weight(weight: float | Literal["auto"], retain: Sequence[str], method: Method) -> float:
     """Alpha for a topic with these retain sources; none = those that stand in where none is given."""
+    if weight == "auto" and method == "erasure":
+        return RETAIN_WEIGHT_ERASURE
     if weight == "auto":
         return RETAIN_WEIGHT if retain else RETAIN_WEIGHT_ALONE
     return weight
@@ -227,7 +230,9 @@ def _read_topic(topic: TopicConfig, config: UnlearnConfig) -> TopicTexts:
         retain=read_apart(retain, text_field=text_field, role="retain"),
         writes_self=SELF in retain,
         steering_coefficient=config.target.steering_coefficient if coefficient is None else coefficient,
-        retain_weight=resolve_retain_weight(config.training.retain_weight, topic.retain) if weight is None else weight,
+        retain_weight=resolve_retain_weight(config.training.retain_weight, topic.retain, config.target.method)
+        if weight is None
+        else weight,
     )
 
 

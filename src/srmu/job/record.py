@@ -113,6 +113,9 @@ def importance_record(solver: GradientSolver) -> tuple[dict[str, Tensor], dict[s
     """The map and the vector of each topic as tensors, and what they are like in numbers."""
     tensors, summary = {}, {}
     for topic in solver.topics:
+        if topic.erasure is not None:
+            tensors[f"{topic.name}.centroid"] = topic.erasure.centroid.float().cpu().contiguous()
+            continue
         tensors[f"{topic.name}.direction"] = topic.direction.float().cpu().contiguous()
         if topic.importance is not None:
             importance = topic.importance.float().cpu()

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from srmu.config.groups import TargetConfig
+from srmu.errors import RunError
 from srmu.objective.adaptive_rmu import adaptive_rmu_target
+from srmu.objective.erasure import CentroidSums, centroid_sums, erasure_target, make_erasure
 from srmu.objective.importance import ActivationSums, activation_sums, importance_map
 from srmu.objective.rmu import rmu_target
 from srmu.objective.srmu import srmu_target
@@ -58,6 +60,38 @@ class TargetMaker:
         packed = sum_over_ranks(torch.cat([torch.stack([sums.count, sums.norms]), sums.features]))
         return ActivationSums(count=packed[0], features=packed[2:], norms=packed[1])
 
+    def own_centroid_sums(self, topic: TopicState, groups: Sequence[FrozenRows]) -> CentroidSums:
+        """Sums over the specific tokens of this rank's groups of forget rows; of none, zeros."""
+        size, axes = self.hidden_size, self.config.erased_axes
+        zeros = partial(torch.zeros, dtype=self.dtype, device=self.device)
+        sums = CentroidSums(zeros(()), zeros(size), zeros(size, size) if axes else None)
+        for rows in groups:
+            weights = self._weights(topic, rows)
+            sums += centroid_sums(rows.output, rows.token_mask, weights, with_moments=axes > 0)
+        return sums
+
+    def make_erasure(self, topic: TopicState, own: CentroidSums) -> None:
+        """The topic's centroid and axes, from the sums of all ranks.
+
+        Raises:
+            RunError: If no forget token is specific.
+        """
+        sums = CentroidSums(
+            sum_over_ranks(own.weight),
+            sum_over_ranks(own.features),
+            None if own.moments is None else sum_over_ranks(own.moments),
+        )
+        if not sums.weight > 0:
+            raise RunError(
+                f"No token of the forget texts of {topic.name!r} is specific: the retain texts have all of them as "
+                "often, so there is nothing to erase. Give other retain texts, or --forget-tokens all."
+            )
+        topic.erasure = make_erasure(sums, self.config.erased_axes)
+
+    def _weights(self, topic: TopicState, rows: FrozenRows) -> Tensor:
+        weights = topic.weights_of(rows.token_ids, torch.zeros((), dtype=self.dtype, device=self.device))
+        return torch.ones_like(rows.token_mask, dtype=self.dtype) if weights is None else weights
+
     def make_map(self, topic: TopicState) -> None:
         """The topic's importance map from its statistics, where the method has one and there are statistics."""
         forget, retain, config = topic.fitter.forget, topic.fitter.retain, self.config
@@ -75,6 +109,9 @@ class TargetMaker:
     ) -> tuple[list[Tensor], Tensor]:
         """The target of each forget group, and its mean length."""
         config = self.config
+        if topic.erasure is not None:
+            targets = [erasure_target(rows.output, self._weights(topic, rows), topic.erasure) for rows in forget]
+            return targets, topic.erasure.centroid.norm()
         forget_sums, retain_sums = (self.over_ranks(self.own_sums(groups)) for groups in (forget, retain))
         if config.map_scope != "corpus":
             topic.fitter.update(forget_sums, retain_sums)

@@ -19,6 +19,7 @@ from srmu.config.groups import TargetConfig
 from srmu.errors import InputError
 from srmu.inputs.rows import TokenRows
 from srmu.objective.direction import TokenDirections, draw_direction
+from srmu.objective.erasure import Erasure
 from srmu.objective.importance import ImportanceFitter
 from srmu.solver.specificity import token_weights
 
@@ -66,6 +67,11 @@ class TopicState:
     token_directions: TokenDirections | None
     """In place of `direction`, which is as long."""
     importance: Tensor | None = field(default=None)
+    erasure: Erasure | None = field(default=None)
+
+    def weights_of(self, token_ids: Tensor, like: Tensor) -> Tensor | None:
+        """What tokens weigh, in the shape of `token_ids` and the dtype and place of `like`; none = all alike."""
+        return None if self.token_weights is None else self.token_weights[token_ids].to(like)
 
 
 def place_topics(

@@ -150,8 +150,9 @@ class Walk:
     def __init__(self, plan: Plan, rate: float, procedure: Procedure):
         self.procedure = procedure
         config, default = plan.config, make_config({"preset": plan.config.preset})
-        weight = resolve_retain_weight(config.training.retain_weight, config.data.retain)
-        self._is_free = weight == resolve_retain_weight(default.training.retain_weight, config.data.retain) > 0
+        method = config.target.method
+        weight = resolve_retain_weight(config.training.retain_weight, config.data.retain, method)
+        self._is_free = weight == resolve_retain_weight(default.training.retain_weight, config.data.retain, method) > 0
         self._layers = _other_layers(plan, procedure)
         # What the user chose stays.
         self._given = {
