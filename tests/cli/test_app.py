@@ -8,6 +8,7 @@ import typer
 from main_job import call
 from srmu import __version__
 from srmu.cli.app import app, main
+from srmu.cli.settings_command import settings_command
 from srmu.config.renamed import RENAMED
 from srmu.config.settings import FIELDS
 
@@ -86,6 +87,22 @@ def test_a_flag_that_was_renamed_names_the_new_one(old, new, capsys):
 def test_the_help_shows_every_setting_once_and_no_old_name(capsys):
     code, shown, _ = call(capsys, "unlearn", "--help")
     assert code == 0
-    flags = re.findall(r"--([a-z][a-z-]+)", shown)
+    flags = re.findall(r"--(?:no-)?([a-z][a-z-]+)", shown)
     assert {name.replace("_", "-") for name in FIELDS} - set(flags) == {"model", "topics"}
     assert not {name.replace("_", "-") for name in RENAMED} & set(flags)
+
+
+def test_a_switch_can_be_set_back_by_the_flag_that_the_help_does_not_show(tmp_path):
+    (tmp_path / "run.yaml").write_text("model: base\nskip_sinks: false\nshard: true\neval: true\n")
+    seen = []
+    command = settings_command(
+        "Probe", lambda command: seen.append(command.config()) or 0, [("model", str, typer.Argument(""))]
+    )
+    probe = typer.Typer()
+    probe.command()(command)
+    for arguments in ([], ["--skip-sinks", "--no-shard", "--no-eval"]):
+        probe([str(tmp_path / "run.yaml"), *arguments], standalone_mode=False).run()
+    assert [(config.target.skip_sinks, config.model.shard, config.output.eval) for config in seen] == [
+        (False, True, True),
+        (True, False, False),
+    ]

@@ -34,7 +34,7 @@ def test_every_kind_of_list_gives_the_same_texts():
         "records": [{"text": text} for text in TEXTS],
     }
     found = {name: as_sources(kind, "forget", "text") for name, kind in kinds.items()}
-    assert found == {kind: list(inline(TEXTS)) for kind in kinds}
+    assert list(found.values()) == [list(inline(TEXTS))] * len(kinds)
 
 
 def test_a_table_is_read_by_the_field_or_template_that_is_named():
@@ -69,7 +69,6 @@ def test_texts_and_paths_mix_in_their_order(tmp_path):
         ([1], "Forget texts, item 1: found int, expected text"),
         (["fine", None], "item 2: found NoneType"),
         ({"train": ["x"]}, "Forget texts are a dict"),
-        (7, "Forget texts are a int"),
         ([{"text": 3}], "item 1"),
     ],
 )

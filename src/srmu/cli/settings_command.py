@@ -57,6 +57,7 @@ class SettingsCommand:
         own = {each.name: getattr(self, each.name) for each in fields(self)}
         given = {name: own[name] for name in ("preset", *FIELDS) if name in own and name not in NO_FLAG}
         given = {name: value for name, value in given.items() if value not in (None, [], ())}
+        given |= {name: False for name in FIELDS if getattr(self, f"no_{name}", False)}
         for name in LISTS:
             if name in given:
                 given[name] = [part.strip() for item in given[name] for part in item.split(",") if part.strip()]
@@ -86,9 +87,10 @@ def settings_command(
         leave_out: Settings without a flag here.
     """
     shown = [setting for setting in ("preset", *FIELDS) if setting not in (*NO_FLAG, *leave_out)]
-    flags = [*own, *(_flag(setting) for setting in shown), *(_old_flag(old) for old in RENAMED)]
+    flags = [*own, *(flag for setting in shown for flag in _flags(setting)), *(_old_flag(old) for old in RENAMED)]
     # Panels of the help stand in the order in which their first flags come.
-    flags.sort(key=lambda flag: list(PANELS).index(GROUP_OF.get(flag[0], "search")) if flag[0] in shown else -1)
+    panels = [None, *PANELS.values()]
+    flags.sort(key=lambda flag: panels.index(flag[2].rich_help_panel))
     return make_dataclass(name, flags, bases=(SettingsCommand,), namespace={"run": run}, kw_only=True)
 
 
@@ -141,8 +143,8 @@ def parse_sides(items: list[str]) -> dict[str, Side]:
     return sides
 
 
-def _flag(name: str) -> Flag:
-    """The flag of one setting. Values stay text: the config checks them, so that all problems are named at once."""
+def _flags(name: str) -> list[Flag]:
+    """The flags of one setting. Values stay text: the config checks them, so that all problems are named at once."""
     hint: Any = str
     default: Any = "default"
     text = PRESET_HELP
@@ -156,11 +158,16 @@ def _flag(name: str) -> Flag:
         text += f" [dim]\\[default: {shown}][/dim]"
     flag, panel = "--" + name.replace("_", "-"), PANELS[GROUP_OF.get(name, "search")]
     if hint is bool:
-        option = typer.Option(None, f"{flag}/--no-{flag[2:]}", help=text, rich_help_panel=panel, show_default=False)
-        return name, bool | None, option
+        # Of the two, the one that changes something is shown: in 80 columns both would leave no room for long names.
+        off = f"Turn this off: {text[0].lower()}{text[1:]}".replace(": True]", ": on]")
+        yes = typer.Option(None, flag, help=text, rich_help_panel=panel, hidden=default, show_default=False)
+        no = typer.Option(
+            None, f"--no-{flag[2:]}", help=off, rich_help_panel=panel, hidden=not default, show_default=False
+        )
+        return [(name, bool | None, yes), (f"no_{name}", bool | None, no)]
     repeatable = typing.get_origin(hint) in (tuple, dict)
     option = typer.Option(None, flag, help=text, rich_help_panel=panel, metavar=_metavar(hint), show_default=False)
-    return name, list[str] | None if repeatable else str | None, option
+    return [(name, list[str] | None if repeatable else str | None, option)]
 
 
 def _old_flag(old: str) -> Flag:
@@ -172,10 +179,8 @@ def _old_flag(old: str) -> Flag:
             raise InputError(f"{flag} was renamed to {new}. Write {new}.")
         return value
 
-    is_bool = TYPES[RENAMED[old]] is bool
-    names = f"{flag}/--no-{flag[2:]}" if is_bool else flag
-    option = typer.Option(None, names, hidden=True, callback=refuse)
-    return f"old_{old}", bool | None if is_bool else str | None, option
+    option = typer.Option(None, flag, hidden=True, callback=refuse)
+    return f"old_{old}", bool | None if TYPES[RENAMED[old]] is bool else str | None, option
 
 
 def _metavar(hint: Any) -> str:
