@@ -99,7 +99,7 @@ class RunDirectory:
             write_json_atomic(self.path / CONFIG_FILE, to_dict(config))
 
     def save_choice(self, record: SearchRecord) -> None:
-        """Write what `--auto` tried, so that a resumed run does not try again; it holds no text."""
+        """Write what `--search` tried, so that a resumed run does not try again; it holds no text."""
         if self.writes:
             write_json_atomic(self.path / CHOICE_FILE, to_json(record))
 

@@ -1,1 +1,1 @@
-"""Trials of settings on one model and one set of texts: `srmu unlearn --auto`, `srmu tune`, and the benchmarks."""
+"""Trials of settings on one model and one set of texts: `srmu unlearn --search`, `srmu tune`, and the benchmarks."""
