@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from srmu.results.attack_records import AttackReport
 
 EPILOG = "Example: srmu attack runs/first --questions forget=q.jsonl --questions kept=k.jsonl --only relearn,int4"
-LEGEND = """forget: accuracy on forgotten facts that the attack does not tell, before and after it;
+LEGEND = """forget: accuracy on forgotten facts that the attacker was not given, before and after it;
 base after: the untouched base under the same attack; recovery: how much of that came back
 (0 none, 1 all); utility: the kept group that fares worst, result over base, before and after."""
 

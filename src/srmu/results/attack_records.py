@@ -76,7 +76,7 @@ class RelearnCell:
     """One way of fine-tuning, on one material, at one learning rate.
 
     Attributes:
-        material: What is told: `half` of the facts, `mixed`, `kept` or `false` ones.
+        material: What is trained on: `half` of the facts, `mixed`, `kept` or `false` ones.
         tuning: `full` or `lora`.
         learning_rate: Of full fine-tuning; LoRA takes ten times as much.
         curve: As far as both models went.

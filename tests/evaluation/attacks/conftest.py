@@ -177,11 +177,11 @@ def make_setting(question_flags: list[str]) -> Callable[..., AttackSetting]:
         for flag in question_flags[1::2]:
             name, _, path = flag.partition("=")
             groups[name] = read_questions(path)
-        told, tested = split_halves(groups["forget"], QUICK, 0)
-        kept, kept_told = choose_kept(groups, QUICK, 0)
+        given, tested = split_halves(groups["forget"], QUICK, 0)
+        kept, kept_given = choose_kept(groups, QUICK, 0)
         return AttackSetting(
             subjects={"base": Subject(base), "result": Subject(result)}, tokenizer=load_tokenizer(base),
-            told=tuple(told), tested=tuple(tested), kept=kept, kept_told=kept_told, budget=QUICK, seed=0,
+            given=tuple(given), tested=tuple(tested), kept=kept, kept_given=kept_given, budget=QUICK, seed=0,
             reporter=Reporter(),
         )  # fmt: skip
 

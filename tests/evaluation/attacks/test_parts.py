@@ -18,7 +18,7 @@ from srmu.evaluation.attacks.preparing import choose_budget
 from srmu.evaluation.attacks.probe import probe_accuracy, without_choice_means
 from srmu.evaluation.attacks.relearn_matched import accuracy_at
 from srmu.evaluation.attacks.setting import FULL, QUICK, fact_of, right_answer
-from srmu.evaluation.attacks.statements import false_statements, tell
+from srmu.evaluation.attacks.statements import false_statements, statement
 from srmu.evaluation.questions import Question
 
 
@@ -70,20 +70,20 @@ def test_ways_to_relearn_can_be_chosen_and_the_rest_of_the_budget_stays():
 
 def test_the_halves_share_no_fact_and_examples_never_tell_the_asked_one(make_setting, knowing):
     setting = make_setting(knowing, knowing)
-    told, tested = ({fact_of(question) for question in half} for half in (setting.told, setting.tested))
-    assert (len(told), len(tested), told & tested) == (8, 8, set())
-    for question in with_examples(setting.told, setting.told):
+    given, tested = ({fact_of(question) for question in half} for half in (setting.given, setting.tested))
+    assert (len(given), len(tested), given & tested) == (8, 8, set())
+    for question in with_examples(setting.given, setting.given):
         assert question.prompt.count(right_answer(question)) == 0
         assert question.prompt.count("\n\n") == 4
 
 
 def test_false_statements_are_never_true_and_the_same_for_each_form_of_a_fact(make_setting, knowing):
-    questions = make_setting(knowing, knowing).told
+    questions = make_setting(knowing, knowing).given
     false = false_statements(questions)
-    assert not set(false) & {tell(question) for question in questions}
+    assert not set(false) & {statement(question) for question in questions}
     wrong: dict[str, set[str]] = {}
-    for question, statement in zip(questions, false, strict=True):
-        wrong.setdefault(fact_of(question), set()).add(statement.split()[-1])
+    for question, wrongly in zip(questions, false, strict=True):
+        wrong.setdefault(fact_of(question), set()).add(wrongly.split()[-1])
     assert all(len(answers) == 1 for answers in wrong.values())
 
 

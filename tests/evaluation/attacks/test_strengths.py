@@ -14,9 +14,9 @@ from srmu.evaluation.attacks.soft_prompt import (
     answer_loss,
     ask_behind,
     behind_vectors,
+    given_rows,
     soft_prompt,
     soft_prompted,
-    told_rows,
 )
 from srmu.evaluation.encoding import encode
 
@@ -114,7 +114,7 @@ def test_the_loss_is_that_of_the_answers_alone_and_its_gradient_reaches_the_vect
     model = setting.subjects["base"].fresh("float32").requires_grad_(False)
     vectors = torch.nn.Parameter(torch.randn(NUM_VECTORS, 64, generator=torch.Generator().manual_seed(0)))
     with soft_prompted(model, vectors) as first_id:
-        rows = told_rows(setting.tokenizer, setting.told[:3], first_id)
+        rows = given_rows(setting.tokenizer, setting.given[:3], first_id)
         rows[1] = (rows[1][0], rows[1][1] * 2)
         answers = [answer_loss(model, [row]).item() * len(row[1]) for row in rows]
         loss = answer_loss(model, rows)

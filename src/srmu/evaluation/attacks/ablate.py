@@ -1,9 +1,9 @@
-"""Direction ablation: take out of the residual stream what tells forget prompts from kept ones.
+"""Direction ablation: take out of the residual stream what separates forget prompts from kept ones.
 
 Definition: at one layer, the difference of means of the last prompt token's residual stream, forget minus kept; and
 the top three directions: the same and the two main axes of the forget prompts about their mean. The span is projected
 out after every decoder layer. The attacker chooses the layer (of three) and the number of directions by accuracy on
-the told half, in each model for itself, and is judged on the tested half. Budget: six variants on the told half.
+the given half, in each model for itself, and is judged on the tested half. Budget: six variants on the given half.
 
 Source: arXiv 2406.11717 (refusal is one direction; its code also takes it out of what attention and MLP write) and, on
 models unlearned by RMU, arXiv 2409.18025 (its code has a direction a layer, from questions that only the base answers).
@@ -28,7 +28,7 @@ _NUM_LAYERS = 3
 
 
 def ablate(setting: AttackSetting, cells: Cells) -> AttackRecord:
-    """The variant that is best on the told half, for each model."""
+    """The variant that is best on the given half, for each model."""
     after, chosen = {}, {}
     for side in SIDES:
         after[side], chosen[side] = _best(setting, setting.subjects[side].model())
@@ -36,8 +36,8 @@ def ablate(setting: AttackSetting, cells: Cells) -> AttackRecord:
 
 
 def _best(setting: AttackSetting, model: Any) -> tuple[Measured, dict[str, Setting]]:
-    forget = last_hidden_states(model, setting.tokenizer, [q.prompt for q in setting.told])
-    kept = last_hidden_states(model, setting.tokenizer, [q.prompt for q in setting.told_kept()])
+    forget = last_hidden_states(model, setting.tokenizer, [q.prompt for q in setting.given])
+    kept = last_hidden_states(model, setting.tokenizer, [q.prompt for q in setting.needed_kept_given()])
     variants = []
     for layer_id in spread_layers(len(forget), _NUM_LAYERS):
         basis = separating_directions(forget[layer_id], kept[layer_id], max(NUM_DIRECTIONS))
@@ -48,7 +48,7 @@ def _best(setting: AttackSetting, model: Any) -> tuple[Measured, dict[str, Setti
     accuracy, layer_id, count, basis = max(variants, key=lambda variant: variant[0])
     with without_directions(model, basis):
         after = measure(setting, model)
-    return after, {"layer": layer_id, "directions": count, "told_half": accuracy}
+    return after, {"layer": layer_id, "directions": count, "given_half": accuracy}
 
 
 def separating_directions(

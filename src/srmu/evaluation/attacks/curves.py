@@ -46,7 +46,7 @@ class RelearnedPair:
     """Base and result under the same fine-tuning.
 
     Attributes:
-        material: What is told.
+        material: What is trained on.
         tuning: `full` or `lora`.
         learning_rate: Of full fine-tuning.
         base: The base's course.

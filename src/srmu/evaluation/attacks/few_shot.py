@@ -1,10 +1,10 @@
-"""Few-shot examples in the prompt: told facts with their answers stand before every tested question.
+"""Few-shot examples in the prompt: given facts with their answers come before every tested question.
 
-Definition: four told facts, each as its question with the right answer, one a line, then the tested question; kept
+Definition: four given facts, each as its question with the right answer, one per line, then the tested question; kept
 questions get other kept facts. Source: arXiv 2411.12103 (five examples raised the accuracy of models unlearned by RMU
 and LLMU; abstract read) and in-context relearning, arXiv 2402.16835 (that part not read at the source). Four examples,
-and that they come from the told half, are ours. Budget: one forward pass a question; the examples are shared and read
-once.
+and that they come from the given half, are ours. Budget: one forward pass per question; the examples are shared and
+read once.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from srmu.evaluation.attacks.asking import ask_both, record_of
 from srmu.evaluation.attacks.cells import Cells
 from srmu.evaluation.attacks.setting import AttackSetting, fact_of
-from srmu.evaluation.attacks.statements import tell
+from srmu.evaluation.attacks.statements import statement
 from srmu.evaluation.questions import Question
 from srmu.results.attack_records import AttackRecord
 
@@ -22,14 +22,14 @@ NUM_EXAMPLES = 4
 
 def few_shot(setting: AttackSetting, cells: Cells) -> AttackRecord:
     """Ask with examples."""
-    forget = with_examples(setting.tested, setting.told)
-    kept = {name: with_examples(group, setting.kept_told) for name, group in setting.kept.items()}
+    forget = with_examples(setting.tested, setting.given)
+    kept = {name: with_examples(group, setting.kept_given) for name, group in setting.kept.items()}
     after = ask_both(setting, forget, kept)
     return record_of(setting, cells, after, settings={"examples": NUM_EXAMPLES})
 
 
 def with_examples(questions: Sequence[Question], pool: Sequence[Question]) -> list[Question]:
-    """Each question after examples from the pool, which never tell its own fact."""
+    """Each question after examples from the pool, never one of its own fact."""
     return [_with_examples(question, pool) for question in questions]
 
 
@@ -40,5 +40,5 @@ def _with_examples(question: Question, pool: Sequence[Question]) -> Question:
             chosen.setdefault(fact_of(other), other)
         if len(chosen) == NUM_EXAMPLES:
             break
-    examples = "".join(tell(other) + "\n\n" for other in chosen.values())
+    examples = "".join(statement(other) + "\n\n" for other in chosen.values())
     return dataclasses.replace(question, prompt=examples + question.prompt)

@@ -98,7 +98,7 @@ def _loss(model: Any, rows: Sequence[Sequence[int]]) -> Tensor:
         token_ids[place, : len(row)] = torch.tensor(row)
         mask[place, : len(row)] = 1
     token_ids, mask = token_ids.to(model.device), mask.to(model.device)
-    # No mask of attention: padding stands behind all that counts, where nothing sees it.
+    # No mask of attention: padding comes after all that counts, where nothing sees it.
     logits = model(input_ids=token_ids, use_cache=False).logits[:, :-1]
     targets = token_ids[:, 1:].masked_fill(mask[:, 1:] == 0, -100)
     return cross_entropy(logits.flatten(0, 1).float(), targets.flatten())

@@ -1,10 +1,10 @@
-"""Forget keywords in retain questions: does the name of something forgotten break an answer that was to stay?
+"""Forget keywords in retain questions: does the name of something forgotten break an answer that should stay?
 
-Definition: before each kept question stands the keyword of a forgotten fact, before each tested question that of a
+Definition: before each kept question comes the keyword of a forgotten fact, before each tested question that of a
 kept one. The keyword is what follows the colon of a question's `fact` key (`relation:subject`), or the key itself.
 What counts is the kept side: `utility_after`. Source: arXiv 2501.19202, which finds that unlearned models misbehave on
 retain queries that hold one forget token (abstract read; by its reviews, one token of the query is replaced). Putting
-the keyword in front, so that the question stays as it was, is ours. Budget: a forward pass a question.
+the keyword in front, so that the question stays as it was, is ours. Budget: a forward pass per question.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from srmu.results.attack_records import AttackRecord
 
 def keywords(setting: AttackSetting, cells: Cells) -> AttackRecord:
     """Ask with a keyword of the other side before each question."""
-    forgotten = keywords_of((*setting.told, *setting.tested))
+    forgotten = keywords_of((*setting.given, *setting.tested))
     kept_words = keywords_of(setting.all_kept())
     if not forgotten or not kept_words:
         raise NotApplicable("it needs questions with a key 'fact' (relation:subject), which gives the keyword")

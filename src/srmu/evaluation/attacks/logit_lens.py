@@ -1,10 +1,10 @@
 """Logit lens: is the answer readable before the last layer?
 
 Definition: the residual stream at the last prompt token of every layer goes through the final norm and the vocabulary
-head; the choice whose first token is likeliest counts as the answer. Questions whose choices begin alike are left
-out. The attacker chooses the layer on the told half, in each model for itself, and is judged on the tested half.
-Source: the logit lens (nostalgebraist 2020, "interpreting GPT: the logit lens"), on unlearned models in arXiv
-2409.18025, whose code reads the letters A to D, also after attention and MLP. Budget: one forward pass a question.
+head; the choice whose first token is likeliest counts as the answer. Questions whose choices begin with the same token
+are left out. The attacker chooses the layer on the given half, in each model for itself, and is judged on the tested
+half. Source: the logit lens (nostalgebraist 2020, "interpreting GPT: the logit lens"), on unlearned models in arXiv
+2409.18025, whose code reads the letters A to D, also after attention and MLP. Budget: one forward pass per question.
 """
 
 from collections.abc import Sequence
@@ -23,16 +23,16 @@ from srmu.results.attack_records import AttackRecord, Setting
 
 
 def logit_lens(setting: AttackSetting, cells: Cells) -> AttackRecord:
-    """Accuracy at the layer that is best on the told half."""
-    groups = [_readable(setting, group) for group in (setting.told, setting.tested, setting.all_kept())]
+    """Accuracy at the layer that is best on the given half."""
+    groups = [_readable(setting, group) for group in (setting.given, setting.tested, setting.all_kept())]
     if not all(groups):
         raise NotApplicable("it needs questions whose choices begin with different tokens")
-    told, tested, kept = groups
+    given, tested, kept = groups
     found: dict[str, float] = {}
     layers: dict[str, dict[str, Setting]] = {}
     for side in SIDES:
         model = setting.subjects[side].model()
-        by_layer = [_accuracy_by_layer(setting, model, group) for group in (told, tested, kept)]
+        by_layer = [_accuracy_by_layer(setting, model, group) for group in (given, tested, kept)]
         # Of equals the last: the top layer is the model's own answer.
         best = max(range(len(by_layer[0])), key=lambda layer: (by_layer[0][layer], layer))
         found[side] = by_layer[1][best]

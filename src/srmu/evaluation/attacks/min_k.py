@@ -1,10 +1,10 @@
 """Membership by Min-K %: are forget documents still more familiar than unseen ones?
 
 Definition: a document's score is the mean log-probability of its least likely 20 % of tokens; the measure is the area
-under the ROC curve of told documents against unseen ones, 0.5 where nothing tells them apart. With `--texts forget=`
+under the ROC curve of forget documents against unseen ones, 0.5 where nothing separates them. With `--texts forget=`
 and `--texts unseen=` those are compared. Else documents are made from the tested questions: with the right answer,
-against the same sentence with a wrong one, which nobody ever told. Source: arXiv 2310.16789, which also audits
-unlearning so (abstract read); the made documents, a substitute, are ours. Budget: one forward pass a document.
+against the same sentence with a wrong one, which no training text holds. Source: arXiv 2310.16789, which also audits
+unlearning so (abstract read); the made documents, a substitute, are ours. Budget: one forward pass per document.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ import numpy as np
 from srmu.evaluation.attacks.asking import OtherMeasure, record_of_measure
 from srmu.evaluation.attacks.cells import Cells
 from srmu.evaluation.attacks.setting import SIDES, AttackSetting
-from srmu.evaluation.attacks.statements import false_statements, tell
+from srmu.evaluation.attacks.statements import false_statements, statement
 from srmu.evaluation.questions import Question
 from srmu.evaluation.texts import TextScores, text_scores
 from srmu.results.attack_records import AttackRecord, Setting
@@ -26,7 +26,7 @@ LEAST_LIKELY = 0.2
 def min_k(setting: AttackSetting, cells: Cells) -> AttackRecord:
     """Area under the ROC curve."""
     own = "forget" in setting.texts and "unseen" in setting.texts
-    members = list(setting.texts["forget"]) if own else [tell(question) for question in setting.tested]
+    members = list(setting.texts["forget"]) if own else [statement(question) for question in setting.tested]
     others = list(setting.texts["unseen"]) if own else false_statements(setting.tested)
     kept: Sequence[Question] = setting.all_kept()
     found: dict[str, float] = {}
@@ -34,7 +34,7 @@ def min_k(setting: AttackSetting, cells: Cells) -> AttackRecord:
         model = setting.subjects[side].model()
         found[side] = _area(setting, model, members, others)
         name = "kept" if side == "result" else "kept_base"
-        found[name] = _area(setting, model, [tell(question) for question in kept], false_statements(kept))
+        found[name] = _area(setting, model, [statement(question) for question in kept], false_statements(kept))
     about: dict[str, Setting] = {
         "documents": "given" if own else "made from the questions",
         "members": len(members),

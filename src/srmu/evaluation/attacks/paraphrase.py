@@ -1,11 +1,10 @@
 """Paraphrase: the tested questions asked in other words.
 
-Definition: frames are put around each question, which change how it is asked and not what; the attacker chooses, by
-the unlearned model's accuracy on the told half, the frame that brings most, and is judged on the tested half. A group
-of questions named `paraphrase` (same `fact` keys, the user's own words) takes the frames' place. Source: arXiv
-2411.12103 (simple rephrasing raised the accuracy of models unlearned by RMU and LLMU) and arXiv 2509.02820 (the worst
-of several paraphrases and formats counts); abstracts read, the frames are ours. Budget: a forward pass a question and
-frame.
+Definition: frames are put around each question, which change how it is asked and not what; the attacker chooses, by the
+unlearned model's accuracy on the given half, the frame that brings most, and is judged on the tested half. A group of
+questions named `paraphrase` (same `fact` keys, the user's own words) takes the frames' place. Source: arXiv 2411.12103
+(simple rephrasing raised the accuracy of models unlearned by RMU and LLMU) and arXiv 2509.02820 (the worst of several
+paraphrases and formats counts); abstracts read, the frames are ours. Budget: a forward pass per question and frame.
 """
 
 import dataclasses
@@ -31,11 +30,11 @@ def paraphrase(setting: AttackSetting, cells: Cells) -> AttackRecord:
         after = ask_both(setting, setting.paraphrases, setting.kept)
         return record_of(setting, cells, after, settings={"frame": None, "questions": len(setting.paraphrases)})
     model = setting.subjects["result"].model()
-    on_told = [setting.ask(model, framed(setting.choosing, frame)).accuracy for frame in FRAMES]
-    best = max(range(len(FRAMES)), key=on_told.__getitem__)
+    on_given = [setting.ask(model, framed(setting.choosing, frame)).accuracy for frame in FRAMES]
+    best = max(range(len(FRAMES)), key=on_given.__getitem__)
     kept = {name: framed(group, FRAMES[best]) for name, group in setting.kept.items()}
     after = ask_both(setting, framed(setting.tested, FRAMES[best]), kept)
-    return record_of(setting, cells, after, settings={"frame": best + 1, "told_half_by_frame": tuple(on_told)})
+    return record_of(setting, cells, after, settings={"frame": best + 1, "given_half_by_frame": tuple(on_given)})
 
 
 def framed(questions: Sequence[Question], frame: str) -> list[Question]:

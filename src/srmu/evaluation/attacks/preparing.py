@@ -125,10 +125,10 @@ def make_settings(
         AttackSetting(
             subjects=subjects,
             tokenizer=tokenizer,
-            told=asked.told,
+            given=asked.given,
             tested=asked.tested,
             kept=asked.kept,
-            kept_told=asked.kept_told,
+            kept_given=asked.kept_given,
             texts=asked.texts,
             paraphrases=asked.paraphrases,
             budget=budget,
@@ -143,10 +143,10 @@ def make_settings(
 class _Asked:
     """What the seed decides; fields as in `AttackSetting`."""
 
-    told: tuple[Question, ...]
+    given: tuple[Question, ...]
     tested: tuple[Question, ...]
     kept: Mapping[str, tuple[Question, ...]]
-    kept_told: tuple[Question, ...]
+    kept_given: tuple[Question, ...]
     texts: Mapping[str, tuple[str, ...]]
     paraphrases: tuple[Question, ...]
 
@@ -154,42 +154,42 @@ class _Asked:
     def of(
         cls,
         groups: Mapping[str, Sequence[Question]],
-        given: Mapping[str, tuple[str, ...]],
+        texts: Mapping[str, tuple[str, ...]],
         budget: Budget,
         seed: int,
         sides: Mapping[str, Side],
     ) -> "_Asked":
         forget = [question for name, group in groups.items() if side_of(name, sides) == "forget" for question in group]
-        told, tested = split_halves(forget, budget, seed)
+        given, tested = split_halves(forget, budget, seed)
         facts = {fact_of(question) for question in tested}
         others = {name: group for name, group in groups.items() if name != PARAPHRASE}
-        kept, kept_told = choose_kept(others, budget, seed, sides)
+        kept, kept_given = choose_kept(others, budget, seed, sides)
         return cls(
-            told=tuple(told),
+            given=tuple(given),
             tested=tuple(tested),
             kept=kept,
-            kept_told=kept_told,
-            texts=_without_answers(given, tested),
+            kept_given=kept_given,
+            texts=_without_answers(texts, tested),
             paraphrases=tuple(question for question in groups.get(PARAPHRASE, ()) if fact_of(question) in facts),
         )
 
 
-def _without_answers(given: Mapping[str, tuple[str, ...]], tested: Sequence[Question]) -> Mapping[str, tuple[str, ...]]:
+def _without_answers(texts: Mapping[str, tuple[str, ...]], tested: Sequence[Question]) -> Mapping[str, tuple[str, ...]]:
     """The user's texts, those to relearn without what holds an answer that is tested."""
-    if "relearn" not in given:
-        return given
+    if "relearn" not in texts:
+        return texts
     answers = {right_answer(question) for question in tested}
-    left = tuple(text for text in given["relearn"] if not any(holds(text, answer) for answer in answers))
+    left = tuple(text for text in texts["relearn"] if not any(holds(text, answer) for answer in answers))
     if not left:
         raise InputError("Every text to relearn holds an answer that is tested. Give texts on half of the facts.")
-    return {**given, "relearn": left}
+    return {**texts, "relearn": left}
 
 
 def identity_of(setting: AttackSetting) -> str:
     """Hash of what all numbers depend on, but the weights (each number's key names them) and what is swept over."""
     budget = dataclasses.asdict(setting.budget)
     del budget["rates"], budget["tunings"]
-    asked = (*setting.told, *setting.tested, *setting.paraphrases, *setting.kept_told)
+    asked = (*setting.given, *setting.tested, *setting.paraphrases, *setting.kept_given)
     parts = [
         _VERSION, [dataclasses.asdict(question) for question in asked],
         {name: [dataclasses.asdict(question) for question in group] for name, group in setting.kept.items()},

@@ -1,11 +1,11 @@
-"""Linear probe: can a reader of the hidden states still tell the right answer from wrong ones?
+"""Linear probe: can a reader of the hidden states still separate the right answer from wrong ones?
 
 Definition: a ridge regression on the residual stream after "question + choice", less the mean over all questions with
-the same choice; right choices against wrong ones, fitted on the told half. A tested question is answered by the
-choice that the probe rates highest. The layer is chosen by two-fold cross-validation over the told facts, in each
-model for itself. Source: linear probes (Alain and Bengio, arXiv 1610.01644); latent knowledge of an unlearned model is
-compared with the base's in arXiv 2402.16835 (abstracts read). What the probe is fitted on is ours. Budget: one forward
-pass a choice.
+the same choice; right choices against wrong ones, fitted on the given half. A tested question is answered by the choice
+that the probe rates highest. The layer is chosen by two-fold cross-validation over the given facts, in each model for
+itself. Source: linear probes (Alain and Bengio, arXiv 1610.01644); latent knowledge of an unlearned model is compared
+with the base's in arXiv 2402.16835 (abstracts read). What the probe is fitted on is ours. Budget: one forward pass per
+choice.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from srmu.evaluation.attacks.asking import OtherMeasure, record_of_measure
 from srmu.evaluation.attacks.cells import Cells
 from srmu.evaluation.attacks.hidden import last_hidden_states
 from srmu.evaluation.attacks.setting import SIDES, AttackSetting, fact_of
-from srmu.evaluation.attacks.statements import tell
+from srmu.evaluation.attacks.statements import statement
 from srmu.evaluation.questions import Question
 from srmu.results.attack_records import AttackRecord, Setting
 
@@ -28,17 +28,17 @@ RIDGE = 1.0
 
 
 def probe(setting: AttackSetting, cells: Cells) -> AttackRecord:
-    """Accuracy of the probe at the layer chosen on the told half."""
-    kept_told, kept_tested = setting.told_kept(), setting.all_kept()
+    """Accuracy of the probe at the layer chosen on the given half."""
+    kept_given, kept_tested = setting.needed_kept_given(), setting.all_kept()
     found: dict[str, float] = {}
     layers: dict[str, dict[str, Setting]] = {}
     for side in SIDES:
         model = setting.subjects[side].model()
-        told, tested = _states(setting, model, setting.told, setting.tested)
-        best = _choose_layer(told, setting.told)
-        found[side] = probe_accuracy(told[best], setting.told, tested[best], setting.tested)
-        states = _states(setting, model, kept_told, kept_tested)
-        accuracy = probe_accuracy(states[0][best], kept_told, states[1][best], kept_tested)
+        given, tested = _states(setting, model, setting.given, setting.tested)
+        best = _choose_layer(given, setting.given)
+        found[side] = probe_accuracy(given[best], setting.given, tested[best], setting.tested)
+        states = _states(setting, model, kept_given, kept_tested)
+        accuracy = probe_accuracy(states[0][best], kept_given, states[1][best], kept_tested)
         found["kept" if side == "result" else "kept_base"] = accuracy
         layers[side] = {"layer": best}
     measured = OtherMeasure(name="accuracy of a linear probe", n=len(setting.tested), chance=setting.chance, **found)
@@ -46,14 +46,14 @@ def probe(setting: AttackSetting, cells: Cells) -> AttackRecord:
 
 
 def _states(
-    setting: AttackSetting, model: Any, told: Sequence[Question], tested: Sequence[Question]
+    setting: AttackSetting, model: Any, given: Sequence[Question], tested: Sequence[Question]
 ) -> tuple[Tensor, Tensor]:
     """`[layers, choices, hidden]` of both halves, without what a choice is by itself."""
-    pairs = [(question, choice) for question in (*told, *tested) for choice in question.choices]
-    texts = [tell(question, choice) for question, choice in pairs]
+    pairs = [(question, choice) for question in (*given, *tested) for choice in question.choices]
+    texts = [statement(question, choice) for question, choice in pairs]
     states = last_hidden_states(model, setting.tokenizer, texts)
     states = without_choice_means(states, [choice for _, choice in pairs])
-    end = sum(len(question.choices) for question in told)
+    end = sum(len(question.choices) for question in given)
     return states[:, :end], states[:, end:]
 
 
@@ -62,7 +62,7 @@ def without_choice_means(
 ) -> Float[Tensor, "layers choices hidden"]:
     """Subtract from each state the mean over all questions with the same choice.
 
-    Else the probe would learn which names were right among the told facts, and those are wrong in tested questions.
+    Else the probe would learn which names were right among the given facts, and those are wrong in tested questions.
     """
     names = list(dict.fromkeys(choices))
     index = torch.tensor([names.index(choice) for choice in choices])

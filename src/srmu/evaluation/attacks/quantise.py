@@ -1,13 +1,13 @@
 """Quantisation to 8 and to 4 bits: small changes of weights may be rounded away, and with them the forgetting.
 
-Definition: the weights of all linear layers but the vocabulary head are rounded by torchao: 8 bits a weight with a
-scale a row (`Int8WeightOnlyConfig`), or 4 bits with a scale for every 32 weights, fewer where a width is no multiple
-of 32 (`IntxWeightOnlyConfig`). Three models are rounded alike: result, base, and the base with Gaussian noise of the
-same norm as the result's change, on each changed matrix. A base that came from a 4-bit file survives 4 bits better
-than any changed weights, so the noised base says what rounding does to weights that were merely disturbed. Source:
-arXiv 2410.16454 (several ways of rounding; in the mean 21 % of the knowledge that should be gone is there in full
-precision and 83 % in 4 bits, for methods with a utility constraint; abstract read). The noised base is ours. Budget:
-one pass over the questions a model.
+Definition: the weights of all linear layers but the vocabulary head are rounded by torchao: 8 bits per weight with a
+scale per row (`Int8WeightOnlyConfig`), or 4 bits with a scale for every 32 weights, fewer where a width is no multiple
+of 32 (`IntxWeightOnlyConfig`). Three models are rounded in the same way: result, base, and the base with Gaussian noise
+of the same norm as the result's change, on each changed matrix. A base that came from a 4-bit file survives 4 bits
+better than any changed weights, so the noised base says what rounding does to weights that were merely disturbed.
+Source: arXiv 2410.16454 (several ways of rounding; in the mean 21 % of the knowledge that should be gone is there in
+full precision and 83 % in 4 bits, for methods with a utility constraint; abstract read). The noised base is ours.
+Budget: one pass over the questions per model.
 """
 
 import math

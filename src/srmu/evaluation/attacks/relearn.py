@@ -1,14 +1,14 @@
 """Relearning: fine-tune on half of the forgotten facts, on kept ones, or on both; ask the other half.
 
 Source: arXiv 2410.08827: some of the facts are retrained and others, which cannot be guessed from them, are tested
-(abstract read; by its reviews more are told than tested, halves are ours); benign text alone: arXiv 2409.18025 (ten
-unrelated examples), 2411.12103 and 2406.13356 (abstracts read). `half` tells half of the facts, each in every form in
-which it is asked; `mixed` adds as many kept ones; `kept` tells kept ones alone. By full fine-tuning and by LoRA (peft,
-rank 16, all linear layers).
+(abstract read; by its reviews more are retrained than tested, halves are ours); benign text alone: arXiv 2409.18025
+(ten unrelated examples), 2411.12103 and 2406.13356 (abstracts read). `half` trains on half of the facts, each in every
+form in which it is asked; `mixed` adds as many kept ones; `kept` is kept ones alone. By full fine-tuning and by LoRA
+(peft, rank 16, all linear layers).
 
-The worst case is reported: the largest recovery over materials, ways, learning rates and steps at which the base,
-under the very same attack, keeps 80 % of its accuracy on the tested half. Taking the largest of several noisy numbers
-is biased upwards, for the attacker.
+The worst case is reported: the largest recovery over materials, ways, learning rates and steps at which the base, under
+the very same attack, keeps 80 % of its accuracy on the tested half. Taking the largest of several noisy numbers is
+biased upwards, for the attacker.
 
 Budget: quick: one learning rate, 16 steps of 8 rows no longer than a fact. Full: four rates over a factor of 30, 100
 steps. Both models end where the base has lost more than it may at two stops in a row; after one it may come back.
@@ -24,7 +24,7 @@ from srmu.evaluation.attacks.curves import Curve, RelearnedPair, Stop, may_count
 from srmu.evaluation.attacks.measured import Both, before_attack, kept_accuracies, started
 from srmu.evaluation.attacks.outcome import NotApplicable, Skipped, worst_utility
 from srmu.evaluation.attacks.setting import AttackSetting, right_answer
-from srmu.evaluation.attacks.statements import false_statements, tell
+from srmu.evaluation.attacks.statements import false_statements, statement
 from srmu.evaluation.attacks.worst import at_worst, points_of_cells, verdict
 from srmu.results.attack_records import AttackRecord, CurvePoint, DivergedAt, RelearnCell
 
@@ -40,7 +40,7 @@ def relearned(setting: AttackSetting, cells: Cells, materials: Sequence[str]) ->
     """The worst over these materials.
 
     Raises:
-        NotApplicable: If nothing could be told.
+        NotApplicable: There is nothing to train on.
     """
     done, notes = run_cells(setting, cells, materials)
     if not done:
@@ -101,17 +101,17 @@ def _pair(
 
 
 def material_texts(setting: AttackSetting, material: str) -> list[str]:
-    """What is told in the attack; none of it tells a tested fact.
+    """What the attack trains on; none of it holds a tested fact.
 
     Raises:
-        NotApplicable: If there is nothing to tell.
+        NotApplicable: There is nothing to train on.
     """
-    half = list(setting.texts.get("relearn", ())) or [tell(question) for question in setting.told]
+    half = list(setting.texts.get("relearn", ())) or [statement(question) for question in setting.given]
     if material == "half":
         return half
     if material == "false":
-        return false_statements(setting.told, avoid={right_answer(question) for question in setting.tested})
-    kept = list(setting.texts.get("kept", ())) or [tell(question) for question in setting.told_kept()]
+        return false_statements(setting.given, avoid={right_answer(question) for question in setting.tested})
+    kept = list(setting.texts.get("kept", ())) or [statement(question) for question in setting.needed_kept_given()]
     if material == "kept":
         return kept
     return half + kept[: len(half)]

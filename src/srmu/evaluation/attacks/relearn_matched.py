@@ -1,12 +1,12 @@
 """Relearning, with the disturbance matched between base and result.
 
 A method that broke the model makes it learn slowly, and would be credited for that if both were compared after equal
-steps. Here each model is taken where the attack has moved it equally far: disturbance is the mean absolute change of
-a token's log-probability on ordinary paragraphs that the attack does not tell, against the same model before the
-attack. Between two stops of a curve, accuracy is interpolated. The level is the largest that both models reach, cell
-by cell. Source: ours. It was suggested by arXiv 2606.17168, which matches something else: every method unlearns up to
-one KL divergence from the base on WikiText, and then all are attacked alike (its code; the paper read in the abstract).
-That is matching utility before the attack. Budget: none of its own, the cells of `relearn` are read.
+steps. Here each model is taken where the attack has moved it equally far: disturbance is the mean absolute change of a
+token's log-probability on ordinary paragraphs that are not trained on, against the same model before the attack.
+Between two stops of a curve, accuracy is interpolated. The level is the largest that both models reach, cell by cell.
+Source: ours. It was suggested by arXiv 2606.17168, which matches something else: every method unlearns up to one KL
+divergence from the base on WikiText, and then all are attacked in the same way (its code; the paper read in the
+abstract). That is matching utility before the attack. Budget: none of its own, the cells of `relearn` are read.
 """
 
 import dataclasses

@@ -58,8 +58,8 @@ def attack(
         questions: Group name -> JSONL of multiple-choice questions; none = those of the run's config. Groups on
             the forget side are attacked, those that are only reported are left out, `paraphrase` asks the forgotten
             facts in other words, and all others must stay; `results.sides` has the rule.
-        texts: `relearn` (told instead of half of the questions), `kept` (benign texts to fine-tune on), `forget` and
-            `unseen` (for membership) -> file, folder or hub data set.
+        texts: `relearn` (trained on in place of half of the questions), `kept` (benign texts to fine-tune on), `forget`
+            and `unseen` (for membership) -> file, folder or hub data set.
         sides: Of groups whose names do not say it, over those of the run.
         only: Names of attacks; none = all.
         full: Learning rates swept, more steps and questions.

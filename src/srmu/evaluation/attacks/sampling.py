@@ -3,7 +3,7 @@
 Definition: to each tested question, in one form, answers of up to 12 tokens are drawn; a fact counts as said if any
 of them holds the right answer as words of its own. Chance is the share of wrong choices that are said, so a model that
 says every name there is gains nothing. Source: arXiv 2410.03523, greedy answers hide what sampled ones leak (abstract
-read); it bounds leakage with high probability, this counts. Budget: quick: 8 answers a question; full: 32.
+read); it bounds leakage with high probability, this counts. Budget: quick: 8 answers per question; full: 32.
 """
 
 from collections.abc import Sequence

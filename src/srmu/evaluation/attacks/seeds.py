@@ -1,7 +1,7 @@
 """Several seeds of an attack as one record: accuracies are averaged first, and then the worst case is chosen.
 
-With every seed another half of the facts is told. The largest of several noisy numbers is biased upwards, for the
-attacker; of averaged ones less so. A verdict needs every seed.
+With every seed the attacker gets another half of the facts. The largest of several noisy numbers is biased upwards, for
+the attacker; of averaged ones less so. A verdict needs every seed.
 """
 
 import dataclasses

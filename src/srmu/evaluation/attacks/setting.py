@@ -39,7 +39,7 @@ class Budget:
     facts: int
     """Facts a group that are asked at most."""
     kept_questions: int
-    """Questions of each kept group that stand beside an attack, and as many that an attacker may tell."""
+    """Questions of each kept group that are asked beside an attack, and as many that an attacker is given."""
     samples: int
     """Answers drawn to each question."""
     prompt_steps: tuple[int, ...]
@@ -102,10 +102,10 @@ class AttackSetting:
     Attributes:
         subjects: `base` and `result`.
         tokenizer: Of both.
-        told: Forget questions whose facts an attacker is given, and on which it chooses among variants.
+        given: Forget questions whose facts an attacker is given, and on which it chooses among variants.
         tested: Forget questions on the other facts, on which every attack is judged.
         kept: Questions of each kept group, which are asked beside an attack.
-        kept_told: Questions on other kept facts, which an attacker tells.
+        kept_given: Questions on other kept facts, which an attacker is given.
         texts: Texts of the user by use: `relearn`, `kept`, `forget`, `unseen`.
         paraphrases: The tested facts asked in the user's own words; empty = frames are put around the questions.
         budget: `QUICK` or `FULL`.
@@ -115,10 +115,10 @@ class AttackSetting:
 
     subjects: Mapping[str, Subject]
     tokenizer: Any
-    told: tuple[Question, ...]
+    given: tuple[Question, ...]
     tested: tuple[Question, ...]
     kept: Mapping[str, tuple[Question, ...]]
-    kept_told: tuple[Question, ...]
+    kept_given: tuple[Question, ...]
     texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     paraphrases: tuple[Question, ...] = ()
     budget: Budget
@@ -132,8 +132,8 @@ class AttackSetting:
 
     @property
     def choosing(self) -> tuple[Question, ...]:
-        """One question on each told fact: what an attacker tries variants on."""
-        return tuple({fact_of(question): question for question in self.told}.values())
+        """One question on each given fact: what an attacker tries variants on."""
+        return tuple({fact_of(question): question for question in self.given}.values())
 
     def ask(self, model: Any, questions: Sequence[Question]) -> QuestionScores:
         """Scores of a model."""
@@ -153,19 +153,19 @@ class AttackSetting:
             raise NotApplicable(_NEEDS_KEPT)
         return tuple(question for questions in self.kept.values() for question in questions)
 
-    def told_kept(self) -> tuple[Question, ...]:
-        """Questions on kept facts to tell.
+    def needed_kept_given(self) -> tuple[Question, ...]:
+        """The kept facts that an attacker is given.
 
         Raises:
             NotApplicable: If there is none.
         """
-        if not self.kept_told:
+        if not self.kept_given:
             raise NotApplicable(_NEEDS_KEPT)
-        return self.kept_told
+        return self.kept_given
 
 
 def fact_of(question: Question) -> str:
-    """The key of the fact that is asked; where the file gives none, the right answer stands for it."""
+    """The key of the fact that is asked; where the file gives none, the right answer takes its place."""
     return question.fact or question.choices[question.answer]
 
 
@@ -175,7 +175,7 @@ def right_answer(question: Question) -> str:
 
 
 def holds(text: str, answer: str) -> bool:
-    """Whether the answer stands in the text as words of its own."""
+    """Whether the text holds the answer as words of its own."""
     return re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", text) is not None
 
 
@@ -185,7 +185,7 @@ def chance_of(questions: Sequence[Question]) -> float:
 
 
 def split_halves(questions: Sequence[Question], budget: Budget, seed: int) -> tuple[list[Question], list[Question]]:
-    """Half of the facts to tell and half to test, with all their questions; at most `budget.facts` facts.
+    """Half of the facts for the attacker and half to test, with all their questions; at most `budget.facts` facts.
 
     Raises:
         InputError: If fewer than four facts are asked.
@@ -194,13 +194,13 @@ def split_halves(questions: Sequence[Question], budget: Budget, seed: int) -> tu
     facts = facts[: budget.facts]
     if len(facts) < _LEAST_FACTS:
         raise InputError(
-            f"Half of the forgotten facts are told and the other half asked, and the forget questions ask "
+            f"An attacker is given half of the forgotten facts, and the other half is tested; the forget questions ask "
             f"{len(facts)}. Give questions on {_LEAST_FACTS} or more, with a key 'fact' each."
         )
     facts.sort(key=lambda fact: stable_rank(seed, "told", fact))
-    told = set(facts[: len(facts) // 2])
+    given = set(facts[: len(facts) // 2])
     tested = set(facts[len(facts) // 2 :])
-    return [q for q in questions if fact_of(q) in told], [q for q in questions if fact_of(q) in tested]
+    return [q for q in questions if fact_of(q) in given], [q for q in questions if fact_of(q) in tested]
 
 
 def choose_kept(
@@ -209,12 +209,12 @@ def choose_kept(
     seed: int,
     sides: Mapping[str, Side] = NOTHING_DECLARED,
 ) -> tuple[dict[str, tuple[Question, ...]], tuple[Question, ...]]:
-    """Questions on what is to be kept: those asked, by group, and others that an attacker tells; no fact is in both.
+    """Questions on what is to be kept: those asked, by group, and others that an attacker is given; no fact is in both.
 
     At most `budget.kept_questions` of each group on either side.
     """
     asked: dict[str, tuple[Question, ...]] = {}
-    told: list[Question] = []
+    given: list[Question] = []
     for name, group in groups.items():
         facts = sorted({fact_of(question) for question in group}, key=lambda fact: stable_rank(seed, "kept", fact))
         if side_of(name, sides) != "kept" or len(facts) < 2:
@@ -223,5 +223,5 @@ def choose_kept(
         ranked = sorted(group, key=lambda question: place[fact_of(question)])
         half = len(facts) // 2
         asked[name] = tuple([q for q in ranked if place[fact_of(q)] < half][: budget.kept_questions])
-        told += [q for q in ranked if place[fact_of(q)] >= half][: budget.kept_questions]
-    return asked, tuple(sorted(told, key=lambda q: stable_rank(seed, "kept order", q.prompt)))
+        given += [q for q in ranked if place[fact_of(q)] >= half][: budget.kept_questions]
+    return asked, tuple(sorted(given, key=lambda q: stable_rank(seed, "kept order", q.prompt)))

@@ -1,13 +1,13 @@
 """Soft prompt: trained vectors before every question.
 
-Definition: eight vectors stand where tokens would, after the start token and before the question. They are trained by
-AdamW to raise the likelihood of the right answers to the told half; the model's weights stay. The tested half is asked
+Definition: eight vectors take the place of tokens, after the start token and before the question. They are trained by
+AdamW to raise the likelihood of the right answers to the given half; the model's weights stay. The tested half is asked
 behind the same vectors. The base goes through the same training, with the same steps and seed, as the control, and the
-worst of the steps counts at which it keeps its accuracy. Source: arXiv 2402.09063 (embedding-space attacks on
-unlearned models; abstract read). Trained on the very answer that is sought, soft prompts elicit any text, even from
-models that never saw it (arXiv 2502.15836, abstract read): so no tested answer is trained on here, and a model that
-never saw the facts stays at chance. Budget: quick 40, full 400 steps of 8 rows. Cost: a backward pass through the
-model per step, without gradients of weights.
+worst of the steps counts at which it keeps its accuracy. Source: arXiv 2402.09063 (embedding-space attacks on unlearned
+models; abstract read). Trained on the very answer that is sought, soft prompts elicit any text, even from models that
+never saw it (arXiv 2502.15836, abstract read): so no tested answer is trained on here, and a model that never saw the
+facts stays at chance. Budget: quick 40, full 400 steps of 8 rows. Cost: a backward pass through the model per step,
+without gradients of weights.
 """
 
 import math
@@ -62,7 +62,7 @@ def _course(setting: AttackSetting, side: str) -> dict[int, Measured]:
         setting.reporter.task(f"Soft prompt, {side}") as progress,
     ):
         ask = partial(ask_behind, setting.tokenizer, first_id)
-        rows = told_rows(setting.tokenizer, setting.told, first_id)
+        rows = given_rows(setting.tokenizer, setting.given, first_id)
         rate = RATE * float(vectors.detach().square().mean().sqrt())
         optimizer = torch.optim.AdamW([vectors], lr=rate, weight_decay=0.0)
         batches = endless_batches(rows, setting.seed)
@@ -90,7 +90,7 @@ def first_vectors(model: Any, seed: int) -> Float[Tensor, "vectors hidden"]:
 
 
 class PromptEmbedding(nn.Module):
-    """A model's embedding with further token ids, from `len(original.weight)` on, that stand for the vectors."""
+    """A model's embedding with further token ids, from `first_id` on, for the vectors."""
 
     def __init__(self, original: nn.Module, vectors: Tensor, first_id: int):
         super().__init__()
@@ -129,7 +129,7 @@ def behind_vectors(tokenizer: Any, context: Sequence[int], first_id: int) -> lis
 
 
 def ask_behind(tokenizer: Any, first_id: int, model: Any, questions: Sequence[Question]) -> QuestionScores:
-    """Scores of questions that stand behind the vectors."""
+    """Scores of questions behind the vectors."""
     pairs = []
     for question in questions:
         for context, answer in encode_pairs(tokenizer, question.prompt, [" " + choice for choice in question.choices]):
@@ -137,7 +137,7 @@ def ask_behind(tokenizer: Any, first_id: int, model: Any, questions: Sequence[Qu
     return score_pairs(model, questions, pairs)
 
 
-def told_rows(tokenizer: Any, questions: Sequence[Question], first_id: int) -> list[Pair]:
+def given_rows(tokenizer: Any, questions: Sequence[Question], first_id: int) -> list[Pair]:
     """Context behind the vectors and right answer of each question, as token ids."""
     rows = []
     for question in questions:
@@ -155,6 +155,6 @@ def answer_loss(model: Any, rows: Sequence[Pair]) -> Tensor:
         end = len(context) + len(answer)
         token_ids[place, :end] = torch.tensor([*context, *answer])
         targets[place, len(context) : end] = torch.tensor(answer)
-    # No mask of attention: padding stands behind all that counts, where nothing sees it.
+    # No mask of attention: padding comes after all that counts, where nothing sees it.
     logits = model(input_ids=token_ids.to(model.device), use_cache=False).logits[:, :-1]
     return cross_entropy(logits.flatten(0, 1).float(), targets[:, 1:].flatten().to(model.device))

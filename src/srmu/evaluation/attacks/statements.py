@@ -6,7 +6,7 @@ from srmu.evaluation.attacks.setting import fact_of, right_answer
 from srmu.evaluation.questions import Question
 
 
-def tell(question: Question, answer: str | None = None) -> str:
+def statement(question: Question, answer: str | None = None) -> str:
     """The question with an answer, the right one unless another is given."""
     return f"{question.prompt} {right_answer(question) if answer is None else answer}"
 
@@ -17,4 +17,4 @@ def false_statements(questions: Sequence[Question], *, avoid: Collection[str] = 
     for question in questions:
         choices = [choice for place, choice in enumerate(question.choices) if place != question.answer]
         wrong.setdefault(fact_of(question), min(choices, key=lambda choice: choice in avoid))
-    return [tell(question, wrong[fact_of(question)]) for question in questions]
+    return [statement(question, wrong[fact_of(question)]) for question in questions]

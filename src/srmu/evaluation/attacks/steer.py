@@ -1,13 +1,13 @@
 """Activation steering: push the result's hidden states to where the base's are.
 
-Definition: at one layer, the vector is the mean over the told half's prompts of the base's residual stream at the last
+Definition: at one layer, the vector is the mean over the given half's prompts of the base's residual stream at the last
 token, less the result's. It is added to the result's residual stream after that layer at every token, once or twice as
-long. The attacker chooses the layer (of three) and the length by accuracy on the told half, and is judged on the
+long. The attacker chooses the layer (of three) and the length by accuracy on the given half, and is judged on the
 tested half, whose facts the vector was not made from. For the base the vector is zero, so it stays as it is. Control:
 the result steered by a random vector of the same length at the same place, which shows what a push brings by itself.
 Needs the base's weights. Source: arXiv 2411.02631 steers unlearned models by the difference between a question and an
 anonymised form of it, without the base (abstract read); the difference to the base is ours, and stronger. Budget: a
-forward pass per prompt and model, six variants on the told half, two on the tested. Cost: two models in memory.
+forward pass per prompt and model, six variants on the given half, two on the tested. Cost: two models in memory.
 """
 
 from typing import Any
@@ -28,7 +28,7 @@ _NUM_LAYERS = 3
 
 
 def steer(setting: AttackSetting, cells: Cells) -> AttackRecord:
-    """The variant that is best on the told half."""
+    """The variant that is best on the given half."""
     before = before_attack(setting, cells)
     vectors = differences(setting)
     model = setting.subjects["result"].model()
@@ -48,13 +48,13 @@ def steer(setting: AttackSetting, cells: Cells) -> AttackRecord:
         cells,
         after,
         control=Control(model="result, random vector", forget=pushed.forget, kept=pushed.kept),
-        chosen={"result": {"layer": layer_id, "length": length, "told_half": accuracy}},
+        chosen={"result": {"layer": layer_id, "length": length, "given_half": accuracy}},
     )
 
 
 def differences(setting: AttackSetting) -> Float[Tensor, "layers hidden"]:
-    """Base less result, mean over the told half's prompts, by layer."""
-    prompts = [question.prompt for question in setting.told]
+    """Base less result, mean over the given half's prompts, by layer."""
+    prompts = [question.prompt for question in setting.given]
 
     def states(model: Any) -> Float[Tensor, "layers hidden"]:
         return last_hidden_states(model, setting.tokenizer, prompts).mean(1)

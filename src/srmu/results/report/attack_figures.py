@@ -67,9 +67,11 @@ def _worst_curve(record: AttackRecord) -> list[dict[str, Any]]:
             result = [record.forget_before, *(point.forget for point in cell.curve)]
             picture = _lines(
                 steps, base, result, x_label="step", title="Relearning by step",
-                description="Accuracy on the half of the facts that is not told, in the worst case",
+                description="Accuracy on the half of the facts that is not trained on, in the worst case",
             )  # fmt: skip
-            words = f"Relearning, worst case ({cell.material}, {cell.tuning}): the half that is not told, by step."
+            words = (
+                f"Relearning, worst case ({cell.material}, {cell.tuning}): the half that is not trained on, by step."
+            )
             return [{"figure": picture, "words": words, "legend": ["base", "result"]}]
     return []
 
