@@ -10,8 +10,6 @@ anonymised form of it, without the base (abstract read); the difference to the b
 forward pass per prompt and model, six variants on the given half, two on the tested. Cost: two models in memory.
 """
 
-from typing import Any
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -54,12 +52,12 @@ def steer(setting: AttackSetting, cells: Cells) -> AttackRecord:
 
 def differences(setting: AttackSetting) -> Float[Tensor, "layers hidden"]:
     """Base less result, mean over the given half's prompts, by layer."""
+    return _mean_states(setting, "base") - _mean_states(setting, "result")
+
+
+def _mean_states(setting: AttackSetting, side: str) -> Float[Tensor, "layers hidden"]:
     prompts = [question.prompt for question in setting.given]
-
-    def states(model: Any) -> Float[Tensor, "layers hidden"]:
-        return last_hidden_states(model, setting.tokenizer, prompts).mean(1)
-
-    return states(setting.subjects["base"].model()) - states(setting.subjects["result"].model())
+    return last_hidden_states(setting.subjects[side].model(), setting.tokenizer, prompts).mean(1)
 
 
 def random_like(vector: Float[Tensor, " hidden"], seed: int) -> Float[Tensor, " hidden"]:
