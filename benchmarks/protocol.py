@@ -28,7 +28,6 @@ from protocol_cases import DIALS, WORLD, Case, Kind, Phase, Retain, real_cases, 
 from protocol_plot import plot
 from protocol_rows import against, make_rows, markdown, merged
 from protocol_whole import run_whole
-from srmu.job.tuning.auto import choose_settings
 
 from srmu.config.presets import PUBLISHED
 from srmu.errors import RunError

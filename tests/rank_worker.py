@@ -40,6 +40,7 @@ CASES: dict[str, dict[str, Any]] = {
         "cache_gb": 0.0,
     },
     "corpus": {"forget_batch_size": 1, "retain_batch_size": 2, "map_scope": "corpus", "topics": TWO_TOPICS},
+    "erasure": {"forget_batch_size": 3, "retain_batch_size": 1, "method": "erasure", "erased_axes": 2},
     "rmu": {"forget_batch_size": 5, "retain_batch_size": 1, "method": "rmu", "coefficient_unit": "absolute"},
     "adaptive-rmu": {"forget_batch_size": 1, "retain_batch_size": 3, "method": "adaptive-rmu"},
 }

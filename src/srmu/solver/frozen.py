@@ -15,6 +15,7 @@ from torch import Tensor
 from srmu.inputs.rows import TokenRows, bucket_length, pad_batch
 from srmu.objective.masked import sink_free_mask
 from srmu.objective.tensors import Hidden, TokenIds, TokenMask
+from srmu.runtime.processes import share, world_size
 from srmu.solver.batching import batch_lengths
 from srmu.surgery.replay import Entry, Replayer
 
@@ -105,6 +106,13 @@ class FrozenStore:
             batch_tokens=self.batch_tokens,
             batch_cost=batch_cost(self.device),
         )
+
+    def own_parts(self, row_ids: Sequence[int], size: int = 64) -> Iterator[list[FrozenRows]]:
+        """Frozen activations of this rank's share of rows, some rows at a time; of a share without rows one empty part."""
+        own = share(row_ids)
+        # As many as the rank with most rows has: ranks that share layers ask for rows together.
+        for start in range(0, max(1, len(row_ids[:: world_size()])), size):
+            yield self.get(own[start : start + size])
 
     def get(self, row_ids: Sequence[int], lengths: Sequence[int] | None = None) -> list[FrozenRows]:
         """Frozen activations of the rows, each group of one padded length, in ascending length.

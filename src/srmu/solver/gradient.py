@@ -1,7 +1,7 @@
 """The gradient solver: frozen activations, replay, loss, AdamW on float32 masters of the trained matrices alone."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import Any
 
@@ -10,11 +10,10 @@ from torch import Tensor
 
 from srmu.config.groups import TargetConfig, TrainingConfig
 from srmu.inputs.rows import TokenRows
-from srmu.objective.erasure import CentroidSums
 from srmu.objective.importance import ActivationSums, ImportanceFitter
 from srmu.objective.masked import squared_distance_sum, widen
 from srmu.runtime.memory import keep_freed_memory
-from srmu.runtime.processes import share, sum_over_ranks, world_size
+from srmu.runtime.processes import share, sum_over_ranks
 from srmu.solver.batches import FORGET, RETAIN, Part, join_entries, replay_batches
 from srmu.solver.frozen import FrozenRows, FrozenStore, KeptRows
 from srmu.solver.learning_rate import learning_rates
@@ -122,7 +121,7 @@ class GradientSolver:
                 topic.fitter.update(self._corpus_sums(forget), self._corpus_sums(retain))
         if self.target.method == "erasure":
             for topic in self.topics:
-                self._find_erasure(topic)
+                self.target_maker.find_erasure(topic, self.store)
         return kept
 
     def run(self, on_metrics: Callable[[list[dict[str, float]]], None], after_step: Callable[[int], None]) -> None:
@@ -268,21 +267,8 @@ class GradientSolver:
         return forget, retain
 
     def _corpus_sums(self, row_ids: Sequence[int]) -> ActivationSums:
-        parts = [self.target_maker.own_sums(groups) for groups in self._own_groups(row_ids)]
+        parts = [self.target_maker.own_sums(groups) for groups in self.store.own_parts(row_ids)]
         return self.target_maker.over_ranks(reduce(ActivationSums.__add__, parts))
-
-    def _find_erasure(self, topic: TopicState) -> None:
-        """The centroid of all forget rows of a topic; a resumed run finds the same, since it is of what is frozen."""
-        row_ids = range(topic.forget_offset, topic.retain_offsets[0])
-        parts = [self.target_maker.own_centroid_sums(topic, groups) for groups in self._own_groups(row_ids)]
-        self.target_maker.make_erasure(topic, reduce(CentroidSums.__add__, parts))
-
-    def _own_groups(self, row_ids: Sequence[int]) -> Iterator[list[FrozenRows]]:
-        """Frozen activations of this rank's share of rows, some rows at a time."""
-        size, own = 64, share(row_ids)
-        # As many as the rank with most rows has: ranks that share layers ask for rows together.
-        for start in range(0, max(1, len(row_ids[:: world_size()])), size):
-            yield self.store.get(own[start : start + size])
 
     @torch.no_grad()
     def _average(self) -> None:

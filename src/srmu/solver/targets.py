@@ -14,7 +14,7 @@ from srmu.objective.importance import ActivationSums, activation_sums, importanc
 from srmu.objective.rmu import rmu_target
 from srmu.objective.srmu import srmu_target
 from srmu.runtime.processes import sum_over_ranks, world_size
-from srmu.solver.frozen import FrozenRows
+from srmu.solver.frozen import FrozenRows, FrozenStore
 from srmu.solver.topics import TopicState
 
 
@@ -70,12 +70,17 @@ class TargetMaker:
             sums += centroid_sums(rows.output, rows.token_mask, weights, with_moments=axes > 0)
         return sums
 
-    def make_erasure(self, topic: TopicState, own: CentroidSums) -> None:
-        """The topic's centroid and axes, from the sums of all ranks.
+    def find_erasure(self, topic: TopicState, store: FrozenStore) -> None:
+        """The topic's centroid and axes, from all its forget rows on all ranks.
+
+        A resumed run finds the same, since all of it is frozen.
 
         Raises:
             RunError: If no forget token is specific.
         """
+        row_ids = range(topic.forget_offset, topic.retain_offsets[0])
+        parts = [self.own_centroid_sums(topic, groups) for groups in store.own_parts(row_ids)]
+        own = reduce(CentroidSums.__add__, parts)
         sums = CentroidSums(
             sum_over_ranks(own.weight),
             sum_over_ranks(own.features),
