@@ -108,7 +108,7 @@ class FrozenStore:
         )
 
     def own_parts(self, row_ids: Sequence[int], size: int = 64) -> Iterator[list[FrozenRows]]:
-        """Frozen activations of this rank's share of rows, some rows at a time; of a share without rows one empty part."""
+        """Frozen activations of this rank's share of rows, some rows at a time; of no rows, one part that is empty."""
         own = share(row_ids)
         # As many as the rank with most rows has: ranks that share layers ask for rows together.
         for start in range(0, max(1, len(row_ids[:: world_size()])), size):
