@@ -212,5 +212,5 @@ def test_bad_input_is_one_sentence_and_exit_code_2(base, capsys, arguments, mess
 
 def test_the_function_takes_what_the_command_takes(base, files):
     record = evaluate(str(base), texts={"t": files[3].partition("=")[2]}, limit=2)
-    assert list(record["texts"]) == ["t"]
-    assert record["questions"] == {}
+    assert list(record.texts) == ["t"]
+    assert record.questions == {}
