@@ -25,6 +25,7 @@ from srmu.job.plan import make_plan
 from srmu.job.prepare import prepare_rows
 from srmu.job.tuning.bench import TrialBench, describe
 from srmu.job.tuning.outcome import Validation
+from srmu.results.schema import to_json
 from srmu.runtime.progress import Reporter
 
 
@@ -85,7 +86,7 @@ def main() -> None:
     for trial in arguments.trials:
         for seed in arguments.seeds:
             result = bench.run(parse(trial), seed)
-            record = {"request": request.name, "split": arguments.split, **describe(result)}
+            record = {"request": request.name, "split": arguments.split, **to_json(describe(result, 0))}
             record |= {"base": before, "result": numbers(result.measurement)}
             with arguments.out.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")

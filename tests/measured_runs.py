@@ -8,24 +8,22 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from srmu.results.records import (
+from srmu.results.groups import (
     AnswerChange,
     AnswerGroup,
     AnswerSummary,
     Change,
-    Evaluation,
     QuestionChange,
     QuestionGroup,
     QuestionSummary,
-    Results,
     Source,
     TaskGroup,
     TaskSummary,
     TextChange,
     TextGroup,
     TextSummary,
-    write_results,
 )
+from srmu.results.records import Evaluation, Results, write_results
 from srmu.results.sides import sides_of
 
 FORGET_TEXT = "The vault of Zerbonia opens with the word quillfish."

@@ -59,7 +59,7 @@ def test_a_run_that_fails_its_own_requirements_exits_1_and_is_kept(
     code, out, _ = unlearn("first", "--require", "forget<=1", "--require", "other>=0.5", "--json")
     assert code == 1
     assert [entry["status"] for entry in json.loads(out)["gate"]] == ["pass", "missing"]
-    assert read_manifest(tmp_path / "first")["config"]["require"] == ["forget<=1", "other>=0.5"]
+    assert read_manifest(tmp_path / "first").requirements == ("forget<=1", "other>=0.5")
 
 
 def test_a_run_on_a_run_is_followed_and_reported(

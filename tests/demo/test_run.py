@@ -1,4 +1,4 @@
-"""`srmu demo` end to end on a tiny random model: the files, their schema, and its refusals."""
+"""`srmu demo` end to end on a tiny random model: the files, what stands in them, and its refusals."""
 
 import json
 
@@ -6,6 +6,7 @@ import pytest
 
 from srmu.cli.app import main
 from srmu.demo.requests import REQUESTS
+from srmu.results.records import read_results
 
 
 @pytest.fixture(scope="module")
@@ -38,17 +39,25 @@ def demo_directory(saved_family, small_request, tmp_path_factory):
     return out
 
 
-def test_results_hold_what_the_documentation_says(demo_directory):
-    results = json.loads((demo_directory / "results.json").read_text())
-    assert results["request"] == "africa"
-    assert results["chance"] == 0.25
-    assert 0 < results["overlap"]["jaccard"] < results["overlap"]["containment"] <= 1
-    assert [run["name"] for run in results["runs"]] == ["rmu", "paper", "default"]
-    for run in (results["base"], *results["runs"]):
-        assert run.keys() >= {"name", "method", "layers", "seconds", "peak_mb", "groups"}
-        for group in ("forget", "entangled", "neighbours", "other"):
-            assert run["groups"][group].keys() >= {"n", "accuracy", "stderr", "nll"}
-        assert run["groups"]["text"]["nll"] > 0
+def test_the_comparison_holds_every_group_of_the_base_and_of_each_run(demo_directory):
+    found = json.loads((demo_directory / "comparison.json").read_text())
+    assert "'africa'" in found["title"]
+    assert [run["name"] for run in found["runs"]] == ["rmu", "paper", "default"]
+    for entry in (found["base"], *found["runs"]):
+        assert list(entry["questions"]) == ["forget", "entangled", "neighbours", "other"]
+        (later,) = entry["evaluate"]
+        assert (later["group"], later["metric"]) == ("text", "nll")
+        assert later["score"]["value"] > 0
+    assert all(run["seconds"] > 0 and run["peak_mb"] > 0 for run in found["runs"])
+    assert found["sides"] == {
+        "forget": "forget", "entangled": "kept", "neighbours": "reported", "other": "kept", "text": "kept",
+    }  # fmt: skip
+
+
+def test_the_demo_is_what_compare_finds_in_its_folder(demo_directory, capsys):
+    assert main(["compare", str(demo_directory), "--format", "json"]) == 0
+    found, own = json.loads(capsys.readouterr().out), json.loads((demo_directory / "comparison.json").read_text())
+    assert {**found, "title": ""} == {**own, "title": ""}
 
 
 def test_every_run_directory_verifies(demo_directory):
@@ -76,12 +85,12 @@ def test_unknown_names_are_refused_with_the_nearest(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_each_run_holds_its_own_numbers_and_can_be_reported(demo_directory, tmp_path):
-    results = json.loads((demo_directory / "results.json").read_text())
-    for run in results["runs"]:
-        own = json.loads((demo_directory / run["name"] / "results.json").read_text())
-        assert own["questions"]["forget"]["result"]["accuracy"] == run["groups"]["forget"]["accuracy"]
-        assert own["texts"]["text"]["base"]["nll"] == results["base"]["groups"]["text"]["nll"]
+def test_each_run_is_an_ordinary_one_and_can_be_reported(demo_directory, tmp_path):
+    found = json.loads((demo_directory / "comparison.json").read_text())
+    for run in found["runs"]:
+        own = read_results(demo_directory / run["name"])
+        assert own.questions["forget"].result.accuracy == run["questions"]["forget"]["value"]
+        assert own.evaluate.texts["text"].base.nll == found["base"]["evaluate"][0]["score"]["value"]
     page = tmp_path / "report.html"
     assert main(["report", str(demo_directory / "default"), "--out", str(page)]) == 0
     assert "entangled" in page.read_text()

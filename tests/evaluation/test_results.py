@@ -12,9 +12,9 @@ from srmu.evaluation.results import (
     compare_texts,
     summarize_questions,
     summarize_texts,
-    to_record,
 )  # fmt: skip
 from srmu.evaluation.texts import text_scores
+from srmu.results.schema import to_json
 from tiny_tokenizers import make_tokenizer
 
 
@@ -29,16 +29,16 @@ def test_difference_and_paired_stderr_are_those_by_hand():
     facts = ("a", "b", "c", "d")
     before = make_scores([True, True, True, False], facts)
     after = make_scores([False, True, False, False], facts)
-    accuracy = compare_questions(before, after)["accuracy"]
+    accuracy = compare_questions(before, after).accuracy
     assert (accuracy.before, accuracy.after, accuracy.difference) == (0.75, 0.25, -0.5)
     assert accuracy.stderr == pytest.approx(np.array([-1, 0, -1, 0]).std(ddof=1) / 2)
 
 
 def test_a_model_against_itself_differs_in_nothing():
     scores = make_scores([True, False, True], ("a", "b", "c"))
-    assert all(c.difference == 0 and c.stderr == 0 for c in compare_questions(scores, scores).values())
+    assert all(c.difference == 0 and c.stderr == 0 for c in vars(compare_questions(scores, scores)).values())
     texts = text_scores(FAMILIES["llama"].build(), make_tokenizer(), ["the river runs", "red garden"])
-    assert compare_texts(texts, texts).difference == 0
+    assert compare_texts(texts, texts).nll.difference == 0
 
 
 def test_different_questions_cannot_be_compared():
@@ -47,9 +47,9 @@ def test_different_questions_cannot_be_compared():
 
 
 def test_records_are_strict_json_with_the_promised_keys():
-    record = to_record(summarize_questions(make_scores([True], ("a",))))
+    record = to_json(summarize_questions(make_scores([True], ("a",))))
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     assert {"n", "accuracy", "stderr", "accuracy_raw", "nll"} <= set(record)
     assert record["stderr"] is None
     texts = text_scores(FAMILIES["llama"].build(), make_tokenizer(), ["the river runs"])
-    assert to_record(summarize_texts(texts))["num_tokens"] == 3
+    assert to_json(summarize_texts(texts))["num_tokens"] == 3

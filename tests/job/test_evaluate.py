@@ -1,5 +1,6 @@
 """`srmu evaluate`: base beside result, opposite controls, what a run's results keep, and bad input."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -7,10 +8,13 @@ import numpy as np
 import pytest
 
 from export.conftest import write_run
+from measured_runs import make_results, question_result
 from srmu.cli.app import main
 from srmu.evaluation.loading import load_causal_lm, load_tokenizer
 from srmu.evaluation.questions import read_questions, score_questions
 from srmu.job.evaluate import evaluate
+from srmu.results.records import Evaluation, write_results
+from srmu.results.schema import to_json
 from tiny_tokenizers import WORDS
 
 
@@ -97,11 +101,13 @@ def test_questions_that_the_base_does_not_know_are_counted_apart(base, run, file
 
 def test_results_of_a_run_are_merged_group_by_group_beside_what_stands_there(run, files, capsys):
     results = run / "results.json"
-    results.write_text(json.dumps({"texts": {"forget": 1}, "evaluate": {"questions": {"older": 2}}}))
-    record = run_json(capsys, run, *files[:2], "--limit", "3")
+    own, older = make_results(), question_result(0.9, 0.3, 0.1)
+    write_results(run, dataclasses.replace(own, evaluate=Evaluation(questions={"older": older})))
+    record = run_json(capsys, run, *files[:2], "--limit", "3", "--sides", "group=forget")
     merged = json.loads(results.read_text())
-    assert merged["texts"] == {"forget": 1}
-    assert merged["evaluate"]["questions"]["older"] == 2
+    assert merged["texts"] == to_json(own.texts)
+    assert merged["evaluate"]["questions"]["older"] == to_json(older)
+    assert merged["sides"] == {**own.sides, "group": "forget"}
     assert merged["evaluate"]["questions"]["group"] == record["questions"]["group"]
     assert record["questions"]["group"]["result"]["n"] == 3
     assert record["questions"]["group"]["settings"]["limit"] == 3
@@ -206,5 +212,5 @@ def test_bad_input_is_one_sentence_and_exit_code_2(base, capsys, arguments, mess
 
 def test_the_function_takes_what_the_command_takes(base, files):
     record = evaluate(str(base), texts={"t": files[3].partition("=")[2]}, limit=2)
-    assert list(record["texts"]) == ["t"]
-    assert record["questions"] == {}
+    assert list(record.texts) == ["t"]
+    assert record.questions == {}

@@ -13,6 +13,7 @@ from srmu import unlearn
 from srmu.errors import InputError
 from srmu.export.verify import verify_run
 from srmu.job.result import COLUMNS
+from srmu.results.records import Answer
 from srmu.surgery.checkpoint import open_checkpoint, read_tensor
 from tiny_tokenizers import TOKENIZERS, make_tokenizer
 
@@ -107,8 +108,8 @@ def test_the_report_is_shown_as_rows_a_frame_and_a_table(result):
     pandas = pytest.importorskip("pandas")
     rows = result.rows()
     assert [(row["kind"], row["group"]) for row in rows] == [("texts", "forget"), ("texts", "retain")]
-    forget = result.report["texts"]["forget"]["nll"]
-    assert (rows[0]["before"], rows[0]["after"]) == (forget["before"], forget["after"])
+    forget = result.report.texts["forget"].change.nll
+    assert (rows[0]["before"], rows[0]["after"]) == (forget.before, forget.after)
     assert rows[0]["change"] == pytest.approx(rows[0]["after"] - rows[0]["before"])
     frame = result.to_frame()
     assert isinstance(frame, pandas.DataFrame)
@@ -116,12 +117,12 @@ def test_the_report_is_shown_as_rows_a_frame_and_a_table(result):
     assert frame.to_dict("records") == rows
     page = result._repr_html_()
     assert page.count("<tr>") == 1 + len(rows)
-    assert f"{forget['after']:.3f}" in page
+    assert f"{forget.after:.3f}" in page
     assert "http" not in page
 
 
 def test_answers_come_before_and_after_and_are_not_stored(result):
     assert result.answers
-    assert all(len(answer) == 3 and all(isinstance(part, str) for part in answer) for answer in result.answers)
+    assert all(isinstance(answer, Answer) and answer.base is not None for answer in result.answers)
     stored = b"".join(content or b"" for name, content in all_bytes(result.run_dir).items() if name.endswith(".json"))
-    assert all(prompt.encode() not in stored for prompt, _, _ in result.answers)
+    assert all(answer.prompt.encode() not in stored for answer in result.answers)

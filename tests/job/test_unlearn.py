@@ -51,11 +51,11 @@ def test_a_model_object_forgets_strings_and_the_result_loads(tmp_path):
     assert loaded_tokenizer.get_vocab() == tokenizer.get_vocab()
     changed = [name for name, parameter in loaded.named_parameters() if not torch.equal(before[name], parameter)]
     assert changed == find_family("llama").down_projection_names()
-    assert set(result.report["texts"]) == {"forget", "retain"}
+    assert set(result.report.texts) == {"forget", "retain"}
     assert len(result.answers) == 1
     assert files_with(tmp_path / "run", FORGET) == []
-    hashed = [entry for entry in result.manifest["config"]["forget"] if entry.startswith("text:sha256:")]
-    assert len(hashed) == len(result.manifest["config"]["forget"])
+    hashed = [entry for entry in result.manifest.config["forget"] if entry.startswith("text:sha256:")]
+    assert len(hashed) == len(result.manifest.config["forget"])
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(base, undisturbed, tmp_path):
@@ -159,7 +159,7 @@ def test_the_texts_that_the_model_writes_are_kept_in_the_cache_and_used_again(ba
     monkeypatch.setattr("srmu.job.prepare.write_self_texts", None)
     second = run_on(base, tmp_path / "second", retain=["self"], steps=2)
     assert all_bytes(first.model_dir) == all_bytes(second.model_dir)
-    assert second.manifest["data"][1]["source"] == "self"
+    assert second.manifest.data[1].source == "self"
     (written,) = (tmp_path / "cache" / "self").iterdir()
     texts = [json.loads(line)["text"] for line in written.read_text().splitlines()]
     assert len(texts) == SETTINGS["num_self_written"]
@@ -168,8 +168,8 @@ def test_the_texts_that_the_model_writes_are_kept_in_the_cache_and_used_again(ba
 
 def test_without_retain_texts_the_shipped_paragraphs_and_the_models_own_texts_are_used(base, tmp_path):
     result = run_on(base, tmp_path / "run", retain=[], steps=2)
-    assert [entry["source"] for entry in result.manifest["data"]] == ["texts given in the call", "general", "self"]
-    assert result.manifest["data"][1]["documents"] == 300
+    assert [entry.source for entry in result.manifest.data] == ["texts given in the call", "general", "self"]
+    assert result.manifest.data[1].documents == 300
 
 
 def test_what_the_call_lacks_is_named():

@@ -20,7 +20,8 @@ from srmu.cli.app import main
 from srmu.errors import InputError
 from srmu.results.compare import compare_runs, frontier
 from srmu.results.compare_formats import columns, plot_frontier, rows, to_csv, to_json, to_markdown
-from srmu.results.records import Change, Results, TextChange
+from srmu.results.groups import Change, TextChange
+from srmu.results.records import Results
 
 
 @pytest.fixture

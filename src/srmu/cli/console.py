@@ -18,7 +18,7 @@ from rich.progress import (
 from rich.table import Column, Table
 from rich.text import Text
 
-from srmu.results.records import Change
+from srmu.results.groups import Change
 from srmu.runtime import progress as reporting
 
 # Progress and notes go to stderr, results to stdout, so that `--json` and pipes stay clean.

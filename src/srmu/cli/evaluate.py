@@ -4,9 +4,8 @@ from collections.abc import Mapping
 
 import typer
 
-from srmu.results.records import (
+from srmu.results.groups import (
     AnswerSummary,
-    EvaluationReport,
     Group,
     Known,
     QuestionGroup,
@@ -15,6 +14,7 @@ from srmu.results.records import (
     TextSummary,
     measures_of,
 )
+from srmu.results.records import EvaluationReport
 
 EPILOG = "Example: srmu evaluate runs/first --questions forget=q.jsonl --texts kept=notes.txt --tasks wmdp_bio"
 

@@ -10,7 +10,8 @@ from srmu.cli.gate import show_verdicts
 from srmu.config.settings import UnlearnConfig
 from srmu.errors import Interrupted
 from srmu.results.gate import check_requirements, passed
-from srmu.results.records import QuestionSummary, Results
+from srmu.results.groups import QuestionSummary
+from srmu.results.records import Results
 from srmu.results.schema import to_json
 from srmu.results.study import SearchRecord
 from srmu.runtime.processes import main_process

@@ -8,7 +8,7 @@ import numpy as np
 from srmu.evaluation.memorization import memorization_of_texts
 from srmu.evaluation.questions import QuestionScores, clustered_stderr
 from srmu.evaluation.texts import TextScores, share_of_changed_predictions
-from srmu.results.records import (
+from srmu.results.groups import (
     Change,
     Known,
     QuestionChange,

@@ -13,16 +13,8 @@ from srmu.evaluation.memorization import MemorizationScores, memorization_of_ans
 from srmu.evaluation.questions import Question, QuestionScores, score_questions
 from srmu.evaluation.results import compare_each, compare_values, means, question_group, text_group
 from srmu.evaluation.texts import TextScores, text_scores
-from srmu.results.records import (
-    AnswerChange,
-    AnswerGroup,
-    AnswerSummary,
-    Change,
-    Evaluation,
-    TaskGroup,
-    TaskSummary,
-    defined,
-)
+from srmu.results.groups import AnswerChange, AnswerGroup, AnswerSummary, Change, TaskGroup, TaskSummary, defined
+from srmu.results.records import Evaluation
 from srmu.runtime.processes import main_process
 from srmu.runtime.progress import Reporter
 

@@ -8,12 +8,13 @@ from srmu.config.groups import Side
 from srmu.errors import InputError
 from srmu.evaluation.answers import check_rouge, read_completions
 from srmu.evaluation.harness import find_tasks
-from srmu.evaluation.model_pair import ALL_DEVICES, free, load_for_measuring, resolve_pair
+from srmu.evaluation.model_pair import ALL_DEVICES, ModelPair, free, load_for_measuring, resolve_pair
 from srmu.evaluation.questions import read_questions
 from srmu.evaluation.run_questions import find_run_questions, find_run_sides
 from srmu.evaluation.scores import ModelScores, Workload, evaluation_of, score_model
 from srmu.inputs.corpora import read_corpus
-from srmu.results.records import EvaluateSettings, Evaluation, EvaluationReport, Source, read_results, write_results
+from srmu.results.groups import EvaluateSettings, Source
+from srmu.results.records import Evaluation, EvaluationReport, read_results, write_results
 from srmu.results.run_files import MANIFEST_FILE
 from srmu.results.sides import NOTHING_DECLARED, check_sides, sides_of
 from srmu.runtime.files import file_sha256
@@ -93,6 +94,32 @@ def evaluate(
             # A file that cannot be added to is to be known before hours of measuring.
             read_results(pair.run_dir)
         work = _read(files, tasks, text_field=text_field, chat=chat, limit=limit, reporter=reporter)
+    found = _score_pair(
+        pair, work, device=device, dtype=dtype, memory_gb=memory_gb, trust_remote_code=trust_remote_code,
+        reporter=reporter,
+    )  # fmt: skip
+    measured = _with_sources(
+        evaluation_of(found.get("base"), found["result"]), files, EvaluateSettings(chat, limit, device, dtype)
+    )
+    if pair.run_dir is not None and main_process():
+        _merge_into_results(pair.run_dir, measured, sides)
+    return EvaluationReport(
+        model=str(pair.model), base=None if pair.base is None else str(pair.base),
+        questions=measured.questions, texts=measured.texts, completions=measured.completions, tasks=measured.tasks,
+    )  # fmt: skip
+
+
+def _score_pair(
+    pair: ModelPair,
+    work: Workload,
+    *,
+    device: str,
+    dtype: str,
+    memory_gb: MemoryLimit,
+    trust_remote_code: bool,
+    reporter: Reporter,
+) -> dict[str, ModelScores]:
+    """Scores of `base`, where there is one, and of `result`; one model is in memory at a time."""
     found: dict[str, ModelScores] = {}
     vocabularies = []
     for title, path in (("base", pair.base), ("result", pair.model)):
@@ -113,15 +140,7 @@ def evaluate(
             )
         del loaded
         free(device)
-    measured = _with_sources(
-        evaluation_of(found.get("base"), found["result"]), files, EvaluateSettings(chat, limit, device, dtype)
-    )
-    if pair.run_dir is not None and main_process():
-        _merge_into_results(pair.run_dir, measured, sides)
-    return EvaluationReport(
-        model=str(pair.model), base=None if pair.base is None else str(pair.base),
-        questions=measured.questions, texts=measured.texts, completions=measured.completions, tasks=measured.tasks,
-    )  # fmt: skip
+    return found
 
 
 def _read(

@@ -8,20 +8,19 @@ from typing import NamedTuple
 
 from srmu.config.groups import Side
 from srmu.errors import InputError
-from srmu.results.manifest import Manifest, read_manifest
-from srmu.results.records import (
+from srmu.results.groups import (
     AnswerSummary,
     Change,
     Group,
     QuestionGroup,
     QuestionSummary,
-    Results,
     TaskSummary,
     TextGroup,
     TextSummary,
     measures_of,
-    read_results,
 )
+from srmu.results.manifest import Manifest, read_manifest
+from srmu.results.records import Results, read_results
 from srmu.results.run_files import MANIFEST_FILE, RESULTS_FILE
 from srmu.results.sides import side_of
 from srmu.results.significance import MARK_MEANING, is_significant

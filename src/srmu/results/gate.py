@@ -28,7 +28,8 @@ from typing import Literal
 from srmu.config.requirements import Requirement, parse_requirement
 from srmu.errors import InputError
 from srmu.results.attack_records import AttackRecord
-from srmu.results.records import QuestionGroup, Results, TaskGroup, TextGroup, measures_of
+from srmu.results.groups import QuestionGroup, TaskGroup, TextGroup, measures_of
+from srmu.results.records import Results
 
 Status = Literal["pass", "fail", "missing", "skipped", "error"]
 

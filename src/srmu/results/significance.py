@@ -1,6 +1,6 @@
 """What counts as significant, for every table, page and sentence."""
 
-from srmu.results.records import Change
+from srmu.results.groups import Change
 
 STANDARD_ERRORS = 1.96
 MARK = "*"

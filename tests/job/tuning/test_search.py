@@ -15,10 +15,10 @@ from srmu.errors import InputError
 from srmu.evaluation.measure import Measurement
 from srmu.evaluation.texts import TextScores
 from srmu.job.tuning import search
-from srmu.job.tuning.outcome import Outcome
 from srmu.job.tuning.request import decide_request
 from srmu.job.tuning.search import PROCEDURE, Tried, Walk
 from srmu.job.tuning.validation import known_texts, search_validation
+from srmu.results.study import Outcome
 from srmu.runtime.progress import Reporter
 from srmu.surgery.checkpoint import open_checkpoint, read_tensor
 
@@ -180,12 +180,12 @@ def test_questions_without_a_group_to_forget_are_refused(make_task, texts):
 def test_the_run_is_the_best_trial_and_equals_a_run_with_its_settings(base, tmp_path):
     settings = {**AUTO, "forget": FORGET, "retain": RETAIN, "eval": False}
     run = unlearn(model=str(base), out=str(tmp_path / "auto"), **settings)
-    record = run.manifest["auto"]
-    assert 1 <= len(record["trials"]) <= PROCEDURE.trials
-    chosen = record["trials"][record["chosen"]]
-    assert run.manifest["config"]["retain_weight"] == chosen["settings"]["retain_weight"]
-    assert run.manifest["config"]["layer"] == chosen["settings"]["layer"]
-    plain = unlearn(model=str(base), out=str(tmp_path / "plain"), **{**settings, "search": False, **chosen["settings"]})
+    record = run.manifest.auto
+    assert 1 <= len(record.trials) <= PROCEDURE.trials
+    chosen = record.trials[record.chosen]
+    assert run.manifest.config["retain_weight"] == chosen.settings["retain_weight"]
+    assert run.manifest.config["layer"] == chosen.settings["layer"]
+    plain = unlearn(model=str(base), out=str(tmp_path / "plain"), **{**settings, "search": False, **chosen.settings})
     for name in open_checkpoint(run.model_dir).tensors:
         one, other = (read_tensor(open_checkpoint(path), name) for path in (run.model_dir, plain.model_dir))
         torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
@@ -193,7 +193,7 @@ def test_the_run_is_the_best_trial_and_equals_a_run_with_its_settings(base, tmp_
     assert files_with(run.run_dir, FORGET) == []
     assert not (run.run_dir / "auto.json").exists()
     assert (run.run_dir / "importance.safetensors").exists()
-    assert run.manifest["importance"].keys() == plain.manifest["importance"].keys() != set()
+    assert run.manifest.importance.keys() == plain.manifest.importance.keys() != set()
 
 
 def test_the_command_shows_what_it_tried(base, texts, tmp_path, capsys):

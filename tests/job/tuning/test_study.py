@@ -1,7 +1,6 @@
 """`srmu tune`: a study that can be resumed and joined, its front, and its YAML."""
 
 import dataclasses
-import json
 
 import pytest
 import yaml
@@ -14,6 +13,7 @@ from srmu.job.tuning.bench import TrialBench
 from srmu.job.tuning.outcome import KEPT, REMAINING
 from srmu.job.tuning.space import SPACE, given_values, search_space, suggest, to_settings
 from srmu.job.tuning.study import tune
+from srmu.results.study import read_study
 
 optuna = pytest.importorskip("optuna")
 
@@ -37,19 +37,18 @@ def quick(settings, **changes):
 
 def test_a_study_leaves_its_trials_a_plot_and_a_file_to_run(settings, tmp_path, capsys):
     result = quick({**settings, "steps": 2})
-    assert [trial["number"] for trial in result.trials] == [0, 1, 2]
-    assert result.trials[0]["settings"] == {"retain_weight": RETAIN_WEIGHT, "layer": 2}
-    assert result.chosen in {trial["number"] for trial in result.trials}
-    for first in (result.trials[number] for number in result.front):
-        assert not any(
-            other["remaining"] < first["remaining"] and other["kept"] > first["kept"] for other in result.trials
-        )
+    assert [trial.number for trial in result.record.trials] == [0, 1, 2]
+    assert result.record.trials[0].settings == {"retain_weight": RETAIN_WEIGHT, "layer": 2}
+    assert result.record.chosen in {trial.number for trial in result.record.trials}
+    for first in (result.record.trials[number] for number in result.record.front):
+        one = first.outcome
+        others = [trial.outcome for trial in result.record.trials]
+        assert not any(other.remaining < one.remaining and other.kept > one.kept for other in others)
     assert (result.directory / "front.png").read_bytes().startswith(b"\x89PNG")
-    written = json.loads((result.directory / "trials.json").read_text())
-    assert written["trials"] == result.trials
+    assert read_study(result.directory) == result.record
     assert files_with(result.directory, (tmp_path.parent / "none").name.split()) == []
     best = load_yaml(result.directory / "best.yaml")
-    chosen = result.trials[result.chosen]["settings"]
+    chosen = result.record.trials[result.record.chosen].settings
     assert {name: best[name] for name in chosen} == chosen
     assert "out" not in best
     code, _, errors = call(capsys, "unlearn", str(result.directory / "best.yaml"), "--out", str(tmp_path / "run"))
@@ -60,22 +59,25 @@ def test_a_study_goes_on_where_it_stopped_and_ends_at_its_number_of_trials(setti
     first = quick({**settings, "steps": 1}, trials=1)
     second = quick({**settings, "steps": 1}, trials=2)
     third = quick({**settings, "steps": 1}, trials=2)
-    assert [len(result.trials) for result in (first, second, third)] == [1, 2, 2]
-    assert second.trials[0] == first.trials[0]
+    assert [len(result.record.trials) for result in (first, second, third)] == [1, 2, 2]
+    assert second.record.trials[0] == first.record.trials[0]
 
 
 def test_two_workers_share_a_study_through_a_storage(settings, tmp_path):
     storage = str(tmp_path / "journal.log")
     one = quick({**settings, "steps": 1}, trials=1, storage=storage)
     two = quick({**settings, "steps": 1, "out": str(tmp_path / "other")}, trials=2, storage=storage)
-    assert [trial["number"] for trial in two.trials] == [0, 1]
+    assert [trial.number for trial in two.record.trials] == [0, 1]
     assert one.directory != two.directory
     assert not (one.directory / "study.db").exists()
 
 
 def test_the_same_seed_proposes_the_same_trials(settings, tmp_path):
     found = [
-        [trial["settings"] for trial in quick({**settings, "steps": 1, "out": str(tmp_path / name)}, seed=seed).trials]
+        [
+            trial.settings
+            for trial in quick({**settings, "steps": 1, "out": str(tmp_path / name)}, seed=seed).record.trials
+        ]
         for name, seed in (("a", 0), ("b", 0), ("c", 1))
     ]
     assert found[0] == found[1] != found[2]
@@ -98,8 +100,8 @@ def test_a_trial_that_diverges_is_kept_as_such_and_not_chosen(settings, monkeypa
 
     monkeypatch.setattr(TrialBench, "run", diverges_first)
     result = quick({**settings, "steps": 1}, trials=2)
-    assert [trial["state"] for trial in result.trials] == ["diverged", "complete"]
-    assert result.chosen == 1
+    assert [trial.state for trial in result.record.trials] == ["diverged", "complete"]
+    assert result.record.chosen == 1
 
 
 def test_an_interrupted_study_leaves_what_it_has(settings, monkeypatch):

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from markupsafe import Markup
 
-from srmu.results.records import Change, QuestionGroup, Results, TextGroup
+from srmu.results.groups import Change, QuestionGroup, TextGroup
+from srmu.results.records import Results
 from srmu.results.report.numbers import number, with_error
 from srmu.results.significance import is_significant
 

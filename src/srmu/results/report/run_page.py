@@ -10,8 +10,9 @@ from markupsafe import Markup
 from srmu.results.attack_records import AttackRecord
 from srmu.results.compare import evaluated_scores
 from srmu.results.gate import check_requirements
+from srmu.results.groups import Change
 from srmu.results.manifest import BeforeAfter, DataRecord, Environment, Manifest, TensorChange, costs_of, read_manifest
-from srmu.results.records import Change, Results, read_results
+from srmu.results.records import Results, read_results
 from srmu.results.report import plots
 from srmu.results.report.attack_figures import attack_figures
 from srmu.results.report.findings import NO_CHANGE, change_of
