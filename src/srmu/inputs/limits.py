@@ -1,0 +1,35 @@
+"""What a text may be: Unicode that can be encoded, and of a length for which memory is there."""
+
+from typing import Any
+
+from srmu.errors import InputError
+
+MOST_CHARACTERS = 4_000_000
+"""In one text. A tokenizer takes some 220 bytes a character while it works."""
+_SHOWN = 80
+
+
+def checked_text(text: str, place: str) -> str:
+    """The text itself.
+
+    Raises:
+        InputError: It holds half a surrogate pair (legal in JSON, but no tokenizer takes it), or is too long.
+    """
+    if len(text) > MOST_CHARACTERS:
+        raise InputError(
+            f"{place}: a text has {len(text):,} characters, more than the {MOST_CHARACTERS:,} that one may have. "
+            "Divide it into several texts."
+        )
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{place}: character {error.start} is half a surrogate pair, not text. Correct that record."
+        ) from None
+    return text
+
+
+def shown(value: Any) -> str:
+    """A value as an error shows it: its `repr`, cut where it is long."""
+    text = repr(value[: 2 * _SHOWN] if isinstance(value, str) else value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
