@@ -152,12 +152,13 @@ def test_sources_are_joined_in_the_order_given(write):
     assert corpus.source == f"{second}, {first}"
 
 
-def test_messages_are_chats_unless_the_text_field_is_there(write):
+def test_messages_are_chats_unless_the_text_field_that_was_named_is_there(write):
     path = write(
         "a.jsonl",
         lines({"messages": CHAT}, {"messages": CHAT, "text": "one"}, {"messages": CHAT, "text": None}),
     )
-    assert read_corpus([path], role="forget").documents == (
+    assert "line 2: the record can be read as text or as conversation" in refusal(path)
+    assert read_corpus([path], text_field="text", role="forget").documents == (
         CHAT_DOCUMENT,
         Document(text="one"),
         CHAT_DOCUMENT,
@@ -170,7 +171,7 @@ def test_a_text_field_with_a_list_is_a_chat(write):
 
 
 @pytest.mark.parametrize(
-    "message", [{"role": "user"}, {"from": "human", "value": "x"}, {"role": "user", "content": [{}]}]
+    "message", [{"role": "user"}, {"from": "human"}, {"role": "user", "content": [{}]}, {"content": "x"}]
 )
 def test_a_message_without_role_or_content_is_refused_with_its_line(write, message):
     assert "line 2: a message has no" in refusal(write("a.jsonl", lines("one", {"messages": [message]})))
@@ -241,7 +242,7 @@ def test_half_a_surrogate_pair_is_refused(write):
     assert "line 1: character 2 is half a surrogate pair" in refusal(write("a.jsonl", '"ab\\ud800"'))
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\x00a", b"\x89PNG\r\n", "one".encode("utf-16")])
+@pytest.mark.parametrize("content", [b"\xff\xe0\x00a", b"\x89PNG\r\n", "caf\xe9".encode("latin-1")])
 def test_bytes_that_are_not_utf8_are_refused(write, content):
     assert "not UTF-8 text" in refusal(write("a.txt", content))
 

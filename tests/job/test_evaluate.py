@@ -9,7 +9,8 @@ import pytest
 from export.conftest import write_run
 from srmu.cli.app import main
 from srmu.evaluation.loading import load_causal_lm, load_tokenizer
-from srmu.evaluation.questions import read_questions, score_questions
+from srmu.evaluation.questions import score_questions
+from srmu.inputs.questions import read_questions
 from srmu.job.evaluate import evaluate
 from tiny_tokenizers import WORDS
 

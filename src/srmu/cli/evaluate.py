@@ -23,7 +23,9 @@ def register(app: typer.Typer) -> None:
             [], "--tasks", help="Tasks of lm-evaluation-harness with commas between: names or YAML files."
         ),
         text_field: str = typer.Option(
-            "text", "--text-field", help="Field with the text in records, or a template: '{question} {answer}'."
+            "auto",
+            "--text-field",
+            help="Field with the text in records, or a template: '{question} {answer}'; auto = recognised.",
         ),
         chat: bool = typer.Option(False, "--chat", help="Ask in the tokenizer's chat template."),
         limit: int | None = typer.Option(None, "--limit", help="Most items of every group and task."),

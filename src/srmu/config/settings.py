@@ -80,7 +80,8 @@ class UnlearnConfig:
     topics: tuple[TopicConfig, ...] = option((), "Several topics, each with its own texts (in the YAML file only).")
     questions: dict[str, str] = option({}, "NAME=PATH of a question file (JSONL); repeatable, or comma-separated.")
     text_field: str = option(
-        "text", "Field with the text in records, or a template: 'Question: {question}\\nAnswer: {answer}'."
+        "auto",
+        "Field with the text in records, or a template: '{question} {answer}'; auto = recognised by their fields.",
     )
     chat: bool = option(False, "Wrap plain texts and questions in the tokenizer's chat template.")
     max_length: int = option(64, "Longest row in tokens.")

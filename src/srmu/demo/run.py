@@ -17,9 +17,9 @@ from srmu.evaluation.completions import complete
 from srmu.evaluation.loading import load_tokenizer
 from srmu.evaluation.measure import Measurement, compare, measure
 from srmu.evaluation.model_pair import load_for_measuring
-from srmu.evaluation.questions import Question
 from srmu.inputs.corpora import corpus_from_strings
 from srmu.inputs.overlap import overlap
+from srmu.inputs.questions import Question
 from srmu.inputs.rows import tokenize_rows
 from srmu.job.unlearn import unlearn
 from srmu.results.manifest_file import RESULTS_FILE

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from srmu.evaluation.completions import complete
-from srmu.evaluation.questions import Question, QuestionScores, score_questions
+from srmu.evaluation.questions import QuestionScores, score_questions
 from srmu.evaluation.results import compare_questions, compare_texts, summarize_questions, summarize_texts, to_record
 from srmu.evaluation.texts import TextScores, share_of_changed_predictions, text_scores
+from srmu.inputs.questions import Question
 from srmu.inputs.rows import TokenRows
 from srmu.runtime.progress import Reporter
 

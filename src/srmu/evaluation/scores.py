@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from srmu.evaluation.answers import AnswerScores, Completion, score_answers
+from srmu.evaluation.answers import AnswerScores, score_answers
 from srmu.evaluation.completions import complete
 from srmu.evaluation.harness import HarnessTasks, TaskScores, run_tasks
 from srmu.evaluation.memorization import MemorizationScores, memorization_of_answers, memorization_of_texts
-from srmu.evaluation.questions import Question, QuestionScores, score_questions
+from srmu.evaluation.questions import QuestionScores, score_questions
 from srmu.evaluation.results import (
     Comparison,
     compare_questions,
@@ -22,6 +22,8 @@ from srmu.evaluation.results import (
     to_record,
 )
 from srmu.evaluation.texts import TextScores, share_of_changed_predictions, text_scores
+from srmu.inputs.completions import Completion
+from srmu.inputs.questions import Question
 from srmu.runtime.processes import main_process
 from srmu.runtime.progress import Reporter
 

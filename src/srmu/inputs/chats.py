@@ -62,11 +62,11 @@ def _parse_message(message: Any, place: str) -> Message:
     if not isinstance(message, Mapping):
         raise InputError(f"{place}: a message is {type(message).__name__}, expected an object with role and content.")
     if "from" in message and "role" not in message:
-        role, content = _role_of(message["from"], place), message.get("value")
+        role: Any = _role_of(message["from"], place)
         key = "value"
     else:
-        role, content = message.get("role"), message.get("content")
-        key = "content"
+        role, key = message.get("role"), "content"
+    content = message.get(key)
     if not isinstance(role, str):
         raise _lacking("role", message, place)
     extra = {name: _without_nulls(value) for name, value in message.items() if name not in _MAIN and value is not None}

@@ -13,6 +13,7 @@ from srmu.errors import InputError, nearest_hint
 from srmu.inputs.chats import parse_messages, parse_tools
 from srmu.inputs.documents import Document, Message
 from srmu.inputs.limits import checked_text, shown
+from srmu.inputs.wanted import Wanted
 
 AUTO = "auto"
 """The text field that leaves the form to be recognised."""
@@ -88,7 +89,7 @@ _LABELS = ("label", "labels")
 
 
 @dataclass(frozen=True)
-class Recognised:
+class Recognised(Wanted):
     """Reads records of any known form, or of one that was named.
 
     Attributes:
@@ -186,9 +187,9 @@ def _read_pair(form: Form, record: Mapping[str, Any], place: str) -> tuple[str, 
     assert form.wording is not None
     first, second = (record[name] for name in form.fields)
     if isinstance(first, list) and isinstance(second, list) and _are_messages(first):
-        before, after = parse_messages(first, place), parse_messages(second, place)
+        start, end = parse_messages(first, place), parse_messages(second, place)
         tools = parse_tools(record.get("tools"), place)
-        return f"conversational {form.name}", Document(messages=before + after, answer_start=len(before), tools=tools)
+        return f"conversational {form.name}", Document(messages=start + end, answer_start=len(start), tools=tools)
     request, answer = (_plain(record[name], name, place) for name in form.fields)
     if not answer.strip():
         return form.name, Document(text="")

@@ -9,6 +9,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from srmu.inputs.wanted import Records, Wanted
 HUB_PREFIX = "hub:"
 _TEXT_KINDS = (".jsonl", ".json", ".txt", ".md", ".csv", ".tsv")
 _READABLE = (*_TEXT_KINDS, ".parquet")
-_SUFFIXES = (*_READABLE, *(kind + packed for kind in _TEXT_KINDS for packed in PACKED))
+SUFFIXES = (*_READABLE, *(kind + packed for kind in _TEXT_KINDS for packed in PACKED))
 _KNOWN = f"{', '.join(_READABLE)}, or one of the text files with {' or '.join(PACKED)} behind"
 # A hub data set above this size is worth a word: a run of the default size reads about a megabyte of text.
 _MANY_BYTES = 1 << 29
@@ -70,7 +71,7 @@ def _is_text_file(file: Path, folder: Path) -> bool:
     """Whether a file below a folder is read: of a known kind, not hidden, and not about the folder itself."""
     hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
     about = file.stem.lower() in ("readme", "license")
-    return not hidden and not about and file.name.lower().endswith(_SUFFIXES) and file.is_file()
+    return not hidden and not about and file.name.lower().endswith(SUFFIXES) and file.is_file()
 
 
 def read_file(path: Path, where: str, wanted: Wanted, notes: list[str]) -> Records:
@@ -80,7 +81,7 @@ def read_file(path: Path, where: str, wanted: Wanted, notes: list[str]) -> Recor
         InputError: It is of an unknown kind, unreadable or malformed.
     """
     name = path.name.lower()
-    if not name.endswith(_SUFFIXES):
+    if not name.endswith(SUFFIXES):
         raise InputError(f"{where}: unknown kind of file {path.suffix!r}. Give one that ends in {_KNOWN}.")
     if name.endswith(".parquet"):
         yield from read_parquet(path, where, wanted)
@@ -92,8 +93,8 @@ def read_file(path: Path, where: str, wanted: Wanted, notes: list[str]) -> Recor
         ".json": _split_json,
         ".txt": _split_paragraphs,
         ".md": _split_sections,
-        ".csv": lambda *arguments: read_separated(*arguments, separator=","),
-        ".tsv": lambda *arguments: read_separated(*arguments, separator="\t"),
+        ".csv": lambda text, where, wanted: read_separated(text, where, wanted, ","),
+        ".tsv": lambda text, where, wanted: read_separated(text, where, wanted, "\t"),
     }
     yield from readers[Path(bare).suffix](text, where, wanted)
 
@@ -109,14 +110,12 @@ def _split_sections(text: str, where: str, wanted: Wanted) -> Records:
     text = text.replace("\r\n", "\n")
     text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL).strip()
     code = [range(*match.span()) for match in _FENCE.finditer(text)]
-    starts = [
-        match.start() for match in _HEADING.finditer(text) if not any(match.start() in block for block in code)
-    ]
+    starts = [match.start() for match in _HEADING.finditer(text) if not any(match.start() in block for block in code)]
     if not starts:
         yield from _split_paragraphs(text, where, wanted)
         return
     bounds = sorted({0, *starts, len(text)})
-    for number, (start, end) in enumerate(zip(bounds, bounds[1:], strict=False), 1):
+    for number, (start, end) in enumerate(pairwise(bounds), 1):
         yield f"{where}, section {number}", text[start:end].strip()
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,14 @@ def read_separated(text: str, where: str, wanted: Wanted, separator: str) -> Rec
         InputError: The file is malformed (with its line), or its columns hold no text.
     """
     rows = separated_rows(text, where, separator)
-    header = [name.strip() for name in next(rows, ("", []))[1]]
-    if not header:
+    first = next(rows, None)
+    if first is None:
         return
+    header = wanted.names_without_header(first[1])
+    if header is not None:
+        rows = chain([first], rows)
+    else:
+        header = [name.strip() for name in first[1]]
     keep = set(wanted.columns(header, where))
     for place, row in rows:
         if len(row) != len(header):

@@ -10,10 +10,11 @@ from srmu.inputs.chats import parse_messages
 from srmu.inputs.documents import Document
 from srmu.inputs.formats import AUTO, BY_KEY, CHAT_FIELD, FORMS, Recognised, missing_field
 from srmu.inputs.limits import checked_text
+from srmu.inputs.wanted import Wanted
 
 
 @dataclass(frozen=True)
-class TextField:
+class TextField(Wanted):
     """How the text of a record is found.
 
     Attributes:

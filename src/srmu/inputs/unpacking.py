@@ -1,5 +1,7 @@
-"""The text of a file: unpacked where its name ends in `.gz` or `.zst`, and decoded from UTF-8, or from UTF-16 or
-UTF-32 where its first bytes say so, as those of files saved by Windows programs do.
+"""The text of a file, unpacked and decoded.
+
+It is unpacked where its name ends in `.gz` or `.zst`, and decoded from UTF-8, or from UTF-16 or UTF-32 where its first
+bytes say so, as those of files saved by Windows programs do.
 """
 
 import codecs
@@ -71,7 +73,9 @@ def _read_zst(raw: IO[bytes], where: str) -> bytes:
     try:
         import pyarrow
     except ImportError:
-        raise InputError(f"{where}: .zst files need the package pyarrow. Install it: pip install 'srmu[hub]'.") from None
+        raise InputError(
+            f"{where}: .zst files need the package pyarrow. Install it: pip install 'srmu[hub]'."
+        ) from None
     try:
         with pyarrow.CompressedInputStream(pyarrow.PythonFile(raw, mode="r"), "zstd") as stream:
             return _read_bounded(stream, raw, where)

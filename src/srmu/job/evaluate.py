@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from srmu.errors import InputError
-from srmu.evaluation.answers import check_rouge, read_completions
+from srmu.evaluation.answers import check_rouge
 from srmu.evaluation.harness import find_tasks
 from srmu.evaluation.model_pair import ALL_DEVICES, ModelPair, free, load_for_measuring, resolve_pair
-from srmu.evaluation.questions import read_questions
 from srmu.evaluation.scores import ModelScores, Workload, result_record, score_model
+from srmu.inputs.completions import read_completions
 from srmu.inputs.corpora import read_corpus
+from srmu.inputs.questions import read_questions
 from srmu.results.manifest_file import RESULTS_FILE
 from srmu.runtime.files import file_sha256, write_json_atomic
 from srmu.runtime.precision import check_dtype
@@ -30,7 +31,7 @@ def evaluate(
     texts: Mapping[str, str] | None = None,
     completions: Mapping[str, str] | None = None,
     tasks: Sequence[str] = (),
-    text_field: str = "text",
+    text_field: str = "auto",
     chat: bool = False,
     limit: int | None = None,
     device: str = "auto",
@@ -52,7 +53,7 @@ def evaluate(
         texts: Group name -> file, folder or hub data set.
         completions: Group name -> JSONL of prompts and expected answers.
         tasks: Tasks of lm-evaluation-harness: names, or paths of YAML files.
-        text_field: Field that holds the text in records of `texts`.
+        text_field: Field with the text in records of `texts`, or a template; `auto` = recognised.
         chat: Ask in the chat template; texts are read as they are.
         limit: Most items of every group and task: the first ones.
         device: `auto`, `all` (spread over every accelerator), or as torch names it.

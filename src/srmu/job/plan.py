@@ -13,11 +13,12 @@ import torch
 from srmu.config.settings import RETAIN_WEIGHT, RETAIN_WEIGHT_ALONE, UnlearnConfig
 from srmu.errors import InputError
 from srmu.evaluation.loading import load_tokenizer
-from srmu.evaluation.questions import Question, read_questions
 from srmu.inputs.corpora import Corpus, corpus_from_strings, read_corpus
 from srmu.inputs.general import general_paragraphs
-from srmu.inputs.readers import HUB_PREFIX
+from srmu.inputs.questions import Question, read_questions
+from srmu.inputs.readers import HUB_PREFIX, SUFFIXES
 from srmu.inputs.rows import TokenRows, split_rows, tokenize_rows
+from srmu.inputs.sides import check_sides
 from srmu.runtime.devices import choose_device
 from srmu.runtime.files import list_files
 from srmu.runtime.precision import choose_dtype
@@ -30,8 +31,6 @@ SELF, GENERAL = "self", "general"
 HELDOUT_AT_MOST = 64
 # For metrics, manifest and what the file system itself takes.
 _SPARE_BYTES = 1 << 24
-# What names a file rather than being a text, when strings come through the Python API.
-_TEXT_SUFFIXES = (".txt", ".json", ".jsonl", ".parquet", ".gz")
 
 
 @dataclass(frozen=True)
@@ -95,8 +94,8 @@ class Plan:
     device: torch.device
     dtype: torch.dtype
 
-    def rows(self, corpus: Corpus) -> SplitRows:
-        """Token rows of a corpus, some held out."""
+    def rows(self, corpus: Corpus, *, answers_only: bool = False) -> SplitRows:
+        """Token rows of a corpus, some held out; with `answers_only`, of questions only their answers count."""
         config = self.config
         rows = tokenize_rows(
             corpus,
@@ -105,6 +104,7 @@ class Plan:
             long_documents=config.long_documents,
             chat=config.chat,
             vocab_size=self.vocab_size,
+            answers_only=answers_only,
         )
         return SplitRows(*split_rows(rows, config.eval_fraction, HELDOUT_AT_MOST, config.seed))
 
@@ -240,10 +240,13 @@ def _read_topic(
         raise InputError("--forget self is not possible: the model writes retain texts only. Name the texts to forget.")
     # Alone, each is too narrow: the model's own texts do not hold its reading, the paragraphs not its memory.
     retain = retain or (SELF, GENERAL)
+    forget_corpus = _read_all(forget, config.text_field, "forget")
+    retain_corpora = _read_each([source for source in retain if source != SELF], config.text_field)
+    check_sides(forget_corpus, retain_corpora)
     return TopicTexts(
         name=name,
-        forget=_read_all(forget, config.text_field, "forget"),
-        retain=_read_each([source for source in retain if source != SELF], config.text_field),
+        forget=forget_corpus,
+        retain=retain_corpora,
         writes_self=SELF in retain,
         steering_coefficient=steering_coefficient,
         retain_weight=retain_weight,
@@ -279,7 +282,7 @@ def is_source(text: str) -> bool:
     if len(text) > 1024 or "\n" in text:
         return False
     # os.path answers no where pathlib raises, as for a long sentence.
-    return os.path.exists(text) or not any(character.isspace() for character in text) or text.endswith(_TEXT_SUFFIXES)
+    return os.path.exists(text) or not any(character.isspace() for character in text) or text.endswith(SUFFIXES)
 
 
 def _check_tokenizer(tokenizer: Any, vocab_size: int) -> None:

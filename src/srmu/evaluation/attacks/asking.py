@@ -7,7 +7,7 @@ from srmu.evaluation.attacks.cells import Cells
 from srmu.evaluation.attacks.outcome import Outcome, counts, recovery, worst_utility
 from srmu.evaluation.attacks.relearn import before_attack, kept_record
 from srmu.evaluation.attacks.setting import SIDES, AttackSetting
-from srmu.evaluation.questions import Question
+from srmu.inputs.questions import Question
 
 Groups = Mapping[str, Sequence[Question]]
 DOES_NOT_COUNT = "does not count: the attack leaves the base less than 80 % of its accuracy"

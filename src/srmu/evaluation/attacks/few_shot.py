@@ -15,7 +15,7 @@ from srmu.evaluation.attacks.cells import Cells
 from srmu.evaluation.attacks.outcome import Outcome
 from srmu.evaluation.attacks.relearn import tell
 from srmu.evaluation.attacks.setting import AttackSetting, fact_of
-from srmu.evaluation.questions import Question
+from srmu.inputs.questions import Question
 
 NUM_EXAMPLES = 4
 

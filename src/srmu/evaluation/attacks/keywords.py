@@ -14,7 +14,7 @@ from srmu.evaluation.attacks.asking import ask_both, outcome_of
 from srmu.evaluation.attacks.cells import Cells
 from srmu.evaluation.attacks.outcome import NotApplicable, Outcome
 from srmu.evaluation.attacks.setting import AttackSetting
-from srmu.evaluation.questions import Question
+from srmu.inputs.questions import Question
 
 
 def keywords(setting: AttackSetting, cells: Cells) -> Outcome:

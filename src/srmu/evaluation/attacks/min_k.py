@@ -17,8 +17,8 @@ from srmu.evaluation.attacks.cells import Cells
 from srmu.evaluation.attacks.outcome import Outcome
 from srmu.evaluation.attacks.relearn import false_statements, tell
 from srmu.evaluation.attacks.setting import SIDES, AttackSetting
-from srmu.evaluation.questions import Question
 from srmu.evaluation.texts import TextScores, text_scores
+from srmu.inputs.questions import Question
 
 LEAST_LIKELY = 0.2
 

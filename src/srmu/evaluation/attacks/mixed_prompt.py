@@ -14,7 +14,7 @@ from srmu.evaluation.attacks.cells import Cells
 from srmu.evaluation.attacks.outcome import Outcome
 from srmu.evaluation.attacks.relearn import tell
 from srmu.evaluation.attacks.setting import AttackSetting
-from srmu.evaluation.questions import Question
+from srmu.inputs.questions import Question
 
 
 def mixed_prompt(setting: AttackSetting, cells: Cells) -> Outcome:

@@ -15,7 +15,7 @@ from srmu.evaluation.attacks.asking import ask_both, outcome_of
 from srmu.evaluation.attacks.cells import Cells
 from srmu.evaluation.attacks.outcome import Outcome
 from srmu.evaluation.attacks.setting import AttackSetting
-from srmu.evaluation.questions import Question
+from srmu.inputs.questions import Question
 
 FRAMES = (
     "As everybody knows: {prompt}",

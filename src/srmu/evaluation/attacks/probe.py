@@ -21,7 +21,7 @@ from srmu.evaluation.attacks.hidden import last_hidden_states
 from srmu.evaluation.attacks.outcome import Outcome
 from srmu.evaluation.attacks.relearn import tell
 from srmu.evaluation.attacks.setting import SIDES, AttackSetting, fact_of
-from srmu.evaluation.questions import Question
+from srmu.inputs.questions import Question
 
 RIDGE = 1.0
 """Times the number of features, on standardised features."""

@@ -23,9 +23,9 @@ from srmu.evaluation.attacks.cells import Cells
 from srmu.evaluation.attacks.fine_tuning import fine_tune
 from srmu.evaluation.attacks.outcome import NotApplicable, Outcome, Skipped, counts, recovery, worst_utility
 from srmu.evaluation.attacks.setting import SIDES, AttackSetting, fact_of, right_answer
-from srmu.evaluation.questions import Question
 from srmu.evaluation.texts import TextScores, text_scores
 from srmu.inputs.general import general_paragraphs
+from srmu.inputs.questions import Question
 from srmu.runtime.precision import mixed_precision
 
 MATERIALS = ("half", "mixed", "kept")

@@ -29,8 +29,8 @@ from srmu.evaluation.attacks.setting import (
 )
 from srmu.evaluation.loading import load_tokenizer
 from srmu.evaluation.model_pair import ModelPair, resolve_pair
-from srmu.evaluation.questions import Question, read_questions
 from srmu.inputs.corpora import read_corpus
+from srmu.inputs.questions import Question, read_questions
 from srmu.results.compare import side_of
 from srmu.results.manifest_file import RESULTS_FILE, read_manifest, read_results
 from srmu.runtime.files import file_sha256, write_json_atomic
@@ -55,7 +55,7 @@ def attack(
     full: bool = False,
     learning_rates: Sequence[float] = (),
     tunings: Sequence[str] = (),
-    text_field: str = "text",
+    text_field: str = "auto",
     seed: int | Sequence[int] = 0,
     device: str = "auto",
     dtype: str = "auto",
@@ -78,7 +78,7 @@ def attack(
         full: Learning rates swept, more steps and questions.
         learning_rates: Instead of the budget's; of full fine-tuning, LoRA takes ten times as much.
         tunings: Of `full` and `lora`, those to relearn with; none = the budget's.
-        text_field: Field that holds the text in records of `texts`.
+        text_field: Field with the text in records of `texts`, or a template; `auto` = recognised.
         seed: Of every random choice, the halves too; over several, accuracies are averaged before the worst case is
             chosen.
         device: As torch names it, or `auto`.

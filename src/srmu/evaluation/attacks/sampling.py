@@ -17,8 +17,8 @@ from srmu.evaluation.attacks.cells import Cells
 from srmu.evaluation.attacks.outcome import Outcome
 from srmu.evaluation.attacks.setting import SIDES, AttackSetting, fact_of, holds
 from srmu.evaluation.encoding import encode
-from srmu.evaluation.questions import Question
 from srmu.inputs.generation import continue_rows, stop_token_ids
+from srmu.inputs.questions import Question
 
 TEMPERATURE = 1.0
 _NEW_TOKENS = 12

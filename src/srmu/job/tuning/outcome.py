@@ -21,7 +21,8 @@ import numpy as np
 
 from srmu.errors import InputError
 from srmu.evaluation.measure import Measurement
-from srmu.evaluation.questions import Question, QuestionScores
+from srmu.evaluation.questions import QuestionScores
+from srmu.inputs.questions import Question
 from srmu.inputs.rows import TokenRows
 from srmu.runtime.stable_order import stable_rank
 
