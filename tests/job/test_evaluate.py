@@ -180,9 +180,10 @@ def test_another_tokenizer_is_refused(base, files, capsys, saved_family):
 
 def test_an_answer_out_of_range_names_the_line(base, capsys, tmp_path):
     file = tmp_path / "q.jsonl"
-    file.write_text(json.dumps({"question": "a", "choices": ["x", "y"], "answer": 2}))
-    assert "line 1: 'answer' must be the number of a choice, 0 to 1; found 2" in fails(
-        capsys, base, "--questions", f"q={file}"
+    file.write_text(json.dumps({"question": "a", "choices": ["x", "y"], "answer": 3}))
+    assert (
+        "line 1: 'answer' must be the letter (A to B), the text or the number (0 to 1) of a choice; found 3"
+        in fails(capsys, base, "--questions", f"q={file}")
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from srmu.errors import InputError, nearest_hint
-from srmu.inputs.limits import checked_text, shown
+from srmu.inputs.limits import checked_text, shown, shown_source
 from srmu.inputs.readers import HUB_PREFIX, read_records
 from srmu.inputs.wanted import Wanted
 
@@ -44,7 +44,7 @@ def read_completions(source: str | Path) -> list[Completion]:
     Raises:
         InputError: Naming the file and the line.
     """
-    where = f"Completion file {shown(str(source))}"
+    where = f"Completion file {shown_source(str(source))}"
     if not str(source).startswith(HUB_PREFIX) and not Path(source).is_file():
         raise InputError(f"{where} cannot be read: there is no such file. Check the path.")
     found = [_parse(record, place) for place, record in read_records(str(source), where, _Pairs(), [])]

@@ -24,7 +24,7 @@ from srmu.errors import InputError
 from srmu.inputs.chats import parse_messages
 from srmu.inputs.documents import Document, Message
 from srmu.inputs.formats import AUTO, PLAIN, Recognised
-from srmu.inputs.limits import checked_text, shown
+from srmu.inputs.limits import checked_text, shown_source
 from srmu.inputs.readers import read_records
 from srmu.inputs.text_field import TextField, parse_text_field
 from srmu.inputs.wanted import Records
@@ -95,7 +95,7 @@ def read_corpus(sources: Sequence[str], *, text_field: str = AUTO, role: str) ->
     forms: Counter[str] = Counter()
     notes: list[str] = []
     for source in sources:
-        where = f"{role.capitalize()} texts {shown(source)}"
+        where = f"{role.capitalize()} texts {shown_source(source)}"
         kept, dropped = keep_texts(read_records(source, where, field, notes), field, where, forms)
         documents += kept
         num_dropped += dropped

@@ -7,6 +7,7 @@ from srmu.errors import InputError
 MOST_CHARACTERS = 4_000_000
 """In one text. A tokenizer takes some 220 bytes a character while it works."""
 _SHOWN = 80
+_SHOWN_SOURCE = 300
 
 
 def checked_text(text: str, place: str) -> str:
@@ -33,3 +34,9 @@ def shown(value: Any) -> str:
     """A value as an error shows it: its `repr`, cut where it is long."""
     text = repr(value[: 2 * _SHOWN] if isinstance(value, str) else value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def shown_source(source: str) -> str:
+    """A path or the name of a data set as an error shows it: whole, unless it is longer than paths are."""
+    half = _SHOWN_SOURCE // 2
+    return repr(source if len(source) <= _SHOWN_SOURCE else f"{source[:half]}…{source[-half:]}")

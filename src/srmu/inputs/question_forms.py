@@ -104,7 +104,7 @@ class QuestionRecords(Wanted):
         if len(found.choices) < 2:
             raise InputError(f"{place}: a question needs two or more choices, found {shown(list(found.choices))}.")
         # `fact` is srmu's own field, and srmu counts from 0.
-        return replace(found, prompt=prompt, fact=fact, first=0 if fact else found.first)
+        return replace(found, prompt=prompt, fact=fact, first=0 if "fact" in fields else found.first)
 
 
 def _choices_and_answers(fields: Mapping[str, Any], place: str) -> RawQuestion:

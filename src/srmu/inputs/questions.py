@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srmu.errors import InputError
-from srmu.inputs.limits import checked_text, shown
+from srmu.inputs.limits import checked_text, shown_source
 from srmu.inputs.question_forms import QuestionRecords, RawQuestion
 from srmu.inputs.readers import HUB_PREFIX, SUFFIXES, read_records
 from srmu.inputs.right_answers import resolve_answers
@@ -59,7 +59,7 @@ def read_questions(source: str | Path) -> list[Question]:
     found = read_question_file(source)
     if found.num_dropped:
         warnings.warn(
-            f"Question file {shown(str(source))}: {found.num_dropped} of "
+            f"Question file {shown_source(str(source))}: {found.num_dropped} of "
             f"{found.num_dropped + len(found.questions)} questions were left out, because two of their choices are the "
             "same or one is empty. Correct them to have them asked.",
             stacklevel=2,
@@ -80,7 +80,7 @@ def read_question_file(source: str | Path) -> QuestionFile:
             an answer that is none of the choices, or one that could mean two of them.
     """
     source = str(source)
-    where = f"Question file {shown(source)}"
+    where = f"Question file {shown_source(source)}"
     if source.startswith(HUB_PREFIX) and source.count(":") == 1:
         source += "::test"
     _check_file(source, where)

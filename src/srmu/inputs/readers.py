@@ -15,7 +15,7 @@ from typing import Any
 
 from srmu.errors import InputError, nearest_hint
 from srmu.inputs.jsonl import json_reason, parse_line
-from srmu.inputs.limits import shown
+from srmu.inputs.limits import shown_source
 from srmu.inputs.tables import read_parquet, read_separated, rows_of_columns
 from srmu.inputs.unpacking import PACKED, read_text
 from srmu.inputs.wanted import Records, Wanted
@@ -63,7 +63,7 @@ def _read_path(source: str, where: str, wanted: Wanted, notes: list[str]) -> Rec
     if not files:
         raise InputError(f"{where}: the folder holds no file that ends in {_KNOWN}. Check the path.")
     for file in files:
-        name = shown(file.relative_to(path).as_posix())
+        name = shown_source(file.relative_to(path).as_posix())
         yield from read_file(file, f"{where}, file {name}", wanted, notes)
 
 
