@@ -67,8 +67,16 @@ def _items(given: Any, where: str) -> Iterable[Any]:
 def _pandas_items(given: Any) -> list[Any]:
     """Rows of a frame, or values of a series; what is missing is None."""
     frame = hasattr(given, "columns")
+    if not frame:
+        return ["" if missing else _unwrapped(value) for value, missing in zip(given, given.isna(), strict=True)]
     given = given.astype(object).where(given.notna(), None)
-    return list(given.to_dict(orient="records")) if frame else list(given)
+    rows = given.to_dict(orient="records")
+    return [{name: _unwrapped(value) for name, value in row.items()} for row in rows]
+
+
+def _unwrapped(value: Any) -> Any:
+    """A NumPy array or number, which frames hold in place of lists and numbers, as Python's own."""
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _numbered(items: Iterable[Any], where: str) -> Records:

@@ -9,7 +9,6 @@ import os
 import re
 import warnings
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,8 @@ SUFFIXES = (*_READABLE, *(kind + packed for kind in _TEXT_KINDS for packed in PA
 _KNOWN = f"{', '.join(_READABLE)}, or one of the text files with {' or '.join(PACKED)} behind"
 # A hub data set above this size is worth a word: a run of the default size reads about a megabyte of text.
 _MANY_BYTES = 1 << 29
-_HEADING = re.compile(r"^#{1,6}\s", re.MULTILINE)
-_FENCE = re.compile(r"^(```|~~~).*?^\1[`~]*\s*$", re.MULTILINE | re.DOTALL)
+_HEADING = re.compile(r"#{1,6}\s")
+_FENCES = ("```", "~~~")
 
 
 def read_records(source: str, where: str, wanted: Wanted, notes: list[str]) -> Records:
@@ -107,16 +106,21 @@ def _split_paragraphs(text: str, where: str, wanted: Wanted) -> Records:
 
 def _split_sections(text: str, where: str, wanted: Wanted) -> Records:
     """Sections of a Markdown file, each with its heading; paragraphs where there is no heading."""
-    text = text.replace("\r\n", "\n")
-    text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL).strip()
-    code = [range(*match.span()) for match in _FENCE.finditer(text)]
-    starts = [match.start() for match in _HEADING.finditer(text) if not any(match.start() in block for block in code)]
-    if not starts:
+    text = re.sub(r"\A---\n.*?\n---\n", "", text.replace("\r\n", "\n"), flags=re.DOTALL)
+    sections: list[list[str]] = [[]]
+    fence = ""
+    for line in text.split("\n"):
+        if line.startswith(fence or _FENCES):
+            fence = "" if fence else line[:3]
+        elif not fence and _HEADING.match(line):
+            sections.append([])
+        sections[-1].append(line)
+    if len(sections) == 1:
         yield from _split_paragraphs(text, where, wanted)
         return
-    bounds = sorted({0, *starts, len(text)})
-    for number, (start, end) in enumerate(pairwise(bounds), 1):
-        yield f"{where}, section {number}", text[start:end].strip()
+    bodies = [body for body in ("\n".join(section).strip() for section in sections) if body]
+    for number, body in enumerate(bodies, 1):
+        yield f"{where}, section {number}", body
 
 
 def _split_jsonl(text: str, where: str, wanted: Wanted) -> Records:
