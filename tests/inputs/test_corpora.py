@@ -1,6 +1,8 @@
 import gzip
 import json
+import os
 import sys
+import tracemalloc
 
 import datasets
 import pyarrow
@@ -266,6 +268,34 @@ def test_an_unknown_kind_of_file_is_refused_with_the_known_ones(write):
     message = refusal(write("a.docx", "one"))
     assert "'.docx'" in message
     assert ".parquet" in message
+
+
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.jsonl")
+    assert "it is a pipe or a device" in refusal(str(tmp_path / "a.jsonl"))
+
+
+def test_a_file_that_does_not_end_when_unpacked_is_refused_before_it_fills_the_memory(write):
+    # Valid records throughout: only their number is out of proportion.
+    packed = gzip.compress(b'"one"\n' * 10_000_000)
+    tracemalloc.start()
+    try:
+        assert "unpacks to more than 100 times its size" in refusal(write("a.jsonl.gz", packed))
+        assert tracemalloc.get_traced_memory()[1] < 100_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_readme_in_a_folder_is_not_a_text_and_another_markdown_file_is(write, tmp_path):
+    write("set/README.md", "about the set")
+    write("set/a.md", "one")
+    assert texts(str(tmp_path / "set")) == ["one"]
+
+
+def test_a_very_long_name_is_cut_in_its_refusal():
+    message = refusal("x" * 5000 + ".txt")
+    assert "do not exist" in message
+    assert len(message) < 500
 
 
 def test_no_source_at_all_is_refused():

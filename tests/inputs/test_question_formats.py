@@ -92,7 +92,7 @@ def test_missing_and_empty_files_and_folders_are_refused(written, tmp_path):
         read_questions("x" * 300)
     with pytest.raises(InputError, match="holds no question"):
         read_questions(written(b"\n \n"))
-    with pytest.raises(InputError, match="it is a folder"):
+    with pytest.raises(InputError, match="it is a folder or a device"):
         read_questions(tmp_path)
 
 

@@ -116,7 +116,7 @@ def _check_file(source: str, where: str) -> None:
     if not exists:
         raise InputError(f"{where} does not exist. Check the path; a hub data set is written {HUB_PREFIX}NAME.")
     if not is_file:
-        raise InputError(f"{where} cannot be read: it is a folder. Give one file.")
+        raise InputError(f"{where} cannot be read: it is a folder or a device. Give a file.")
     if not source.lower().endswith(SUFFIXES) or source.lower().endswith((".txt", ".md")):
         raise InputError(f"{where}: unknown kind of file {path.suffix!r}. Give .jsonl, .json, .csv, .tsv or .parquet.")
 

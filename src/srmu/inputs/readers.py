@@ -82,6 +82,9 @@ def read_file(path: Path, where: str, wanted: Wanted, notes: list[str]) -> Recor
     name = path.name.lower()
     if not name.endswith(SUFFIXES):
         raise InputError(f"{where}: unknown kind of file {path.suffix!r}. Give one that ends in {_KNOWN}.")
+    if not path.is_file():
+        # A pipe would be waited for without an end.
+        raise InputError(f"{where} cannot be read: it is a pipe or a device. Save its content as a file.")
     if name.endswith(".parquet"):
         yield from read_parquet(path, where, wanted)
         return

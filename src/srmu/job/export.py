@@ -11,9 +11,10 @@ import torch
 
 from srmu.errors import InputError
 from srmu.evaluation.model_pair import load_for_measuring, resolve_pair
-from srmu.evaluation.questions import Question, score_questions
+from srmu.evaluation.questions import score_questions
 from srmu.export.delta import DELTA_FILE
 from srmu.export.lora import Decomposition, decompose, write_lora
+from srmu.inputs.questions import Question
 from srmu.results.compare import side_of
 from srmu.results.manifest_file import MODEL_DIR, read_manifest
 from srmu.runtime.files import copy_file
