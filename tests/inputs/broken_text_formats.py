@@ -46,6 +46,13 @@ REFUSED = (
         "makes this a multiple-choice question, not a text. Give the file with --questions",
     ),
     TextFormat(
+        "multiple-choice questions in a table",
+        "a.csv",
+        b"question,A,B,answer\nWho?,Ito,Abe,A\n",
+        None,
+        "the field 'A' makes this a multiple-choice question",
+    ),
+    TextFormat(
         "question with several answers",
         "a.jsonl",
         jsonl({"question": "Who?", "answer": ["Ito", "Abe"]}),

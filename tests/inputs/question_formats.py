@@ -333,7 +333,7 @@ REFUSED = (
         "q.jsonl",
         jsonl({"question": "?", "choices": ["a", "a"], "answer": 0}),
         None,
-        "holds no question that can be asked",
+        "holds no question that can be used",
     ),
     QuestionFormat("JSON lines, cut short", "q.jsonl", jsonl(record("C")) + b'{"que', None, "line 2: not JSON"),
     QuestionFormat(

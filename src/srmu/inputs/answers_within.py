@@ -7,7 +7,7 @@ from typing import Any
 
 from srmu.inputs.documents import Document, Message
 
-# Private characters, which no text of a conversation holds.
+# Characters of the private-use area, which ordinary conversations do not contain.
 _MARK = "\ue000srmu{}\ue001"
 
 
@@ -21,8 +21,8 @@ def answer_tokens(document: Document, ids: Sequence[int], tokenizer: Any, *, cha
         chat: Whether they were made by the chat template.
 
     Returns:
-        One bool a token, some of them true; None where the whole document counts: it has no answer, or its chat
-        template does not write the assistant's messages as they are.
+        One bool per token, at least one of them true; None where the whole document counts, because it has no answer or
+        its chat template changes what the assistant says.
     """
     if chat or document.messages is not None:
         text, spans = _chat_spans(document, tokenizer)
@@ -48,9 +48,9 @@ def _tokens_before(text: str, ids: Sequence[int], tokenizer: Any, special: bool)
 
 
 def _chat_spans(document: Document, tokenizer: Any) -> tuple[str, list[tuple[int, int]]]:
-    """The conversation as the template writes it, and where in it the answers are; none if they cannot be found.
+    """The conversation as the template writes it, and where the answers are in it; none if they cannot be found.
 
-    The answers' places are those of marks that are put in their stead.
+    The template is applied twice, once with a mark in place of each answer, and the marks' places are the answers'.
     """
     messages, first = document.as_chat(), (document.answer_start or 0) if document.messages is not None else 0
     counted = [

@@ -14,7 +14,7 @@ _ROLES = {
     "bing": "assistant", "bard": "assistant", "model": "assistant", "function_call": "assistant", "system": "system",
     "tool": "tool", "observation": "tool", "function_response": "tool",
 }  # fmt: skip
-# Fields of a message that are not handed to the template as extras.
+# All other fields of a message are passed to the template as they are.
 _MAIN = ("role", "content", "from", "value")
 
 
@@ -26,13 +26,15 @@ def parse_messages(value: Any, place: str) -> tuple[Message, ...]:
         place: Where it was found, for errors.
 
     Raises:
-        InputError: It is no list of messages, or one of them has no role or no content that is text.
+        InputError: It is not a list of messages, or a message lacks a role or a content that is text.
     """
     if isinstance(value, str):
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
-            raise InputError(f"{place}: a conversation is text that is no JSON. Write a list of messages.") from None
+            raise InputError(
+                f"{place}: a conversation is text that is not valid JSON. Write a list of messages."
+            ) from None
     if isinstance(value, Mapping):
         value = [value]
     if not isinstance(value, list | tuple):
@@ -44,13 +46,13 @@ def parse_tools(value: Any, place: str) -> str:
     """The tools of a conversation, a list or its JSON text, as one line of JSON; empty where there are none.
 
     Raises:
-        InputError: They are no list.
+        InputError: They are not a list.
     """
     if isinstance(value, str) and value.strip():
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
-            raise InputError(f"{place}: 'tools' is text that is no JSON. Write a list of tools.") from None
+            raise InputError(f"{place}: 'tools' is text that is not valid JSON. Write a list of tools.") from None
     if not value:
         return ""
     if not isinstance(value, list):
@@ -71,7 +73,10 @@ def _parse_message(message: Any, place: str) -> Message:
         raise _lacking("role", message, place)
     extra = {name: _without_nulls(value) for name, value in message.items() if name not in _MAIN and value is not None}
     if "tool_calls" in extra:
-        extra["tool_calls"] = [_parsed_call(call, place) for call in extra["tool_calls"] or []]
+        if not isinstance(extra["tool_calls"], list):
+            found = type(extra["tool_calls"]).__name__
+            raise InputError(f"{place}: 'tool_calls' is {found}, expected a list. Correct it.")
+        extra["tool_calls"] = [_parsed_call(call, place) for call in extra["tool_calls"]]
     if content is None and key not in message and "tool_calls" not in extra:
         raise _lacking(key, message, place)
     text = _content_text(content, message, key, place)
@@ -86,7 +91,7 @@ def _role_of(speaker: Any, place: str) -> str:
 
 
 def _content_text(content: Any, message: Mapping[str, Any], key: str, place: str) -> str:
-    """The text of a message: itself, nothing, or the parts that are text one after another."""
+    """The text of a message: the content itself, its text parts joined, or nothing for None."""
     if content is None:
         return ""
     if isinstance(content, str):
@@ -131,7 +136,7 @@ def _lacking(key: str, message: Mapping[str, Any], place: str) -> InputError:
 
 
 def _without_nulls(value: Any) -> Any:
-    """The value without fields that are None, with which Parquet fills up objects of different fields."""
+    """The value without fields that are None: Parquet gives all objects of a column the same fields."""
     if isinstance(value, Mapping):
         return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
     return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value

@@ -42,7 +42,7 @@ class Corpus:
         sha256: Hash of the documents' canonical bytes; equal for the same documents from any kind of source.
         num_dropped: Empty documents that were left out.
         read_as: How they were read, for people: "read as question and answer, 400 records".
-        notes: What the user should know about the reading, one sentence each.
+        notes: What the user should know about how the texts were read, one sentence each.
     """
 
     documents: tuple[Document, ...]
@@ -130,7 +130,7 @@ def keep_texts(
         forms: Counts the forms that were read.
 
     Raises:
-        InputError: A record is no text, or there is no text at all.
+        InputError: A record is not a text, or there is no text at all.
     """
     kept: list[Document] = []
     total = 0

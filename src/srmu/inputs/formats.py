@@ -13,6 +13,7 @@ from srmu.errors import InputError, nearest_hint
 from srmu.inputs.chats import parse_messages, parse_tools
 from srmu.inputs.documents import Document, Message
 from srmu.inputs.limits import checked_text, shown
+from srmu.inputs.question_forms import choice_column
 from srmu.inputs.wanted import Wanted
 
 AUTO = "auto"
@@ -110,6 +111,8 @@ class Recognised(Wanted):
         """
         if not self.is_record(names):
             raise self._missing(names, where)
+        if len(self.forms) > 1:
+            _refuse_choices(choice_column(names), names, where)
         known = {name for form in self.forms for name in (*form.fields, *form.optional)}
         return [name for name in names if name in known.union(_CHOICES, _LABELS, ("chosen", "rejected"))]
 
@@ -164,11 +167,7 @@ def missing_field(place: str, name: str, fields: Sequence[str]) -> InputError:
 def _refuse_other_kinds(record: Mapping[str, Any], place: str) -> None:
     """Refuse records whose fields would fit a form, and which are something else."""
     choices = next((name for name in _CHOICES if isinstance(record.get(name), list | dict)), None)
-    if choices is not None and "text" not in record:
-        raise InputError(
-            f"{place}: the field {choices!r} makes this a multiple-choice question, not a text. Give the file with "
-            "--questions, or name what to read: --text-field '{question} {answer}'."
-        )
+    _refuse_choices(choices or choice_column(record), record, place)
     if "chosen" in record and "rejected" in record:
         raise InputError(
             f"{place}: a preference can be read as its 'chosen' or as its 'rejected' answer. Choose one: "
@@ -183,6 +182,14 @@ def _refuse_other_kinds(record: Mapping[str, Any], place: str) -> None:
             )
 
 
+def _refuse_choices(choices: str | None, names: Collection[str], place: str) -> None:
+    if choices is not None and "text" not in names:
+        raise InputError(
+            f"{place}: the field {choices!r} makes this a multiple-choice question, not a text. Give the file with "
+            "--questions, or name what to read: --text-field '{question} {answer}'."
+        )
+
+
 def _read_pair(form: Form, record: Mapping[str, Any], place: str) -> tuple[str, Document]:
     assert form.wording is not None
     first, second = (record[name] for name in form.fields)
@@ -193,7 +200,8 @@ def _read_pair(form: Form, record: Mapping[str, Any], place: str) -> tuple[str, 
     request, answer = (_plain(record[name], name, place) for name in form.fields)
     if not answer.strip():
         return form.name, Document(text="")
-    context = next((_plain(record[name], name, place) for name in form.optional if record.get(name)), "")
+    contexts = [name for name in form.optional if name != "tools" and record.get(name)]
+    context = _plain(record[contexts[0]], contexts[0], place) if contexts else ""
     before = form.wording(request, context)
     prompt = f"{request}\n\n{context}" if context.strip() else request
     return form.name, Document(checked_text(before + answer, place), answer_start=len(before), prompt=prompt)

@@ -1,11 +1,11 @@
-"""What a text may be: Unicode that can be encoded, and of a length for which memory is there."""
+"""Limits of a text: valid Unicode, and short enough for the memory; and how errors show long values."""
 
 from typing import Any
 
 from srmu.errors import InputError
 
 MOST_CHARACTERS = 4_000_000
-"""In one text. A tokenizer takes some 220 bytes a character while it works."""
+"""Of one text: tokenizers take about 220 bytes of memory per character."""
 _SHOWN = 80
 _SHOWN_SOURCE = 300
 

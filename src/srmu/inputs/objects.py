@@ -12,7 +12,7 @@ from srmu.inputs.tables import rows_of_columns
 from srmu.inputs.text_field import parse_text_field
 from srmu.inputs.wanted import Records
 
-# An iterator does not say how long it is, and some never end.
+# An iterator does not say how long it is, and may never end.
 MOST_ITERATED = 1_000_000
 
 

@@ -13,14 +13,14 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _PROMPTS = ("question", "prompt", "question_stem", "ctx", "goal", "input", "stem", "Question", "query")
 _CHOICES = ("choices", "options", "endings")
 _ANSWERS = ("answer", "answerKey", "answer_key", "label", "cop", "answer_idx", "answer_index", "gold", "correct")
-# Choices in columns of their own: the first column, and those that follow it as long as they are there.
+# One column per choice, in order; a table may have fewer of them, but at least the first two.
 _COLUMNS = (
     tuple(LETTERS), tuple(LETTERS.lower()), ("opa", "opb", "opc", "opd", "ope"),
     ("sol1", "sol2"), tuple(f"option{number}" for number in range(1, 11)),
     tuple(f"choice{number}" for number in range(1, 11)), tuple(f"option_{letter}" for letter in "abcdefghij"),
     tuple(f"choice_{letter}" for letter in "abcdefghij"), tuple(f"ending{number}" for number in range(10)),
 )  # fmt: skip
-# Right and wrong answers in fields of their own: the right one, and what the wrong ones begin with.
+# Right and wrong answers in separate fields: the name of the right one, and how the names of the wrong ones begin.
 _SORTED = (
     ("correct_answer", "distractor"),
     ("Correct Answer", "Incorrect Answer"),
@@ -34,14 +34,14 @@ class RawQuestion:
 
     Attributes:
         prompt: Text before the answer.
-        choices: Answer texts.
+        choices: Texts of the choices.
         labels: What the record calls its choices, such as `A` or `1`; empty where it does not name them.
         answers: How the right answers are given: letters, texts or numbers, one or several.
         right: Positions of the right choices, where the form leaves no doubt about them; `answers` is then empty.
-        first: From where numbers count, if the form says it: 0 or 1; None = the file has to tell.
+        first: Whether numbers count from 0 or from 1, if the form says it; None = the whole file decides.
         place: Of the record, for errors.
         form: In words.
-        fact: Key of the fact that is asked, or empty.
+        fact: Key of the fact that the question is about, or empty.
     """
 
     prompt: str
@@ -62,7 +62,7 @@ class QuestionRecords(Wanted):
         """Whether an object with these fields is a question."""
         return any(name in names for name in _PROMPTS) and (
             any(name in names for name in (*_CHOICES, "target_scores", "mc1_targets"))
-            or any(set(columns[:2]) <= set(names) for columns in _COLUMNS)
+            or choice_column(names) is not None
             or any(right in names for right, _ in _SORTED)
         )
 
@@ -107,6 +107,11 @@ class QuestionRecords(Wanted):
         return replace(found, prompt=prompt, fact=fact, first=0 if "fact" in fields else found.first)
 
 
+def choice_column(names: Collection[str]) -> str | None:
+    """The first of several fields that each hold a choice, as `A` of `A`, `B`, `C`, `D`; None where there are none."""
+    return next((columns[0] for columns in _COLUMNS if set(columns[:2]) <= set(names)), None)
+
+
 def _choices_and_answers(fields: Mapping[str, Any], place: str) -> RawQuestion:
     """The question without its prompt."""
     if isinstance(fields.get("mc1_targets"), Mapping):
@@ -116,9 +121,10 @@ def _choices_and_answers(fields: Mapping[str, Any], place: str) -> RawQuestion:
         return _by_score("BIG-bench", {"choices": list(scores), "labels": list(scores.values())}, place)
     for right, wrong in _SORTED:
         if right in fields and any(name.startswith(wrong) for name in fields):
-            fields_of_choices = [right, *sorted(name for name in fields if re.fullmatch(rf"{wrong}[ _]?\d*", name))]
-            texts = tuple(_choice(fields[name], place) for name in fields_of_choices if fields[name] is not None)
-            # In an order that does not tell the right one, which these records always name first.
+            names = sorted(name for name in fields if re.fullmatch(rf"{wrong}[ _]?\d*", name))
+            others = [_choice(fields[name], place) for name in names if fields[name] is not None]
+            texts = (_choice(fields[right], place), *others)
+            # Sorted, because these records always give the right one first.
             ordered = tuple(sorted(texts))
             return RawQuestion("", ordered, (), (), place, "right and wrong answers", (ordered.index(texts[0]),))
     name = next((name for name in _CHOICES if name in fields), None)
@@ -156,7 +162,9 @@ def _listed(value: Any, name: str, place: str) -> tuple[tuple[str, ...], tuple[s
     if isinstance(value, str) and value.lstrip().startswith("["):
         value = _from_table(value, place, name)
     if isinstance(value, Mapping) and isinstance(value.get("text"), list):
-        labels = value.get("label") or ()
+        labels = value.get("label")
+        if not isinstance(labels, list) or len(labels) != len(value["text"]):
+            labels = []
         return tuple(_choice(text, place) for text in value["text"]), tuple(map(str, labels))
     if isinstance(value, Mapping) and value and all(not isinstance(text, list | dict) for text in value.values()):
         filled = {str(label): text for label, text in value.items() if text is not None}
@@ -189,7 +197,8 @@ def _choice(value: Any, place: str) -> str:
 
 
 def _answers(fields: Mapping[str, Any], place: str) -> tuple[str | int, ...]:
-    also = fields.get("also_right") or ()
+    also = fields.get("also_right")
+    also = also if isinstance(also, list | tuple) else ()
     name = next((name for name in _ANSWERS if name in fields), None)
     if name is None:
         found = ", ".join(map(shown, fields)) or "none"
@@ -216,6 +225,8 @@ def _by_score(form: str, targets: Mapping[str, Any], place: str) -> RawQuestion:
     choices, scores = targets.get("choices"), targets.get("labels")
     if not isinstance(choices, list) or not isinstance(scores, list) or len(choices) != len(scores):
         raise InputError(f"{place}: expected as many scores as choices. Correct that line.")
+    if not all(isinstance(score, int | float) for score in scores):
+        raise InputError(f"{place}: the scores of the choices must be numbers, found {shown(scores)}. Correct them.")
     right = tuple(position for position, score in enumerate(scores) if score == max(scores) and score)
     if not right:
         raise InputError(f"{place}: no choice is marked as right. Correct that line.")

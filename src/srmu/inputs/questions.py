@@ -26,11 +26,11 @@ class Question:
     prompt: str
     """Text before the answer, without a trailing space."""
     choices: tuple[str, ...]
-    """Answer texts, distinct."""
+    """Texts of the choices, all different."""
     answer: int
     """Position of the right answer in `choices`, from 0."""
     fact: str = ""
-    """Key of the fact that is asked, `relation:subject`; empty if unknown."""
+    """Key of the fact that the question is about, `relation:subject`; empty if unknown."""
     also_right: tuple[int, ...] = ()
     """Positions of further right answers, where there are several."""
 
@@ -61,7 +61,7 @@ def read_questions(source: str | Path) -> list[Question]:
         warnings.warn(
             f"Question file {shown_source(str(source))}: {found.num_dropped} of "
             f"{found.num_dropped + len(found.questions)} questions were left out, because two of their choices are the "
-            "same or one is empty. Correct them to have them asked.",
+            "same or one is empty. Correct them to use them.",
             stacklevel=2,
         )
     return list(found.questions)
@@ -91,7 +91,7 @@ def read_question_file(source: str | Path) -> QuestionFile:
     whole = [question for question in raw if _is_askable(question)]
     if not whole:
         raise InputError(
-            f"{where} holds no question that can be asked: in all {len(raw)}, two choices are the same or one is "
+            f"{where} holds no question that can be used: in all {len(raw)}, two choices are the same or one is "
             "empty. Give choices that differ."
         )
     answers, given_as = resolve_answers(whole, where)
@@ -105,7 +105,7 @@ def read_question_file(source: str | Path) -> QuestionFile:
 
 
 def _check_file(source: str, where: str) -> None:
-    """Refuse what is no file; a file of another ending is read as JSON lines would be, so it is refused by name."""
+    """Refuse what is not a file, or a file of a kind that holds no records."""
     if source.startswith(HUB_PREFIX):
         return
     path = Path(source).expanduser()

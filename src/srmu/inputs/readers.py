@@ -24,7 +24,7 @@ _TEXT_KINDS = (".jsonl", ".json", ".txt", ".md", ".csv", ".tsv")
 _READABLE = (*_TEXT_KINDS, ".parquet")
 SUFFIXES = (*_READABLE, *(kind + packed for kind in _TEXT_KINDS for packed in PACKED))
 _KNOWN = f"{', '.join(_READABLE)}, or one of the text files with {' or '.join(PACKED)} behind"
-# A hub data set above this size is worth a word: a run of the default size reads about a megabyte of text.
+# Above this size, a warning says how to read a part of a hub data set: a run reads about a megabyte of text.
 _MANY_BYTES = 1 << 29
 _HEADING = re.compile(r"#{1,6}\s")
 _FENCES = ("```", "~~~")
@@ -37,7 +37,7 @@ def read_records(source: str, where: str, wanted: Wanted, notes: list[str]) -> R
         source: The path, or the name of the data set.
         where: The words that begin an error.
         wanted: The kind of records.
-        notes: Gets a sentence for each file that was read in spite of something.
+        notes: A sentence is added for each file that needed something unusual to be read.
 
     Raises:
         InputError: The source is missing, unreadable or malformed; the sentence begins with `where`.

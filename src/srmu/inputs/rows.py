@@ -2,7 +2,7 @@
 
 A row is at most `max_length` long. A longer document becomes several rows of nearly equal length, in order,
 with nothing cut away. The tokenizer adds the special tokens it adds by default; what it puts in front (BOS)
-stands in front of every row of the document again. Its padding and truncation settings are never used.
+is repeated in front of every row of the document. Its padding and truncation settings are never used.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ class TokenRows:
     """Rows of tokens in the order of their corpus.
 
     Attributes:
-        token_ids: One int32 tensor `[length]` a row, 2 tokens or longer.
+        token_ids: One int32 tensor `[length]` per row, of 2 tokens or more.
         document_ids: Position of each row's document in the corpus.
         num_dropped: Rows that were left out because they had fewer than 2 tokens, or nothing to count.
         counted: Of each row a bool tensor `[length]`, true where the token counts, or None where all do. None = all
@@ -162,7 +162,7 @@ def pad_batch(rows: TokenRows, row_ids: Sequence[int], length: int | None = None
 
 
 def counted_mask(rows: TokenRows, row_ids: Sequence[int], length: int) -> Tensor | None:
-    """Where tokens count by what they say, `[batch, length]` bool; padding does not. None = every token does."""
+    """Which tokens are marked as counted, `[batch, length]` bool, false for padding; None = all of them count."""
     marks = [None if rows.counted is None else rows.counted[row_id] for row_id in row_ids]
     if all(row is None for row in marks):
         return None
@@ -181,7 +181,7 @@ def split_heldout(corpus: Corpus, share: float, seed: int, *, at_most: int = 64)
         corpus: The documents.
         share: Share of the documents to hold out, 0 to below 1; 0 holds none out.
         seed: Another seed holds out others.
-        at_most: Most documents to hold out (one text that stands there more often than that may exceed it).
+        at_most: Most documents to hold out (a text that is repeated more often than that may exceed it).
 
     Returns:
         The training corpus and the held-out one, which has no documents where there is only one text.
@@ -290,7 +290,7 @@ def _chat_ids(document: Document, tokenizer: Any, place: str) -> list[int]:
 def _pieces(
     ids: list[int], max_length: int, prefix: list[int], long_documents: Literal["split", "cut"]
 ) -> list[tuple[slice, slice]]:
-    """Where the rows of a document lie in it: the prefix that the document has, then a piece of nearly equal length."""
+    """The parts of a document that make its rows: its prefix, repeated, and one of several nearly equal pieces."""
     if len(ids) <= max_length or long_documents == "cut":
         return [(slice(0, 0), slice(0, max_length))]
     front = len(prefix) if ids[: len(prefix)] == prefix else 0

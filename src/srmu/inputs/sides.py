@@ -1,4 +1,4 @@
-"""Forget and retain texts that are the same, which asks a run for the impossible."""
+"""Checks that forget and retain texts are not the same texts."""
 
 import warnings
 from collections.abc import Sequence

@@ -86,7 +86,7 @@ def parse_text_field(text_field: str) -> TextField | Recognised:
     `auto` leaves it to the fields of the records; `question+answer`, and so for every form of `formats.py`, is that
     form alone; a brace makes a template, as in `Question: {question}\nAnswer: {answer}`; all else is a field's name.
 
-    Between the braces stands the name of a field and nothing else; `{{` and `}}` are single braces. `\n`, which a
+    Each pair of braces holds the name of a field and nothing else; `{{` and `}}` are single braces. `\n`, which a
     shell passes on as two characters, is a line break.
 
     Raises:

@@ -14,7 +14,7 @@ from srmu.errors import InputError
 
 PACKED = (".gz", ".zst")
 _CHUNK = 1 << 20
-# A packed file of ordinary text grows to some 3 to 30 times its size; one made to fill the memory, to 1000 times.
+# Ordinary text unpacks to 3 to 30 times its packed size; a file made to fill the memory, to 1000 times.
 _MOST_GROWTH = 100
 _ALWAYS_BYTES = 1 << 25
 # UTF-32's mark begins with UTF-16's.
@@ -31,10 +31,10 @@ def read_text(path: Path, where: str, notes: list[str]) -> str:
     Args:
         path: The file.
         where: The words that begin an error.
-        notes: Gets a sentence where the file was not UTF-8 but could be decoded.
+        notes: A sentence is added if the file was decoded from something other than UTF-8.
 
     Raises:
-        InputError: The file cannot be read, is damaged, grows without measure when unpacked, or is no text.
+        InputError: The file cannot be read, is damaged, is far too large when unpacked, or is not text.
     """
     try:
         data = _read_bytes(path, where)
@@ -85,7 +85,7 @@ def _read_zst(raw: IO[bytes], where: str) -> bytes:
 
 
 def _read_bounded(stream: Any, raw: IO[bytes], where: str) -> bytes:
-    """All bytes of a packed stream, as long as they stay in proportion to the packed bytes that they come from."""
+    """All bytes of a packed stream, unless they are far more than the packed bytes they come from."""
     data = bytearray()
     while chunk := stream.read(_CHUNK):
         data += chunk
