@@ -42,7 +42,7 @@ from srmu.demo.model import demo_model
 from srmu.demo.requests import REQUESTS
 from srmu.evaluation.attacks.outcome import counts, recovery
 from srmu.evaluation.attacks.runner import attack
-from srmu.evaluation.questions import Question
+from srmu.inputs.questions import Question
 from srmu.job.unlearn import unlearn
 from srmu.results.attack_records import AttackRecord, CurvePoint
 from srmu.results.run_files import MANIFEST_FILE, MODEL_DIR

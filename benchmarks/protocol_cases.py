@@ -20,9 +20,9 @@ from world.recipe import WorldRecipe
 from srmu.config.settings import make_config
 from srmu.demo.model import demo_model
 from srmu.demo.requests import Request, capitals_request, elements_request
-from srmu.evaluation.questions import Question
 from srmu.inputs.corpora import corpus_from_strings
 from srmu.inputs.overlap import overlap
+from srmu.inputs.questions import Question
 from srmu.inputs.rows import tokenize_rows
 from srmu.job.plan import Plan, make_plan
 from srmu.job.prepare import Prepared, prepare_rows

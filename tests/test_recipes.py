@@ -61,7 +61,9 @@ def hub(monkeypatch):
         assert split.partition("[")[0] in splits, f"{name} has no split {split}"
         asked.append((name, config, split))
         # Tables of the wikitext kind hold empty lines too; the place of a text stands in it.
-        rows = [{field: f"the {field} {number} of {name}" for field in fields} for number in range(12)]
+        rows = [
+            {field: f"the {field} {number} of {name}, {config}, {split}" for field in fields} for number in range(12)
+        ]
         rows += [dict.fromkeys(fields, "")] if fields == TEXT else []
         return datasets.Dataset.from_list(rows)
 
@@ -83,9 +85,10 @@ def test_a_recipe_reads_the_data_that_it_should(path, hub, saved_family):
         assert not topic.writes_self
     first = plan.topics[0].forget.documents[0].text
     if path.stem.startswith("tofu"):
-        assert first == "Question: the question 0 of locuslab/TOFU\nAnswer: the answer 0 of locuslab/TOFU"
+        place = ", ".join(map(str, hub[0]))
+        assert first == f"Question: the question 0 of {place}\nAnswer: the answer 0 of {place}"
     else:
-        assert first == f"the text 0 of {hub[0][0]}"
+        assert first == f"the text 0 of {', '.join(map(str, hub[0]))}"
 
 
 def test_all_that_was_promised_is_there():

@@ -13,8 +13,8 @@ from itertools import product
 from typing import Literal
 
 from srmu.errors import InputError
-from srmu.evaluation.questions import Question
 from srmu.inputs.overlap import Overlap, overlap
+from srmu.inputs.questions import Question
 from srmu.runtime.stable_order import stable_rank
 from world.forms import FORMS, KINDS, RELATIONS, FormKind
 from world.recipe import WorldRecipe

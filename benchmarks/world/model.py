@@ -21,8 +21,9 @@ from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from srmu.errors import InputError, RunError
-from srmu.evaluation.questions import Question, score_questions
+from srmu.evaluation.questions import score_questions
 from srmu.inputs.overlap import Overlap
+from srmu.inputs.questions import Question
 from srmu.runtime.cache import cache_directory
 from srmu.runtime.files import new_directory, write_json_atomic
 from srmu.runtime.progress import Progress, Reporter

@@ -42,6 +42,10 @@ def told_in(texts, fact):
 
 def digest(request):
     record = asdict(request) | {"told": sorted(request.told)}
+    # Each question of the demo has one right answer, and the digests are older than the field for others.
+    for groups in (record["questions"], record["validation_questions"]):
+        for question in (question for questions in groups.values() for question in questions):
+            assert question.pop("also_right") == ()
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 

@@ -1,13 +1,12 @@
 """Completion files, exact match and ROUGE-L."""
 
-import json
 import sys
 
 import numpy as np
 import pytest
 
 from srmu.errors import InputError
-from srmu.evaluation.answers import Completion, read_completions, score_answers
+from srmu.evaluation.answers import score_answers
 
 
 def test_exact_match_ignores_case_punctuation_and_what_follows_the_line():
@@ -39,39 +38,6 @@ def test_a_missing_library_is_named_with_its_extra(monkeypatch):
         score_answers(["a"], ["a"])
 
 
-def test_completion_file_is_read(tmp_path):
-    file = tmp_path / "c.jsonl"
-    file.write_text('{"prompt": "a", "answer": "b"}\n\n{"question": "c", "answer": "d", "more": 1}\n')
-    assert read_completions(file) == [Completion(prompt="a", answer="b"), Completion(prompt="c", answer="d")]
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ('{"prompt": ', "line 2: malformed JSON"),
-        ("[1]", "line 2: expected a JSON object, found list"),
-        ('{"promt": "a", "answer": "b"}', "line 2: 'prompt' must be a text, found None. Did you mean 'promt'"),
-        ('{"prompt": "a", "answer": 3}', "line 2: 'answer' must be a text, found 3"),
-        ('{"prompt": "a", "answer": " "}', "line 2: 'answer' must be a text, found ' '"),
-    ],
-)
-def test_a_bad_line_is_named(tmp_path, line, message):
-    file = tmp_path / "c.jsonl"
-    file.write_text(json.dumps({"prompt": "a", "answer": "b"}) + "\n" + line)
-    with pytest.raises(InputError) as error:
-        read_completions(file)
-    assert message in str(error.value)
-
-
-@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe"])
-def test_a_missing_empty_or_binary_file_is_refused(tmp_path, content):
-    file = tmp_path / "c.jsonl"
-    if content is not None:
-        file.write_bytes(content)
-    with pytest.raises(InputError, match="Completion file"):
-        read_completions(file)
-
-
-def test_scores_are_one_entry_an_answer():
+def test_scores_have_one_entry_per_answer():
     scores = score_answers(["a b", "c"], ["a b", "d"])
     np.testing.assert_array_equal(scores.rouge_l_f1, [1, 0])

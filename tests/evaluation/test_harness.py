@@ -11,7 +11,8 @@ from srmu.errors import InputError
 from srmu.evaluation import harness
 from srmu.evaluation.harness import find_tasks, run_tasks
 from srmu.evaluation.loading import load_causal_lm, load_tokenizer
-from srmu.evaluation.questions import read_questions, score_questions
+from srmu.evaluation.questions import score_questions
+from srmu.inputs.questions import read_questions
 from tiny_tokenizers import WORDS
 
 pytest.importorskip("lm_eval", reason="the extra `eval` is not installed")

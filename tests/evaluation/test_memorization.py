@@ -6,7 +6,6 @@ import torch
 
 from families import FAMILIES
 from srmu.errors import InputError
-from srmu.evaluation.answers import Completion
 from srmu.evaluation.memorization import (
     exact_memorization,
     extraction_strength,
@@ -14,6 +13,7 @@ from srmu.evaluation.memorization import (
     memorization_of_texts,
 )
 from srmu.evaluation.texts import text_scores
+from srmu.inputs.completions import Completion
 from tiny_tokenizers import WORDS, make_tokenizer
 
 

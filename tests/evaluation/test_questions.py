@@ -1,6 +1,4 @@
-"""Question files, the encoding rule of lm-evaluation-harness, accuracies and standard errors."""
-
-import json
+"""Scores of questions, the encoding rule of lm-evaluation-harness, accuracies and standard errors."""
 
 import numpy as np
 import pytest
@@ -9,13 +7,8 @@ import torch
 from families import FAMILIES
 from srmu.errors import InputError
 from srmu.evaluation.encoding import encode_pairs
-from srmu.evaluation.questions import (
-    Question,
-    QuestionScores,
-    clustered_stderr,
-    read_questions,
-    score_questions,
-)
+from srmu.evaluation.questions import QuestionScores, clustered_stderr, score_questions
+from srmu.inputs.questions import Question
 from tiny_tokenizers import TOKENIZERS, make_tokenizer
 
 QUESTIONS = [
@@ -28,7 +21,6 @@ QUESTIONS = [
     Question(prompt="a silver market in ", choices=("winter", "north west"), answer=0, fact="capital:a"),
     Question(prompt="", choices=("thunder valley", "island"), answer=1, fact="capital:b"),
 ]
-GOOD = {"question": "the capital of", "choices": ["red", "blue"], "answer": 1}
 
 
 def harness_log_likelihoods(model, tokenizer, question: Question) -> list[float]:
@@ -100,6 +92,18 @@ def test_trailing_space_of_the_prompt_goes_to_the_answer():
     assert encode_pairs(tokenizer, "river ", ["stone"]) == encode_pairs(tokenizer, "river", [" stone"])
 
 
+def test_any_of_several_right_answers_is_right():
+    model, tokenizer = FAMILIES["llama"].build(), make_tokenizer()
+    asked = Question(prompt="a", choices=("red", "blue", "green"), answer=0)
+    best = int(np.argmax(score_questions(model, tokenizer, [asked]).log_likelihoods[0]))
+    wrong = (best + 1) % 3
+    alone = Question(prompt="a", choices=asked.choices, answer=wrong)
+    both = Question(prompt="a", choices=asked.choices, answer=wrong, also_right=(best,))
+    scores = score_questions(model, tokenizer, [alone, both])
+    assert scores.correct_raw.tolist() == [False, True]
+    assert scores.answer_nll[0] == scores.answer_nll[1]
+
+
 def test_no_questions_are_refused():
     with pytest.raises(InputError, match="no questions"):
         score_questions(FAMILIES["llama"].build(), make_tokenizer(), [])
@@ -124,53 +128,3 @@ def test_asking_every_fact_twice_leaves_the_clustered_stderr():
     once = clustered_stderr(values, keys)
     assert clustered_stderr(np.tile(values, 2), keys * 2) == pytest.approx(once)
     assert clustered_stderr(np.tile(values, 2), ("",) * 10) < 0.8 * once
-
-
-def write_lines(path, *records):
-    lines = [record if isinstance(record, str) else json.dumps(record) for record in records]
-    path.write_text("\n".join(lines), encoding="utf-8")
-    return path
-
-
-def test_question_file_is_read(tmp_path):
-    other = {"prompt": "a", "choices": ["x", "y", "z"], "answer": 0, "fact": "capital:a"}
-    questions = read_questions(write_lines(tmp_path / "q.jsonl", GOOD, "", other))
-    assert questions == [
-        Question(prompt="the capital of", choices=("red", "blue"), answer=1),
-        Question(prompt="a", choices=("x", "y", "z"), answer=0, fact="capital:a"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("bad", "message"),
-    [
-        ('{"question": ', "line 2: malformed JSON"),
-        ("[1]", "line 2: expected a JSON object, found list"),
-        (
-            {"qestion": "a", "choices": ["x", "y"], "answer": 0},
-            "'question' is missing; fields found: qestion.*'qestion'",
-        ),
-        ({"question": "a", "options": ["x", "y"], "answer": 0}, "'choices' is missing"),
-        ({"question": "a", "choices": ["x", "y"]}, "'answer' is missing"),
-        ({**GOOD, "choices": ["x"]}, "two or more"),
-        ({**GOOD, "choices": ["x", "x"]}, "different"),
-        ({**GOOD, "choices": ["x", 1]}, "list of texts"),
-        ({**GOOD, "answer": 2}, "0 to 1; found 2"),
-        ({**GOOD, "answer": -1}, "found -1"),
-        ({**GOOD, "answer": "1"}, "found '1'"),
-        ({**GOOD, "answer": True}, "found True"),
-        ({**GOOD, "question": 3}, "not text"),
-    ],
-)
-def test_bad_lines_are_named(tmp_path, bad, message):
-    with pytest.raises(InputError, match=message):
-        read_questions(write_lines(tmp_path / "q.jsonl", GOOD, bad))
-
-
-def test_missing_and_empty_files_are_refused(tmp_path):
-    with pytest.raises(InputError, match="does not exist"):
-        read_questions(tmp_path / "none.jsonl")
-    with pytest.raises(InputError, match="holds no question"):
-        read_questions(write_lines(tmp_path / "q.jsonl", "", " "))
-    with pytest.raises(InputError, match="cannot be read"):
-        read_questions(tmp_path)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from srmu.evaluation.questions import Question, read_questions
 from srmu.evaluation.run_questions import questions_file, write_run_questions
+from srmu.inputs.questions import Question, read_questions
 
 ASKED = [
     Question(prompt="Wie heißt\nes?", choices=("ä", "b"), answer=1, fact="name:es"),

@@ -1,6 +1,8 @@
 import gzip
 import json
+import os
 import sys
+import tracemalloc
 
 import datasets
 import pyarrow
@@ -152,12 +154,13 @@ def test_sources_are_joined_in_the_order_given(write):
     assert corpus.source == f"{second}, {first}"
 
 
-def test_messages_are_chats_unless_the_text_field_is_there(write):
+def test_messages_are_chats_unless_the_text_field_that_was_named_is_there(write):
     path = write(
         "a.jsonl",
         lines({"messages": CHAT}, {"messages": CHAT, "text": "one"}, {"messages": CHAT, "text": None}),
     )
-    assert read_corpus([path], role="forget").documents == (
+    assert "line 2: the record can be read as text or as conversation" in refusal(path)
+    assert read_corpus([path], text_field="text", role="forget").documents == (
         CHAT_DOCUMENT,
         Document(text="one"),
         CHAT_DOCUMENT,
@@ -170,7 +173,7 @@ def test_a_text_field_with_a_list_is_a_chat(write):
 
 
 @pytest.mark.parametrize(
-    "message", [{"role": "user"}, {"from": "human", "value": "x"}, {"role": "user", "content": [{}]}]
+    "message", [{"role": "user"}, {"from": "human"}, {"role": "user", "content": [{}]}, {"content": "x"}]
 )
 def test_a_message_without_role_or_content_is_refused_with_its_line(write, message):
     assert "line 2: a message has no" in refusal(write("a.jsonl", lines("one", {"messages": [message]})))
@@ -241,7 +244,7 @@ def test_half_a_surrogate_pair_is_refused(write):
     assert "line 1: character 2 is half a surrogate pair" in refusal(write("a.jsonl", '"ab\\ud800"'))
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\x00a", b"\x89PNG\r\n", "one".encode("utf-16")])
+@pytest.mark.parametrize("content", [b"\xff\xe0\x00a", b"\x89PNG\r\n", "caf\xe9".encode("latin-1")])
 def test_bytes_that_are_not_utf8_are_refused(write, content):
     assert "not UTF-8 text" in refusal(write("a.txt", content))
 
@@ -265,6 +268,34 @@ def test_an_unknown_kind_of_file_is_refused_with_the_known_ones(write):
     message = refusal(write("a.docx", "one"))
     assert "'.docx'" in message
     assert ".parquet" in message
+
+
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.jsonl")
+    assert "it is a pipe or a device" in refusal(str(tmp_path / "a.jsonl"))
+
+
+def test_a_file_that_does_not_end_when_unpacked_is_refused_before_it_fills_the_memory(write):
+    # Valid records throughout: only their number is out of proportion.
+    packed = gzip.compress(b'"one"\n' * 10_000_000)
+    tracemalloc.start()
+    try:
+        assert "unpacks to more than 100 times its size" in refusal(write("a.jsonl.gz", packed))
+        assert tracemalloc.get_traced_memory()[1] < 100_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_readme_in_a_folder_is_not_a_text_and_another_markdown_file_is(write, tmp_path):
+    write("set/README.md", "about the set")
+    write("set/a.md", "one")
+    assert texts(str(tmp_path / "set")) == ["one"]
+
+
+def test_a_very_long_name_is_cut_in_its_refusal():
+    message = refusal("x" * 5000 + ".txt")
+    assert "do not exist" in message
+    assert len(message) < 500
 
 
 def test_no_source_at_all_is_refused():

@@ -64,7 +64,7 @@ def test_prompts_of_json_lines_are_strings_or_objects(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("", "holds no prompt"), ("{", "line 1: malformed JSON"), ('{"text": "a"}', "line 1: a prompt must be a text")],
+    [("", "holds no prompt"), ("{", "line 1: not JSON"), ('{"text": "a"}', "line 1: a prompt must be a text")],
 )
 def test_a_bad_prompt_file_is_refused(tmp_path, content, message):
     file = tmp_path / "p.jsonl"

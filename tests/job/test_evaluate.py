@@ -11,7 +11,8 @@ from export.conftest import write_run
 from measured_runs import make_results, question_result
 from srmu.cli.app import main
 from srmu.evaluation.loading import load_causal_lm, load_tokenizer
-from srmu.evaluation.questions import read_questions, score_questions
+from srmu.evaluation.questions import score_questions
+from srmu.inputs.questions import read_questions
 from srmu.job.evaluate import evaluate
 from srmu.results.records import Evaluation, write_results
 from srmu.results.schema import to_json
@@ -185,9 +186,10 @@ def test_another_tokenizer_is_refused(base, files, capsys, saved_family):
 
 def test_an_answer_out_of_range_names_the_line(base, capsys, tmp_path):
     file = tmp_path / "q.jsonl"
-    file.write_text(json.dumps({"question": "a", "choices": ["x", "y"], "answer": 2}))
-    assert "line 1: 'answer' must be the number of a choice, 0 to 1; found 2" in fails(
-        capsys, base, "--questions", f"q={file}"
+    file.write_text(json.dumps({"question": "a", "choices": ["x", "y"], "answer": 3}))
+    assert (
+        "line 1: 'answer' must be the letter (A to B), the text or the number (0 to 1) of a choice; found 3"
+        in fails(capsys, base, "--questions", f"q={file}")
     )
 
 

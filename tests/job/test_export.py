@@ -11,7 +11,7 @@ from main_job import FORGET, RETAIN, SETTINGS
 from srmu import unlearn
 from srmu.cli.app import main
 from srmu.errors import InputError
-from srmu.evaluation.questions import Question
+from srmu.inputs.questions import Question
 from srmu.job.export import export_adapter, export_delta, export_gguf, export_hub
 
 QUESTIONS = {

@@ -10,8 +10,8 @@ from measured_runs import make_manifest, make_results, question_result, write_me
 from srmu.config.settings import make_config
 from srmu.errors import InputError
 from srmu.evaluation.attacks.setting import QUICK, choose_kept
-from srmu.evaluation.questions import Question
 from srmu.evaluation.run_questions import find_run_sides
+from srmu.inputs.questions import Question
 from srmu.inputs.rows import TokenRows
 from srmu.job.tuning.outcome import Validation, make_validation
 from srmu.results.compare import compare_runs

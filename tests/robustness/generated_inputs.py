@@ -143,7 +143,40 @@ def texts_by_a_template(source: random.Random, folder: Path, sound: Sound) -> li
     items = [{"question": sentence(source), "answer": source.choice([sentence(source), None])} for _ in range(12)]
     template = source.choice(["{question} {answer}", "Q: {question}\\nA: {answer}", "{{}} {question}{answer}"])
     file = written(folder / "f.jsonl", jsonl(items))
-    return unlearn(sound, forget=file, retain=file, text_field=template)
+    others = [{"question": sentence(source), "answer": sentence(source)} for _ in range(12)]
+    kept = written(folder / "r.jsonl", jsonl(others))
+    return unlearn(sound, forget=file, retain=kept, text_field=template)
+
+
+@makes(corrupt=False)
+def texts_as_questions_and_answers(source: random.Random, folder: Path, sound: Sound) -> list[str]:
+    names = source.choice([("question", "answer"), ("prompt", "completion"), ("instruction", "output")])
+    items = [dict(zip(names, (sentence(source), sentence(source)), strict=True)) for _ in range(12)]
+    rows = ["\t".join(names), *("\t".join(item.values()) for item in items)]
+    content = {"f.jsonl": jsonl(items), "f.json": json.dumps(items), "f.tsv": "\n".join(rows)}
+    shape = source.choice(sorted(content))
+    return unlearn(sound, forget=written(folder / shape, content[shape]))
+
+
+@makes(corrupt=True)
+def texts_that_are_to_be_kept_too(source: random.Random, folder: Path, sound: Sound) -> list[str]:
+    file = written(folder / "f.jsonl", jsonl(records(source)))
+    return unlearn(sound, forget=file, retain=file)
+
+
+@makes(corrupt=True)
+def texts_without_measure(source: random.Random, folder: Path, sound: Sound) -> list[str]:
+    long = "x" * 30_000_000
+    name, content = source.choice(
+        [
+            ("f.jsonl.gz", b" " * (1 << 27)),
+            ("f.jsonl", json.dumps({"text": long}).encode()),
+            ("f.txt", long.encode()),
+            ("f.csv", f"text\n{long}".encode()),
+            ("x" * 300, b""),
+        ]
+    )
+    return unlearn(sound, forget=folder / name if len(name) > 255 else written(folder / name, content))
 
 
 @makes(corrupt=True)
@@ -215,14 +248,11 @@ def bad_questions(source: random.Random, folder: Path, sound: Sound) -> list[str
         [
             {"answer": 9},
             {"answer": -1},
-            {"answer": "stone"},
+            {"answer": "granite"},
             {"answer": True},
             {"answer": 0.5},
             {"choices": ["one"]},
-            {"choices": ["same", "same"]},
             {"choices": "stone"},
-            {"choices": ["a", ""]},
-            {"choices": ["a", 3]},
             {"question": None},
             {"question": ["a"]},
         ]

@@ -15,8 +15,9 @@ from families import FAMILIES, TAPPED_LAYER, TRAINED_LAYERS
 from main_job import FORGET, call, flags, read_metrics, write_texts
 from srmu.evaluation.completions import complete
 from srmu.evaluation.loading import load_causal_lm, load_tokenizer
-from srmu.evaluation.questions import Question, score_questions
+from srmu.evaluation.questions import score_questions
 from srmu.evaluation.texts import text_scores
+from srmu.inputs.questions import Question
 from srmu.inputs.self_written import write_self_texts
 from srmu.job.ask import ask
 from srmu.runtime.memory import GIB, fits, free_memory

@@ -34,7 +34,9 @@ def register(app: typer.Typer) -> None:
             False, "--full", help="Learning rates swept, up to 100 steps; can be taken up again."
         ),
         learning_rates: str = typer.Option("", "--learning-rates", help="Of relearning, with commas between."),
-        text_field: str = typer.Option("text", "--text-field", help="Field with the text in records of --texts."),
+        text_field: str = typer.Option(
+            "auto", "--text-field", help="Field with the text in records of --texts; auto = recognised."
+        ),
         seed: list[int] = typer.Option(
             [0], "--seed", help="Of halves, order and noise; given several times, accuracies are averaged over seeds."
         ),

@@ -38,7 +38,9 @@ def register(app: typer.Typer) -> None:
             [], "--sides", metavar="NAME=SIDE", help="forget, kept or reported, where a group's name does not say it."
         ),
         text_field: str = typer.Option(
-            "text", "--text-field", help="Field with the text in records, or a template: '{question} {answer}'."
+            "auto",
+            "--text-field",
+            help="Field with the text in records, or a template: '{question} {answer}'; auto = recognised.",
         ),
         chat: bool = typer.Option(False, "--chat", help="Ask in the tokenizer's chat template."),
         limit: int | None = typer.Option(None, "--limit", help="Most items of every group and task."),

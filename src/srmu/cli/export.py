@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
         from srmu.cli.console import TerminalReporter, output, print_json
         from srmu.cli.settings_command import parse_pairs
         from srmu.errors import InputError, nearest_hint
-        from srmu.evaluation.questions import read_questions
+        from srmu.inputs.questions import read_questions
         from srmu.job import export
 
         forms = ("lora", "delta", "gguf", "hub")

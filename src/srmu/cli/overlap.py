@@ -15,7 +15,9 @@ def register(app: typer.Typer) -> None:
         forget: list[str] = typer.Option(..., "--forget", help="Texts to forget; may be repeated."),
         retain: list[str] = typer.Option(..., "--retain", help="Texts to retain; may be repeated."),
         text_field: str = typer.Option(
-            "text", "--text-field", help="Field with the text in records, or a template: '{question} {answer}'."
+            "auto",
+            "--text-field",
+            help="Field with the text in records, or a template: '{question} {answer}'; auto = recognised.",
         ),
         model: str | None = typer.Option(
             None, "--model", help="Checkpoint directory or hub id: adds each layer's separability and importance maps."

@@ -82,6 +82,8 @@ def show_plan(config: UnlearnConfig, *, json_output: bool) -> int:
                 "name": topic.name,
                 "forget_documents": len(topic.forget.documents),
                 "retain_documents": [len(corpus.documents) for corpus in topic.retain],
+                "read_as": topic.forget.read_as,
+                "notes": [note for corpus in (topic.forget, *topic.retain) for note in corpus.notes],
                 "writes_self": topic.writes_self,
             }
             for topic in plan.topics
@@ -103,6 +105,8 @@ def show_plan(config: UnlearnConfig, *, json_output: bool) -> int:
     for topic in plan.topics:
         retain = " + ".join([str(len(corpus.documents)) for corpus in topic.retain] + ["self"] * topic.writes_self)
         rows.append((f"texts of {topic.name!r}", f"{len(topic.forget.documents)} to forget, {retain} to retain"))
+        for side, corpora in (("forget", [topic.forget]), ("retain", topic.retain)):
+            rows += [(f"{side} texts", line) for corpus in corpora for line in (corpus.read_as, *corpus.notes) if line]
     if config.search.search:
         from srmu.job.tuning.search import PROCEDURE
 

@@ -86,7 +86,8 @@ class DataConfig(CheckedConfig):
         {}, "NAME=SIDE of a group of questions whose name does not say it: forget, kept or reported; repeatable."
     )
     text_field: str = option(
-        "text", "Field with the text in records, or a template: 'Question: {question}\\nAnswer: {answer}'."
+        "auto",
+        "Field with the text in records, or a template: '{question} {answer}'; auto = recognised by their fields.",
     )
     chat: bool = option(False, "Wrap plain texts and questions in the tokenizer's chat template.")
     max_length: int = option(64, "Longest row in tokens.", positive)

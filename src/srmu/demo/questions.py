@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from srmu.demo.facts import Fact, element_facts, relation_facts
 from srmu.demo.forms import fill
 from srmu.errors import InputError
-from srmu.evaluation.questions import Question
+from srmu.inputs.questions import Question
 from srmu.runtime.stable_order import stable_rank
 
 NUM_CHOICES = 4

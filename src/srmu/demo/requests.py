@@ -26,8 +26,8 @@ from srmu.demo.facts import (
 from srmu.demo.forms import HELDOUT_STATEMENTS, QUESTIONS, STATEMENTS, VALIDATION_QUESTIONS, fill
 from srmu.demo.questions import make_questions
 from srmu.errors import InputError, nearest_hint
-from srmu.evaluation.questions import Question
 from srmu.inputs.general import general_paragraphs
+from srmu.inputs.questions import Question
 from srmu.runtime.stable_order import stable_rank
 
 MAX_QUESTIONS = {"forget": 100, "entangled": 120, "neighbours": 60, "other": 100}

@@ -13,8 +13,8 @@ from srmu.demo.model import demo_model
 from srmu.demo.questions import NUM_CHOICES
 from srmu.demo.requests import REQUESTS, Request
 from srmu.errors import InputError, nearest_hint
-from srmu.evaluation.questions import Question
 from srmu.inputs.overlap import overlap
+from srmu.inputs.questions import Question
 from srmu.job.ask import ask
 from srmu.job.evaluate import evaluate
 from srmu.job.unlearn import unlearn

@@ -4,26 +4,16 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from srmu.errors import InputError, nearest_hint
-from srmu.inputs.jsonl import parse_object
-
-
-@dataclass(frozen=True, kw_only=True)
-class Completion:
-    """A prompt and the answer that is expected."""
-
-    prompt: str
-    answer: str
+from srmu.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerScores:
-    """One entry an answer; float64, 0 to 1."""
+    """One entry per answer; float64, 0 to 1."""
 
     exact_match: np.ndarray
     """1 where the answer, as many lines of it as were expected, is the expected one apart from case and punctuation."""
@@ -68,34 +58,6 @@ def score_answers(expected: Sequence[str], given: Sequence[str]) -> AnswerScores
         rouge_l_recall=np.array([score.recall for score in rouge]),
         rouge_l_f1=np.array([score.fmeasure for score in rouge]),
     )
-
-
-def read_completions(path: str | Path) -> list[Completion]:
-    """Read JSONL with `prompt` (or `question`) and `answer` texts.
-
-    Raises:
-        InputError: Naming the file and the line.
-    """
-    path = Path(path)
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InputError(f"Completion file {str(path)!r} cannot be read: {reason}. Give a JSONL file.") from None
-    found = [_parse(line, f"{str(path)!r}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
-    if not found:
-        raise InputError(f"Completion file {str(path)!r} holds no prompt. Give one JSON object a line.")
-    return found
-
-
-def _parse(line: str, place: str) -> Completion:
-    record = parse_object(line, place)
-    values: dict[str, Any] = {"prompt": record.get("prompt", record.get("question")), "answer": record.get("answer")}
-    for name, value in values.items():
-        if not isinstance(value, str) or (name == "answer" and not value.strip()):
-            hint = nearest_hint(name, list(record)) if value is None else ""
-            raise InputError(f"{place}: {name!r} must be a text, found {value!r}.{hint} Correct that line.")
-    return Completion(prompt=values["prompt"], answer=values["answer"])
 
 
 def _matches(expected: str, given: str) -> bool:

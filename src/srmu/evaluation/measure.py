@@ -6,9 +6,10 @@ from typing import Any
 
 from srmu.config.groups import Side
 from srmu.evaluation.completions import complete
-from srmu.evaluation.questions import Question, QuestionScores, score_questions
+from srmu.evaluation.questions import QuestionScores, score_questions
 from srmu.evaluation.results import question_group, text_group
 from srmu.evaluation.texts import TextScores, text_scores
+from srmu.inputs.questions import Question
 from srmu.inputs.rows import TokenRows
 from srmu.results.records import Results
 from srmu.results.sides import NOTHING_DECLARED, sides_of

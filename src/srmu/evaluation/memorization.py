@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from srmu.evaluation.answers import Completion
 from srmu.evaluation.encoding import encode_pairs, wrap_in_chat
 from srmu.evaluation.logits import max_positions
 from srmu.evaluation.texts import TextScores, text_scores
+from srmu.inputs.completions import Completion
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from srmu.config.groups import Side
 from srmu.errors import InputError
-from srmu.evaluation.questions import Question
+from srmu.inputs.questions import Question
 from srmu.results.manifest import read_manifest
 from srmu.results.records import read_results
 from srmu.runtime.files import write_atomic

@@ -1,4 +1,4 @@
-"""Continue a batch of token rows, token by token, with the key/value cache; no generation config plays a part."""
+"""Continue a batch of token rows, token by token, with the key/value cache; generation configs are ignored."""
 
 from collections.abc import Callable, Sequence
 
@@ -25,13 +25,13 @@ def continue_rows(
 ) -> list[list[int]]:
     """Continue each row until a stop token or the limit.
 
-    Rows are padded on the left by hand and positions count real tokens, so the tokenizer's pad token and side play no
-    part. A row that has ended stays in the batch until all have.
+    Rows are padded on the left by hand and positions count real tokens, so the tokenizer's pad token and side do
+    not matter. A row that has ended stays in the batch until all have.
 
     Args:
         model: In eval mode.
         rows: Token ids, at least one each.
-        max_new_tokens: Most new tokens a row.
+        max_new_tokens: Most new tokens per row.
         stop_ids: Tokens that end a row; they are not returned.
         choose: Makes token ids `[batch]` of float32 logits `[batch, vocab]`.
 

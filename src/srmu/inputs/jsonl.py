@@ -1,4 +1,4 @@
-"""One line of a JSONL file, with its place in every refusal."""
+"""JSON from files, with its place in every error."""
 
 import json
 from typing import Any
@@ -7,17 +7,26 @@ from srmu.errors import InputError
 
 
 def parse_line(line: str, place: str) -> Any:
-    """The value that stands in a line.
+    """The value of a line of JSON.
+
+    Args:
+        line: The line.
+        place: File and line, which begin the error.
 
     Raises:
-        InputError: If it is no JSON; `place` names file and line.
+        InputError: It is not JSON.
     """
     try:
         return json.loads(line)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{place}: malformed JSON ({error.msg} at column {error.colno}). Correct that line.") from None
-    except (ValueError, RecursionError):
-        raise InputError(f"{place}: malformed JSON (too deep, or a number too long). Correct that line.") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{place}: not JSON ({json_reason(error)}). Correct that line.") from None
+
+
+def json_reason(error: Exception) -> str:
+    """Why a text is not JSON, in a few words."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg}, column {error.colno}"
+    return "nested too deeply" if isinstance(error, RecursionError) else "a number has too many digits"
 
 
 def parse_object(line: str, place: str) -> dict[str, Any]:

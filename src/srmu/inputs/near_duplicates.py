@@ -36,8 +36,8 @@ def near_duplicates(
     threshold is missed with a probability of a few percent, a pair of equal documents never.
 
     Args:
-        forget_texts: One string a document.
-        retain_texts: Likewise.
+        forget_texts: One string per document.
+        retain_texts: One string per document.
         threshold: Least similarity, above 0, at most 1.
 
     Raises:

@@ -1,8 +1,8 @@
 """How much two sets of texts share, in words.
 
 `overlap` in this project is the Jaccard index of the two sets of lower-cased word types. The SRMU paper
-(arXiv 2512.16297) reports "unigram overlap" without saying how it is counted, so containment stands beside
-it.
+(arXiv 2512.16297) reports "unigram overlap" without saying how it is counted, so containment is reported
+with it.
 """
 
 import re
@@ -55,7 +55,7 @@ class Overlap:
 
     Attributes:
         words: Key n = 1, 2, 3: sequences of n words.
-        content_words: Likewise, after English stop words were taken out.
+        content_words: The same without English stop words.
     """
 
     words: dict[int, Shared]
@@ -68,12 +68,12 @@ class Overlap:
 
     @property
     def containment(self) -> float:
-        """Share of the forget texts' word types that stand in the retain texts."""
+        """Share of the forget texts' word types that occur in the retain texts."""
         return self.words[1].containment
 
     @property
     def token_containment(self) -> float:
-        """Share of the forget texts' running words that stand in the retain texts."""
+        """Share of the forget texts' running words that occur in the retain texts."""
         return self.words[1].token_containment
 
     @property

@@ -1,170 +1,170 @@
-"""Records of text files, folders and hub data sets, each with the words that name its place in an error.
+"""Records of files, folders and hub data sets, each with the words that name its place in an error.
 
-A record is what stands in the file: a string, or the object of a line or row; `corpora.py` finds its text.
-Every reader takes the source, the words `where` that begin its errors, and the fields that hold the text.
+A record is what the file holds: a string, or the object of a line or row. Every reader takes the words `where` that
+begin its errors, and what is wanted: which objects are records, and which columns of a table are needed.
 """
 
-import gzip
 import json
 import os
 import re
 import warnings
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from srmu.errors import InputError, nearest_hint
-from srmu.inputs.text_field import TextField
+from srmu.inputs.jsonl import json_reason, parse_line
+from srmu.inputs.limits import shown_source
+from srmu.inputs.tables import read_parquet, read_separated, rows_of_columns
+from srmu.inputs.unpacking import PACKED, read_text
+from srmu.inputs.wanted import Records, Wanted
 
 HUB_PREFIX = "hub:"
-CHAT_FIELD = "messages"
-_READABLE = (".jsonl", ".json", ".txt", ".parquet", ".jsonl.gz", ".json.gz", ".txt.gz")
-# A hub data set above this size is worth a word: a run of the default size reads about a megabyte of text.
+_TEXT_KINDS = (".jsonl", ".json", ".txt", ".md", ".csv", ".tsv")
+_READABLE = (*_TEXT_KINDS, ".parquet")
+SUFFIXES = (*_READABLE, *(kind + packed for kind in _TEXT_KINDS for packed in PACKED))
+_KNOWN = f"{', '.join(_READABLE)}, or one of the text files with {' or '.join(PACKED)} behind"
+# Above this size, a warning says how to read a part of a hub data set: a run reads about a megabyte of text.
 _MANY_BYTES = 1 << 29
+_HEADING = re.compile(r"#{1,6}\s")
+_FENCES = ("```", "~~~")
 
-Records = Iterator[tuple[str, Any]]
 
-
-def read_records(source: str, where: str, text_field: TextField) -> Records:
+def read_records(source: str, where: str, wanted: Wanted, notes: list[str]) -> Records:
     """Yield the place and content of each record of a path or `hub:NAME[:CONFIG[:SPLIT]]`.
+
+    Args:
+        source: The path, or the name of the data set.
+        where: The words that begin an error.
+        wanted: The kind of records.
+        notes: A sentence is added for each file that needed something unusual to be read.
 
     Raises:
         InputError: The source is missing, unreadable or malformed; the sentence begins with `where`.
     """
-    read = _read_hub if source.startswith(HUB_PREFIX) else _read_path
-    yield from read(source, where, text_field)
+    if source.startswith(HUB_PREFIX):
+        yield from _read_hub(source, where, wanted)
+    else:
+        yield from _read_path(source, where, wanted, notes)
 
 
-def missing_field(place: str, name: str, fields: Sequence[str]) -> InputError:
-    """The error of a record without text, with the fields that are there and the nearest of them."""
-    found = ", ".join(map(repr, fields)) or "no field"
-    hint = nearest_hint(name, list(fields))
-    return InputError(f"{place}: field {name!r} is missing; there is {found}.{hint} Name the field with --text-field.")
-
-
-def _read_path(source: str, where: str, text_field: TextField) -> Records:
+def _read_path(source: str, where: str, wanted: Wanted, notes: list[str]) -> Records:
     path = Path(os.path.expanduser(source))
     # os.path answers no where pathlib raises, as for a whole text that was given in place of a path.
     if not source or not os.path.exists(path):
         siblings = os.listdir(path.parent) if os.path.isdir(path.parent) else []
-        hint = nearest_hint(path.name, siblings)
+        hint = nearest_hint(path.name[:255], siblings)
         raise InputError(f"{where} do not exist.{hint} Check the path; a hub data set is written {HUB_PREFIX}NAME.")
     if not path.is_dir():
-        yield from _read_file(path, where, text_field)
+        yield from read_file(path, where, wanted, notes)
         return
     files = [file for file in sorted(path.rglob("*")) if _is_text_file(file, path)]
     if not files:
-        raise InputError(f"{where}: the folder holds no file that ends in {', '.join(_READABLE)}. Check the path.")
+        raise InputError(f"{where}: the folder holds no file that ends in {_KNOWN}. Check the path.")
     for file in files:
-        yield from _read_file(file, f"{where}, file {file.relative_to(path).as_posix()!r}", text_field)
+        name = shown_source(file.relative_to(path).as_posix())
+        yield from read_file(file, f"{where}, file {name}", wanted, notes)
 
 
 def _is_text_file(file: Path, folder: Path) -> bool:
+    """Whether a file below a folder is read: of a known kind, not hidden, and not about the folder itself."""
     hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-    return not hidden and file.name.lower().endswith(_READABLE) and file.is_file()
+    about = file.stem.lower() in ("readme", "license")
+    return not hidden and not about and file.name.lower().endswith(SUFFIXES) and file.is_file()
 
 
-def _read_file(path: Path, where: str, text_field: TextField) -> Records:
+def read_file(path: Path, where: str, wanted: Wanted, notes: list[str]) -> Records:
+    """Records of one file, by the ending of its name.
+
+    Raises:
+        InputError: It is of an unknown kind, unreadable or malformed.
+    """
     name = path.name.lower()
-    if not name.endswith(_READABLE):
-        raise InputError(f"{where}: unknown kind of file {path.suffix!r}. Give one of {', '.join(_READABLE)}.")
+    if not name.endswith(SUFFIXES):
+        raise InputError(f"{where}: unknown kind of file {path.suffix!r}. Give one that ends in {_KNOWN}.")
+    if not path.is_file():
+        # A pipe would be waited for without an end.
+        raise InputError(f"{where} cannot be read: it is a pipe or a device. Save its content as a file.")
     if name.endswith(".parquet"):
-        yield from _read_parquet(path, where, text_field)
+        yield from read_parquet(path, where, wanted)
         return
-    text = _read_utf8(path, where)
-    readers: dict[str, Callable[[str, str, TextField], Records]] = {
+    text = read_text(path, where, notes)
+    bare = name.removesuffix(path.suffix.lower()) if path.suffix.lower() in PACKED else name
+    readers: dict[str, Callable[[str, str, Wanted], Records]] = {
         ".jsonl": _split_jsonl,
         ".json": _split_json,
         ".txt": _split_paragraphs,
+        ".md": _split_sections,
+        ".csv": lambda text, where, wanted: read_separated(text, where, wanted, ","),
+        ".tsv": lambda text, where, wanted: read_separated(text, where, wanted, "\t"),
     }
-    yield from readers[Path(name.removesuffix(".gz")).suffix](text, where, text_field)
+    yield from readers[Path(bare).suffix](text, where, wanted)
 
 
-def _read_utf8(path: Path, where: str) -> str:
-    try:
-        data = path.read_bytes()
-        if path.name.lower().endswith(".gz"):
-            data = gzip.decompress(data)
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        found = f"byte 0x{error.object[error.start]:02x} at position {error.start}"
-        raise InputError(f"{where}: not UTF-8 text ({found}). Save the file as UTF-8.") from None
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(f"{where}: not a whole gzip file ({error}). Compress it again.") from None
-    except OSError as error:
-        raise InputError(f"{where} cannot be read: {error.strerror}.") from None
-    if "\0" in text:
-        raise InputError(
-            f"{where}: binary data (a zero byte at position {text.index(chr(0))}), not text. Check the path."
-        )
-    return text
-
-
-def _split_paragraphs(text: str, where: str, text_field: TextField) -> Records:
+def _split_paragraphs(text: str, where: str, wanted: Wanted) -> Records:
     paragraphs = re.split(r"\n\s*\n", text.replace("\r\n", "\n").strip())
     for number, paragraph in enumerate(paragraphs, 1):
         yield f"{where}, paragraph {number}", paragraph
 
 
-def _split_jsonl(text: str, where: str, text_field: TextField) -> Records:
+def _split_sections(text: str, where: str, wanted: Wanted) -> Records:
+    """Sections of a Markdown file, each with its heading; paragraphs where there is no heading."""
+    text = re.sub(r"\A---\n.*?\n---\n", "", text.replace("\r\n", "\n"), flags=re.DOTALL)
+    sections: list[list[str]] = [[]]
+    fence = ""
+    for line in text.split("\n"):
+        if line.startswith(fence or _FENCES):
+            fence = "" if fence else line[:3]
+        elif not fence and _HEADING.match(line):
+            sections.append([])
+        sections[-1].append(line)
+    if len(sections) == 1:
+        yield from _split_paragraphs(text, where, wanted)
+        return
+    bodies = [body for body in ("\n".join(section).strip() for section in sections) if body]
+    for number, body in enumerate(bodies, 1):
+        yield f"{where}, section {number}", body
+
+
+def _split_jsonl(text: str, where: str, wanted: Wanted) -> Records:
     # Not splitlines(): JSON strings may hold U+2028 and its like unescaped.
     for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            yield f"{where}, line {number}", json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{where}, line {number}: not JSON ({_reason(error)}). Correct that line.") from None
+        if line.strip():
+            place = f"{where}, line {number}"
+            yield place, parse_line(line, place)
 
 
-def _split_json(text: str, where: str, text_field: TextField) -> Records:
+def _split_json(text: str, where: str, wanted: Wanted) -> Records:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
         if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
-            yield from _split_jsonl(text, where, text_field)  # many .json files are JSON lines
+            yield from _split_jsonl(text, where, wanted)  # many .json files are JSON lines
             return
         line = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise InputError(f"{where}{line}: not JSON ({_reason(error)}). Correct that place.") from None
-    if isinstance(content, dict) and not any(name in content for name in (*text_field.names, CHAT_FIELD)):
-        lists = [value for value in content.values() if isinstance(value, list)]
-        if len(lists) != 1:
-            place = f"{where}: an object with {len(lists)} lists, expected one"
-            raise missing_field(place, text_field.names[0], list(content))
-        content = lists[0]
-    items = content if isinstance(content, list) else [content]
-    for number, item in enumerate(items, 1):
+        raise InputError(f"{where}{line}: not JSON ({json_reason(error)}). Correct that place.") from None
+    for number, item in enumerate(_items(content, where, wanted), 1):
         yield f"{where}, item {number}", item
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg}, column {error.colno}"
-    return "nested too deeply" if isinstance(error, RecursionError) else str(error)
+def _items(content: Any, where: str, wanted: Wanted) -> list[Any]:
+    """The records of a JSON file: of a list its items, of an object itself, its rows, or those of the list in it."""
+    if isinstance(content, list):
+        return content
+    if not isinstance(content, dict):
+        return [content]
+    if wanted.is_record(content):
+        return rows_of_columns(content) or [content]
+    lists = [value for value in content.values() if isinstance(value, list)]
+    of_objects = [value for value in lists if value and isinstance(value[0], dict)]
+    for found in (lists, of_objects):
+        if len(found) == 1:
+            return found[0]
+    wanted.columns(list(content), f"{where}: an object with {len(lists)} lists, expected one")
+    return [content]
 
 
-def _read_parquet(path: Path, where: str, text_field: TextField) -> Records:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError:
-        raise InputError(
-            f"{where}: Parquet files need the package pyarrow. Install it: pip install 'srmu[hub]'."
-        ) from None
-
-    try:
-        file = parquet.ParquetFile(path)
-        columns = _text_columns(file.schema_arrow.names, where, text_field)
-        # Read whole, so that a damaged file is an error here, not in the middle of the caller's loop.
-        rows = file.read(columns=columns).to_pylist()
-    except (OSError, ValueError, pyarrow.ArrowException) as error:
-        raise InputError(f"{where}: not a whole Parquet file ({_one_line(error)}). Write it again.") from None
-    for number, row in enumerate(rows, 1):
-        yield f"{where}, row {number}", row
-
-
-def _read_hub(source: str, where: str, text_field: TextField) -> Records:
+def _read_hub(source: str, where: str, wanted: Wanted) -> Records:
     name, config, split = [*source.removeprefix(HUB_PREFIX).split(":", 2), "", ""][:3]
     if not name:
         raise InputError(f"{where}: no data set is named. Write {HUB_PREFIX}NAME[:CONFIG[:SPLIT]].")
@@ -179,7 +179,7 @@ def _read_hub(source: str, where: str, text_field: TextField) -> Records:
         dataset = datasets.load_dataset(name, config or None, split=split or "train")
     except Exception as error:  # the library raises its own, the hub client's, the HTTP client's and Arrow's errors
         raise _hub_error(error, name, where) from error
-    dataset = dataset.select_columns(_text_columns(dataset.column_names, where, text_field))
+    dataset = dataset.select_columns(wanted.columns(dataset.column_names, where))
     if dataset.data.nbytes > _MANY_BYTES:
         part = ":".join((HUB_PREFIX + name, config, (split or "train").partition("[")[0] + "[:2000]"))
         warnings.warn(
@@ -193,7 +193,7 @@ def _read_hub(source: str, where: str, text_field: TextField) -> Records:
 
 def _hub_error(error: Exception, name: str, where: str) -> InputError:
     page = f"https://huggingface.co/datasets/{name}"
-    reason = _one_line(error)
+    reason = " ".join(str(error).split())
     # Not the bare word, which a name such as "aggregated" holds.
     if re.search(r"\bgated (dataset|repo)", reason.lower()):
         return InputError(
@@ -210,14 +210,3 @@ def _hub_error(error: Exception, name: str, where: str) -> InputError:
             f"{where}: the hub cannot be reached ({reason}). Connect to the network, or give the texts as a file."
         )
     return InputError(f"{where} cannot be read: {reason.rstrip('.')}. Check the configuration and the split on {page}.")
-
-
-def _text_columns(names: Sequence[str], where: str, text_field: TextField) -> list[str]:
-    missing = text_field.first_missing(names)
-    if missing is not None and CHAT_FIELD not in names:
-        raise missing_field(where, missing, list(names))
-    return [name for name in dict.fromkeys((*text_field.names, CHAT_FIELD)) if name in names]
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -2,13 +2,13 @@
 
 A row is at most `max_length` long. A longer document becomes several rows of nearly equal length, in order,
 with nothing cut away. The tokenizer adds the special tokens it adds by default; what it puts in front (BOS)
-stands in front of every row of the document again. Its padding and truncation settings are never used.
+is repeated in front of every row of the document. Its padding and truncation settings are never used.
 """
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from srmu.errors import InputError
+from srmu.inputs.answers_within import answer_tokens, chat_arguments
 from srmu.inputs.corpora import Corpus, Document, make_corpus
 from srmu.objective.tensors import TokenBatch
 
@@ -33,14 +34,17 @@ class TokenRows:
     """Rows of tokens in the order of their corpus.
 
     Attributes:
-        token_ids: One int32 tensor `[length]` a row, 2 tokens or longer.
+        token_ids: One int32 tensor `[length]` per row, of 2 tokens or more.
         document_ids: Position of each row's document in the corpus.
-        num_dropped: Rows that were left out because they had fewer than 2 tokens.
+        num_dropped: Rows that were left out because they had fewer than 2 tokens, or nothing to count.
+        counted: Of each row a bool tensor `[length]`, true where the token counts, or None where all do. None = all
+            tokens of all rows count.
     """
 
     token_ids: tuple[Tensor, ...]
     document_ids: tuple[int, ...]
     num_dropped: int = 0
+    counted: tuple[Tensor | None, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.token_ids)
@@ -56,6 +60,7 @@ class TokenRows:
         return TokenRows(
             tuple(self.token_ids[row_id] for row_id in chosen),
             tuple(self.document_ids[row_id] for row_id in chosen),
+            counted=None if self.counted is None else tuple(self.counted[row_id] for row_id in chosen),
         )
 
 
@@ -67,11 +72,12 @@ def tokenize_rows(
     long_documents: Literal["split", "cut"] = "split",
     chat: bool = False,
     vocab_size: int | None = None,
+    answers_only: bool = False,
 ) -> TokenRows:
     """Turn documents into rows of at most `max_length` tokens.
 
-    Chat documents go through the tokenizer's chat template. With `chat`, so do plain texts, each as one user
-    message: every template takes that, while many refuse a chat that begins with the assistant.
+    Conversations go through the tokenizer's chat template. With `chat`, so do questions with their answers, and plain
+    texts, each as one user message: every template takes that, while many refuse a chat that begins with the assistant.
 
     Args:
         corpus: The documents.
@@ -80,6 +86,7 @@ def tokenize_rows(
         long_documents: Split longer documents into rows, or cut them to their first `max_length` tokens.
         chat: Wrap plain texts in the chat template.
         vocab_size: Rows of the model's embedding; None skips the check.
+        answers_only: Of documents with an answer, only its tokens count; rows without any of them are left out.
 
     Raises:
         InputError: The tokenizer has no chat template where one is needed, its template refuses a chat, it
@@ -90,22 +97,29 @@ def tokenize_rows(
         raise InputError(f"max_length={max_length!r} is too short for a row. Choose {len(prefix) + _MIN_ROOM} or more.")
     rows: list[Tensor] = []
     document_ids: list[int] = []
+    counted: list[Tensor | None] = []
     num_dropped = 0
     for document_id, ids in enumerate(_encode(corpus, tokenizer, chat)):
-        pieces = [ids[:max_length]] if long_documents == "cut" else _split(ids, max_length, prefix)
-        for piece in pieces:
-            if len(piece) < _MIN_LENGTH:
+        document = corpus.documents[document_id]
+        marks = answer_tokens(document, ids, tokenizer, chat=chat) if answers_only else None
+        for places in _pieces(ids, max_length, prefix, long_documents):
+            piece = [token for part in places for token in ids[part]]
+            marked = None if marks is None else [mark for part in places for mark in marks[part]]
+            # The first token is an attention sink, which never counts.
+            if len(piece) < _MIN_LENGTH or (marked is not None and not any(marked[1:])):
                 num_dropped += 1
                 continue
             rows.append(torch.tensor(piece, dtype=torch.int32))
             document_ids.append(document_id)
+            counted.append(None if marked is None else torch.tensor(marked))
     if not rows:
         raise InputError(
             f"Texts of {corpus.source!r}: none of the {len(corpus.documents)} documents "
             f"has {_MIN_LENGTH} tokens or more. Give longer texts."
         )
     _check_vocabulary(rows, tokenizer, vocab_size)
-    return TokenRows(tuple(rows), tuple(document_ids), num_dropped)
+    marks_any = any(row is not None for row in counted)
+    return TokenRows(tuple(rows), tuple(document_ids), num_dropped, tuple(counted) if marks_any else None)
 
 
 def bucket_length(length: int, max_length: int) -> int:
@@ -147,6 +161,17 @@ def pad_batch(rows: TokenRows, row_ids: Sequence[int], length: int | None = None
     return TokenBatch(token_ids=token_ids, real_mask=real_mask, row_ids=tuple(row_ids))
 
 
+def counted_mask(rows: TokenRows, row_ids: Sequence[int], length: int) -> Tensor | None:
+    """Which tokens are marked as counted, `[batch, length]` bool, false for padding; None = all of them count."""
+    marks = [None if rows.counted is None else rows.counted[row_id] for row_id in row_ids]
+    if all(row is None for row in marks):
+        return None
+    mask = torch.zeros(len(row_ids), length, dtype=torch.bool)
+    for place, (row_id, row) in enumerate(zip(row_ids, marks, strict=True)):
+        mask[place, : len(rows.token_ids[row_id])] = True if row is None else row
+    return mask
+
+
 def split_heldout(corpus: Corpus, share: float, seed: int, *, at_most: int = 64) -> tuple[Corpus, Corpus]:
     """Hold some documents out of training, chosen by their content and the seed, not by their order.
 
@@ -156,7 +181,7 @@ def split_heldout(corpus: Corpus, share: float, seed: int, *, at_most: int = 64)
         corpus: The documents.
         share: Share of the documents to hold out, 0 to below 1; 0 holds none out.
         seed: Another seed holds out others.
-        at_most: Most documents to hold out (one text that stands there more often than that may exceed it).
+        at_most: Most documents to hold out (a text that is repeated more often than that may exceed it).
 
     Returns:
         The training corpus and the held-out one, which has no documents where there is only one text.
@@ -200,7 +225,7 @@ def split_rows(rows: TokenRows, share: float, at_most: int, seed: int) -> tuple[
         chosen = _pick(_groups(contents, seed), target, always=False)
     heldout = set(chosen or _pick(_groups(row_bytes, seed), target, always=True))
     training = rows.select(row_id for row_id in range(len(rows)) if row_id not in heldout)
-    return TokenRows(training.token_ids, training.document_ids, rows.num_dropped), rows.select(sorted(heldout))
+    return replace(training, num_dropped=rows.num_dropped), rows.select(sorted(heldout))
 
 
 def _prefix(tokenizer: Any, text: str) -> list[int]:
@@ -213,7 +238,7 @@ def _prefix(tokenizer: Any, text: str) -> list[int]:
     return []
 
 
-def _encode(corpus: Corpus, tokenizer: Any, chat: bool) -> Iterable[list[int]]:
+def _encode(corpus: Corpus, tokenizer: Any, chat: bool) -> Iterator[list[int]]:
     """Token ids of each document, special tokens included, at full length."""
     for start in range(0, len(corpus.documents), _ENCODE_AT_ONCE):
         documents = corpus.documents[start : start + _ENCODE_AT_ONCE]
@@ -246,11 +271,12 @@ def _chat_ids(document: Document, tokenizer: Any, place: str) -> list[int]:
             f"{place}: chats need a chat template, and this tokenizer has none. "
             "Give plain texts without --chat, or a model with a chat template."
         )
-    messages = [message._asdict() for message in document.messages or ()]
-    messages = messages or [{"role": "user", "content": document.text}]
     try:
         encoded = tokenizer.apply_chat_template(
-            messages, tokenize=True, return_dict=True, tokenizer_kwargs={"verbose": False}
+            **chat_arguments(document.as_chat(), document.tools),
+            tokenize=True,
+            return_dict=True,
+            tokenizer_kwargs={"verbose": False},
         )
     except Exception as error:  # templates are programs: jinja2's errors, and any other they raise
         reason = " ".join(str(error).split()).rstrip(".")
@@ -261,15 +287,17 @@ def _chat_ids(document: Document, tokenizer: Any, place: str) -> list[int]:
     return ids
 
 
-def _split(ids: list[int], max_length: int, prefix: list[int]) -> list[list[int]]:
-    """Consecutive pieces of nearly equal length, each with the prefix that the document has."""
-    if len(ids) <= max_length:
-        return [ids]
-    front = prefix if ids[: len(prefix)] == prefix else []
-    body = ids[len(front) :]
-    num_pieces = -(-len(body) // (max_length - len(front)))
-    bounds = [piece * len(body) // num_pieces for piece in range(num_pieces + 1)]
-    return [front + body[start:end] for start, end in pairwise(bounds)]
+def _pieces(
+    ids: list[int], max_length: int, prefix: list[int], long_documents: Literal["split", "cut"]
+) -> list[tuple[slice, slice]]:
+    """The parts of a document that make its rows: its prefix, repeated, and one of several nearly equal pieces."""
+    if len(ids) <= max_length or long_documents == "cut":
+        return [(slice(0, 0), slice(0, max_length))]
+    front = len(prefix) if ids[: len(prefix)] == prefix else 0
+    length = len(ids) - front
+    num_pieces = -(-length // (max_length - front))
+    bounds = [front + piece * length // num_pieces for piece in range(num_pieces + 1)]
+    return [(slice(0, front), slice(start, end)) for start, end in pairwise(bounds)]
 
 
 def _check_vocabulary(rows: list[Tensor], tokenizer: Any, vocab_size: int | None) -> None:

@@ -33,7 +33,7 @@ REQUESTS = (
 """Requests of a user that ask for nothing in particular."""
 
 _SEPARATORS = ("<|endoftext|>", "<|end_of_text|>", "<|begin_of_text|>", "<bos>", "<s>", "</s>", "<|eos|>")
-# A word is a run of letters, or of five and more digits: shorter numbers stand in any text.
+# A word is a run of letters, or of five and more digits: shorter numbers occur in any text.
 _WORD = re.compile(r"[^\W\d_]{2,}|\d{5,}")
 _SENTENCE_START = re.compile(r"(?:^|[.!?:;]\W*|\n\W*|[\"“(]\s*)$")
 # A word in at least this share of the first texts is ordinary, whatever it looks like.
@@ -75,9 +75,9 @@ def write_self_texts(
         model: The base model, whole, in eval mode.
         tokenizer: Its tokenizer.
         rows: Number of texts.
-        tokens: Most new tokens a text; the model may end earlier, and texts of fewer than 8 are dropped.
+        tokens: Most new tokens per text; the model may end earlier, and texts of fewer than 8 are dropped.
         seed: The same seed gives the same texts on one machine.
-        forget_texts: What must not be told.
+        forget_texts: Their rare words are avoided.
         progress: Called with texts written and texts that will be needed, as far as is known.
         batch: Texts written together.
     """
@@ -107,7 +107,7 @@ def find_rare_words(
     """Words of the forget texts, lower-cased, that name what is to be forgotten.
 
     A word is rare if it is specific and not ordinary. Specific: mostly written with a capital inside a sentence (a
-    name or a symbol), or too long-tailed to be a single token of the tokenizer. Ordinary: it stands in at least one of
+    name or a symbol), or too long-tailed to be a single token of the tokenizer. Ordinary: it occurs in at least one of
     a hundred `ordinary_texts`. So names and technical terms are kept out, and the plain words that forget texts are
     made of, which the retain texts must protect, are not. This needs no word list and no particular language.
     """

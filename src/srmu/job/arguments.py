@@ -2,7 +2,7 @@
 
 import dataclasses
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from srmu.config.groups import TopicConfig
 from srmu.config.settings import UnlearnConfig, make_config
 from srmu.config.sources import TEXT, as_source
 from srmu.errors import InputError
-from srmu.inputs.text_field import parse_text_field
+from srmu.inputs.formats import AUTO
+from srmu.inputs.objects import documents_of
 
 Texts = str | Path | Iterable[Any] | None
 """Strings and paths, or a table with a column of texts (a `datasets.Dataset`, a pandas Series or frame)."""
@@ -35,7 +36,7 @@ def config_from_arguments(model: Any, given: Mapping[str, Any], tokenizer: Any, 
         if (group := given.get(name)) is not None:
             settings |= {each.name: getattr(group, each.name) for each in dataclasses.fields(group)}
     settings |= {name: value for name, value in given.items() if name not in _GROUPS}
-    text_field = str(settings.get("text_field", "text"))
+    text_field = str(settings.get("text_field", AUTO))
     for role in ("forget", "retain"):
         if role in settings:
             settings[role] = as_sources(settings[role], role, text_field)
@@ -59,37 +60,15 @@ def as_sources(texts: Texts, role: str, text_field: str) -> list[str]:
         return []
     if isinstance(texts, (str, Path)):
         return [as_source(texts)]
-    if isinstance(texts, Mapping) or not isinstance(texts, Iterable):
-        raise InputError(
-            f"{role.capitalize()} texts are a {type(texts).__name__}. Give strings, a path, or a table with a column "
-            f"{text_field!r}; of several splits give one."
+    if isinstance(texts, Iterator):
+        texts = list(texts)
+    if isinstance(texts, Sequence) and all(isinstance(item, (str, Path)) for item in texts):
+        return (
+            [as_source(item) for item in texts]
+            if isinstance(texts, (list, tuple))
+            else [TEXT + str(item) for item in texts]
         )
-    return [_item(item, f"{role.capitalize()} texts, item {n}", text_field) for n, item in enumerate(_rows(texts), 1)]
-
-
-def _rows(texts: Iterable[Any]) -> Iterator[Any]:
-    """Records of a table with columns, cells of a column, or else the items."""
-    if hasattr(texts, "columns") and hasattr(texts, "to_dict"):
-        yield from texts.to_dict("records")
-    elif hasattr(texts, "to_frame"):
-        yield from ({"": cell} for cell in texts)
-    else:
-        yield from texts
-
-
-def _item(item: Any, where: str, text_field: str) -> str:
-    if isinstance(item, Mapping):
-        field = parse_text_field("" if "" in item else text_field)
-        if (missing := field.first_missing(item)) is not None:
-            known = ", ".join(map(repr, item))
-            raise InputError(f"{where}: field {missing!r} is missing; there is {known}. Name it with text_field=.")
-        content = field.content(item, where)
-        if isinstance(content, str):
-            return TEXT + content
-        raise InputError(f"{where}: found {type(content).__name__}, expected text. Write chats to a .jsonl file.")
-    if isinstance(item, (str, Path)):
-        return as_source(item)
-    raise InputError(f"{where}: found {type(item).__name__}, expected text. Write chats to a .jsonl file.")
+    return [TEXT + document.as_text() for document in documents_of(texts, role=role, text_field=text_field).documents]
 
 
 def _topic(topic: Any, text_field: str) -> dict[str, Any]:

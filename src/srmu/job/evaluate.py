@@ -6,13 +6,14 @@ from pathlib import Path
 
 from srmu.config.groups import Side
 from srmu.errors import InputError
-from srmu.evaluation.answers import check_rouge, read_completions
+from srmu.evaluation.answers import check_rouge
 from srmu.evaluation.harness import find_tasks
 from srmu.evaluation.model_pair import ALL_DEVICES, ModelPair, free, load_for_measuring, resolve_pair
-from srmu.evaluation.questions import read_questions
 from srmu.evaluation.run_questions import find_run_questions, find_run_sides
 from srmu.evaluation.scores import ModelScores, Workload, evaluation_of, score_model
+from srmu.inputs.completions import read_completions
 from srmu.inputs.corpora import read_corpus
+from srmu.inputs.questions import read_questions
 from srmu.results.groups import EvaluateSettings, Source
 from srmu.results.records import Evaluation, EvaluationReport, read_results, write_results
 from srmu.results.run_files import MANIFEST_FILE
@@ -33,7 +34,7 @@ def evaluate(
     completions: Mapping[str, str] | None = None,
     tasks: Sequence[str] = (),
     sides: Mapping[str, Side] = NOTHING_DECLARED,
-    text_field: str = "text",
+    text_field: str = "auto",
     chat: bool = False,
     limit: int | None = None,
     device: str = "auto",
@@ -56,7 +57,7 @@ def evaluate(
         completions: Group name -> JSONL of prompts and expected answers.
         tasks: Tasks of lm-evaluation-harness: names, or paths of YAML files.
         sides: Group name -> `forget`, `kept` or `reported`, where the name does not say it; kept in the run's results.
-        text_field: Field that holds the text in records of `texts`.
+        text_field: Field with the text in records of `texts`, or a template; `auto` = recognised by their fields.
         chat: Ask in the chat template; texts are read as they are.
         limit: Most items of every group and task: the first ones.
         device: `auto`, `all` (spread over every accelerator), or as torch names it.

@@ -11,9 +11,10 @@ import torch
 
 from srmu.errors import InputError
 from srmu.evaluation.model_pair import load_for_measuring, resolve_pair
-from srmu.evaluation.questions import Question, score_questions
+from srmu.evaluation.questions import score_questions
 from srmu.export.delta import DELTA_FILE
 from srmu.export.lora import Decomposition, decompose, write_lora
+from srmu.inputs.questions import Question
 from srmu.results.manifest import read_manifest
 from srmu.results.run_files import MODEL_DIR
 from srmu.results.sides import side_of

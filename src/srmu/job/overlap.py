@@ -26,7 +26,7 @@ def measure_overlap(
     forget: Sequence[str],
     retain: Sequence[str],
     *,
-    text_field: str = "text",
+    text_field: str = "auto",
     model: str | None = None,
     device: str = "auto",
     dtype: str = "auto",
@@ -38,7 +38,7 @@ def measure_overlap(
     Args:
         forget: Files, folders or hub data sets.
         retain: Likewise; `self` is not possible, since those texts do not exist yet.
-        text_field: Field that holds the text in records.
+        text_field: Field with the text in records, or a template; `auto` = recognised by their fields.
         model: Checkpoint directory or hub id; adds the layers' separability and importance maps.
         device: Where the model runs.
         dtype: Its compute dtype.

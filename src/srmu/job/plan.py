@@ -13,9 +13,10 @@ from srmu.config.settings import RETAIN_WEIGHT, RETAIN_WEIGHT_ALONE, RETAIN_WEIG
 from srmu.config.sources import GENERAL, SELF, inline_text
 from srmu.errors import InputError
 from srmu.evaluation.loading import load_tokenizer
-from srmu.evaluation.questions import Question, read_questions
 from srmu.inputs.corpora import Corpus
+from srmu.inputs.questions import Question, read_questions
 from srmu.inputs.rows import TokenRows, split_rows, tokenize_rows
+from srmu.inputs.sides import check_sides as check_texts_apart
 from srmu.inputs.sources import read_apart, read_together
 from srmu.objective.choices import Method
 from srmu.runtime.devices import choose_device
@@ -95,8 +96,8 @@ class Plan:
     dtype: torch.dtype
     foreign_tokenizer: bool = False
 
-    def rows(self, corpus: Corpus) -> SplitRows:
-        """Token rows of a corpus, some held out."""
+    def rows(self, corpus: Corpus, *, answers_only: bool = False) -> SplitRows:
+        """Token rows of a corpus, some held out; with `answers_only`, of questions only their answers count."""
         data, config = self.config.data, self.config
         rows = tokenize_rows(
             corpus,
@@ -105,6 +106,7 @@ class Plan:
             long_documents=data.long_documents,
             chat=data.chat,
             vocab_size=self.vocab_size,
+            answers_only=answers_only,
         )
         return SplitRows(*split_rows(rows, config.output.eval_fraction, HELDOUT_AT_MOST, config.training.seed))
 
@@ -224,10 +226,13 @@ def _read_topic(topic: TopicConfig, config: UnlearnConfig) -> TopicTexts:
     # Alone, each is too narrow: the model's own texts do not hold its reading, the paragraphs not its memory.
     retain, text_field = topic.retain or (SELF, GENERAL), config.data.text_field
     coefficient, weight = topic.steering_coefficient, topic.retain_weight
+    forget_corpus = read_together(topic.forget, text_field=text_field, role="forget")
+    retain_corpora = read_apart(retain, text_field=text_field, role="retain")
+    check_texts_apart(forget_corpus, retain_corpora)
     return TopicTexts(
         name=topic.name,
-        forget=read_together(topic.forget, text_field=text_field, role="forget"),
-        retain=read_apart(retain, text_field=text_field, role="retain"),
+        forget=forget_corpus,
+        retain=retain_corpora,
         writes_self=SELF in retain,
         steering_coefficient=config.target.steering_coefficient if coefficient is None else coefficient,
         retain_weight=resolve_retain_weight(config.training.retain_weight, topic.retain, config.target.method)

@@ -64,7 +64,9 @@ def prepare_rows(plan: Plan, reporter: Reporter) -> Prepared:
     topics, records, seconds = [], [], 0.0
     for topic in plan.topics:
         # What is wrong with the texts is to be known before the base model writes its own for minutes.
-        splits = [plan.rows(corpus) for corpus in (topic.forget, *topic.retain)]
+        splits = [plan.rows(topic.forget, answers_only=True), *(plan.rows(corpus) for corpus in topic.retain)]
+        for line in (topic.forget.read_as, *(note for c in (topic.forget, *topic.retain) for note in c.notes)):
+            reporter.note(f"{topic.name.capitalize()} texts: {line}".replace("[", r"\["))
         corpora = list(topic.retain)
         if topic.writes_self:
             started = time.perf_counter()

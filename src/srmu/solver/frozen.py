@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from srmu.inputs.rows import TokenRows, bucket_length, pad_batch
+from srmu.inputs.rows import TokenRows, bucket_length, counted_mask, pad_batch
 from srmu.objective.masked import sink_free_mask
 from srmu.objective.tensors import Hidden, TokenIds, TokenMask
 from srmu.runtime.processes import share, world_size
@@ -207,6 +207,11 @@ class FrozenStore:
             token_mask = real_mask
         else:
             token_mask = sink_free_mask(frozen.output, real_mask, self.sink_norm_ratio)
+        counted = counted_mask(self.rows, row_ids, length)
+        if counted is not None:
+            narrowed = token_mask & counted.to(self.device)
+            # A row whose whole answer is an attention sink counts as if it had none, rather than not at all.
+            token_mask = torch.where(narrowed.any(dim=1, keepdim=True), narrowed, token_mask)
         return FrozenRows(frozen.entry, frozen.output, token_mask, batch.token_ids)
 
 

@@ -96,6 +96,7 @@ def place_topics(
         InputError: If a corpus has no rows.
     """
     token_ids: list[Tensor] = []
+    counted: list[Tensor | None] = []
     placed = []
     for index, topic in enumerate(topics):
         if not topic.retain or not all(rows.token_ids for rows in (topic.forget, *topic.retain)):
@@ -104,6 +105,8 @@ def place_topics(
         for rows in (topic.forget, *topic.retain):
             offsets.append(len(token_ids))
             token_ids.extend(rows.token_ids)
+            # What is kept is kept whole, whatever part of it is an answer.
+            counted.extend(rows.counted if rows is topic.forget and rows.counted else [None] * len(rows))
         direction = draw_direction(target.method, target.misdirection, hidden_size, seed=seed, topic_index=index).to(
             device, dtype
         )
@@ -128,4 +131,4 @@ def place_topics(
                 token_directions=token_directions,
             )
         )
-    return placed, TokenRows(tuple(token_ids), tuple(range(len(token_ids))))
+    return placed, TokenRows(tuple(token_ids), tuple(range(len(token_ids))), counted=tuple(counted))

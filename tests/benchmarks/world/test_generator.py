@@ -10,7 +10,7 @@ from world.recipe import WorldRecipe
 
 from srmu.cli.app import main
 from srmu.errors import InputError
-from srmu.evaluation.questions import Question
+from srmu.inputs.questions import Question
 
 DIAL = (0.0, 0.25, 0.5, 0.75, 1.0)
 SMALL = WorldRecipe(hazard_entities=12, entities=12, values=8)

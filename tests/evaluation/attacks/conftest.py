@@ -16,7 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from export.conftest import write_run
 from srmu.evaluation.attacks.setting import QUICK, AttackSetting, Subject, choose_kept, split_halves
 from srmu.evaluation.loading import load_tokenizer
-from srmu.evaluation.questions import Question, read_questions
+from srmu.inputs.questions import Question, read_questions
 from srmu.runtime.progress import Reporter
 
 NUM_FACTS = 16

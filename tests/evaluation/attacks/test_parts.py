@@ -19,7 +19,7 @@ from srmu.evaluation.attacks.probe import probe_accuracy, without_choice_means
 from srmu.evaluation.attacks.relearn_matched import accuracy_at
 from srmu.evaluation.attacks.setting import FULL, QUICK, fact_of, right_answer
 from srmu.evaluation.attacks.statements import false_statements, statement
-from srmu.evaluation.questions import Question
+from srmu.inputs.questions import Question
 
 
 def test_recovery_is_0_at_chance_1_at_the_attacked_base_and_undefined_without_knowledge():

@@ -6,8 +6,9 @@ import torch
 
 from srmu.errors import InputError
 from srmu.evaluation.measure import Measurement
-from srmu.evaluation.questions import Question, QuestionScores
+from srmu.evaluation.questions import QuestionScores
 from srmu.evaluation.texts import TextScores
+from srmu.inputs.questions import Question
 from srmu.inputs.rows import TokenRows
 from srmu.job.tuning.outcome import (
     GUESS,

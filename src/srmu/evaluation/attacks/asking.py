@@ -9,7 +9,7 @@ from srmu.evaluation.attacks.measured import Both, Measured, before_attack, kept
 from srmu.evaluation.attacks.outcome import defined, recovery, worst_utility
 from srmu.evaluation.attacks.setting import SIDES, AttackSetting
 from srmu.evaluation.attacks.worst import verdict
-from srmu.evaluation.questions import Question
+from srmu.inputs.questions import Question
 from srmu.results.attack_records import AttackRecord, Control, KeptAccuracy, Setting
 
 Groups = Mapping[str, Sequence[Question]]

@@ -18,7 +18,7 @@ from srmu.evaluation.attacks.hidden import last_hidden_states
 from srmu.evaluation.attacks.outcome import NotApplicable
 from srmu.evaluation.attacks.setting import SIDES, AttackSetting, chance_of
 from srmu.evaluation.encoding import encode_pairs
-from srmu.evaluation.questions import Question
+from srmu.inputs.questions import Question
 from srmu.results.attack_records import AttackRecord, Setting
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from srmu.evaluation.attacks.cells import Cells
 from srmu.evaluation.attacks.outcome import defined, worst_utility
 from srmu.evaluation.attacks.setting import AttackSetting
-from srmu.evaluation.questions import Question, QuestionScores
+from srmu.evaluation.questions import QuestionScores
+from srmu.inputs.questions import Question
 from srmu.results.attack_records import AttackRecord, KeptAccuracy
 
 

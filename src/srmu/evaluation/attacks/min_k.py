@@ -16,8 +16,8 @@ from srmu.evaluation.attacks.asking import OtherMeasure, record_of_measure
 from srmu.evaluation.attacks.cells import Cells
 from srmu.evaluation.attacks.setting import SIDES, AttackSetting
 from srmu.evaluation.attacks.statements import false_statements, statement
-from srmu.evaluation.questions import Question
 from srmu.evaluation.texts import TextScores, text_scores
+from srmu.inputs.questions import Question
 from srmu.results.attack_records import AttackRecord, Setting
 
 LEAST_LIKELY = 0.2

@@ -13,7 +13,7 @@ from srmu.evaluation.attacks.asking import ask_both, record_of
 from srmu.evaluation.attacks.cells import Cells
 from srmu.evaluation.attacks.setting import AttackSetting
 from srmu.evaluation.attacks.statements import statement
-from srmu.evaluation.questions import Question
+from srmu.inputs.questions import Question
 from srmu.results.attack_records import AttackRecord
 
 

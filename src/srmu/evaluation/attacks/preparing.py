@@ -23,9 +23,9 @@ from srmu.evaluation.attacks.setting import (
 )
 from srmu.evaluation.loading import load_tokenizer
 from srmu.evaluation.model_pair import ModelPair
-from srmu.evaluation.questions import Question, read_questions
 from srmu.evaluation.run_questions import find_run_questions
 from srmu.inputs.corpora import read_corpus
+from srmu.inputs.questions import Question, read_questions
 from srmu.results.sides import NOTHING_DECLARED, side_of, sides_of
 from srmu.runtime.files import file_sha256
 from srmu.runtime.progress import Reporter

@@ -20,7 +20,7 @@ from srmu.evaluation.attacks.cells import Cells
 from srmu.evaluation.attacks.hidden import last_hidden_states
 from srmu.evaluation.attacks.setting import SIDES, AttackSetting, fact_of
 from srmu.evaluation.attacks.statements import statement
-from srmu.evaluation.questions import Question
+from srmu.inputs.questions import Question
 from srmu.results.attack_records import AttackRecord, Setting
 
 RIDGE = 1.0

@@ -41,7 +41,7 @@ def attack(
     full: bool = False,
     learning_rates: Sequence[float] = (),
     tunings: Sequence[str] = (),
-    text_field: str = "text",
+    text_field: str = "auto",
     seed: int | Sequence[int] = 0,
     device: str = "auto",
     dtype: str = "auto",
@@ -65,7 +65,7 @@ def attack(
         full: Learning rates swept, more steps and questions.
         learning_rates: Instead of the budget's; of full fine-tuning, LoRA takes ten times as much.
         tunings: Of `full` and `lora`, those to relearn with; none = the budget's.
-        text_field: Field that holds the text in records of `texts`.
+        text_field: Field with the text in records of `texts`, or a template; `auto` = recognised.
         seed: Of every random choice, the halves too; over several, accuracies are averaged before the worst case is
             chosen.
         device: As torch names it, or `auto`.

@@ -16,8 +16,8 @@ from srmu.evaluation.attacks.asking import OtherMeasure, record_of_measure
 from srmu.evaluation.attacks.cells import Cells
 from srmu.evaluation.attacks.setting import SIDES, AttackSetting, fact_of, holds
 from srmu.evaluation.encoding import encode
-from srmu.evaluation.questions import Question
 from srmu.inputs.generation import continue_rows, stop_token_ids
+from srmu.inputs.questions import Question
 from srmu.results.attack_records import AttackRecord, Setting
 
 TEMPERATURE = 1.0

@@ -14,7 +14,8 @@ from srmu.config.groups import Side
 from srmu.errors import InputError
 from srmu.evaluation.attacks.outcome import NotApplicable
 from srmu.evaluation.model_pair import load_for_measuring
-from srmu.evaluation.questions import Question, QuestionScores, score_questions
+from srmu.evaluation.questions import QuestionScores, score_questions
+from srmu.inputs.questions import Question
 from srmu.results.sides import NOTHING_DECLARED, side_of
 from srmu.runtime.progress import Reporter
 from srmu.runtime.stable_order import stable_rank

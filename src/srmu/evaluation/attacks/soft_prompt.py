@@ -28,7 +28,8 @@ from srmu.evaluation.attacks.outcome import NotApplicable
 from srmu.evaluation.attacks.setting import SIDES, AttackSetting, right_answer
 from srmu.evaluation.attacks.sweeps import record_of_sweep
 from srmu.evaluation.encoding import encode_pairs, start_token_id
-from srmu.evaluation.questions import Question, QuestionScores, score_pairs
+from srmu.evaluation.questions import QuestionScores, score_pairs
+from srmu.inputs.questions import Question
 from srmu.results.attack_records import AttackRecord
 from srmu.runtime.precision import mixed_precision
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from srmu.evaluation.attacks.setting import fact_of, right_answer
-from srmu.evaluation.questions import Question
+from srmu.inputs.questions import Question
 
 
 def statement(question: Question, answer: str | None = None) -> str:

@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from srmu.evaluation.questions import Question
+from srmu.inputs.questions import Question
 from srmu.runtime.stable_order import stable_rank
 
 NUM_WRONG = 3

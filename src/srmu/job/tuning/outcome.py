@@ -22,7 +22,8 @@ import numpy as np
 from srmu.config.groups import Side
 from srmu.errors import InputError
 from srmu.evaluation.measure import Measurement
-from srmu.evaluation.questions import Question, QuestionScores
+from srmu.evaluation.questions import QuestionScores
+from srmu.inputs.questions import Question
 from srmu.inputs.rows import TokenRows
 from srmu.results.sides import NOTHING_DECLARED, side_of
 from srmu.results.study import Outcome
