@@ -66,9 +66,9 @@ def test_texts_and_paths_mix_in_their_order(tmp_path):
 @pytest.mark.parametrize(
     ("texts", "expected"),
     [
-        ([1], "Forget texts, item 1: found int, expected text"),
+        ([1], "Forget texts given as list, item 1: found int, expected text"),
         (["fine", None], "item 2: found NoneType"),
-        ({"train": ["x"]}, "Forget texts are a dict"),
+        ({"train": ["x"]}, "Forget texts given as dict, item 1: field 'text' is missing"),
         ([{"text": 3}], "item 1"),
     ],
 )
