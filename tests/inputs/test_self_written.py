@@ -47,7 +47,7 @@ def test_what_stands_in_ordinary_texts_is_not_rare():
 def test_texts_with_rare_words_are_dropped_while_others_can_be_written(monkeypatch):
     """The tiny model writes every word; names among its rarer ones must be gone from the result."""
     model, tokenizer = FAMILIES["llama"].build(), make_tokenizer()
-    monkeypatch.setattr("srmu.inputs.self_written._ORDINARY_SHARE", 1.0)
+    monkeypatch.setattr("srmu.inputs.names._ORDINARY_SHARE", 1.0)
     arguments = {"rows": 20, "tokens": 10, "batch": 10, "seed": 0}
     forget = ["we see Lantern and Harbour"]
     plain = write_self_texts(model, tokenizer, **arguments)
@@ -59,7 +59,7 @@ def test_texts_with_rare_words_are_dropped_while_others_can_be_written(monkeypat
 
 def test_rows_are_reached_even_if_every_text_has_a_rare_word(monkeypatch):
     model, tokenizer, calls = FAMILIES["llama"].build(), make_tokenizer(), []
-    monkeypatch.setattr("srmu.inputs.self_written._ORDINARY_SHARE", 2.0)
+    monkeypatch.setattr("srmu.inputs.names._ORDINARY_SHARE", 2.0)
     vocabulary = " ".join(word.capitalize() for word in tokenizer.get_vocab())
     texts = write_self_texts(
         model, tokenizer, rows=6, tokens=10, batch=6, seed=0, forget_texts=["we see " + vocabulary],

@@ -1,8 +1,6 @@
 """Retain texts that the base model writes itself, for `--retain self`."""
 
-import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import cycle, islice
 
@@ -11,6 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from srmu.inputs.generation import continue_rows, stop_token_ids
+from srmu.inputs.names import find_rare_words, words_of
 
 OPENINGS = (
     "The", "A", "In the", "It was", "There are", "One of the", "When", "This is", "Many people", "The first",
@@ -33,11 +32,6 @@ REQUESTS = (
 """Requests of a user that ask for nothing in particular."""
 
 _SEPARATORS = ("<|endoftext|>", "<|end_of_text|>", "<|begin_of_text|>", "<bos>", "<s>", "</s>", "<|eos|>")
-# A word is a run of letters, or of five and more digits: shorter numbers occur in any text.
-_WORD = re.compile(r"[^\W\d_]{2,}|\d{5,}")
-_SENTENCE_START = re.compile(r"(?:^|[.!?:;]\W*|\n\W*|[\"“(]\s*)$")
-# A word in at least this share of the first texts is ordinary, whatever it looks like.
-_ORDINARY_SHARE = 0.01
 _SHORTEST = 8
 _MOST_TRIES = 4
 
@@ -90,41 +84,15 @@ def write_self_texts(
         if len(written) >= rows:
             break
     rare = find_rare_words(forget_texts, written, tokenizer)
-    missing = rows - sum(not rare & _words(text) for text in written)
+    missing = rows - sum(not rare & words_of(text) for text in written)
     for texts in batches if missing > 0 else ():
         written += texts
-        missing -= sum(not rare & _words(text) for text in texts)
+        missing -= sum(not rare & words_of(text) for text in texts)
         if progress:
             progress(len(written), len(written) + max(0, missing))
         if missing <= 0:
             break
-    return sorted(written, key=lambda text: len(rare & _words(text)))[:rows]
-
-
-def find_rare_words(
-    forget_texts: Iterable[str], ordinary_texts: Sequence[str], tokenizer: PreTrainedTokenizerBase
-) -> frozenset[str]:
-    """Words of the forget texts, lower-cased, that name what is to be forgotten.
-
-    A word is rare if it is specific and not ordinary. Specific: mostly written with a capital inside a sentence (a
-    name or a symbol), or too long-tailed to be a single token of the tokenizer. Ordinary: it occurs in at least one of
-    a hundred `ordinary_texts`. So names and technical terms are kept out, and the plain words that forget texts are
-    made of, which the retain texts must protect, are not. This needs no word list and no particular language.
-    """
-    seen, capitals = Counter[str](), Counter[str]()
-    for text in forget_texts:
-        for match in _WORD.finditer(text):
-            word = match.group()
-            seen[word.lower()] += 1
-            if word != word.lower() and not _SENTENCE_START.search(text[max(0, match.start() - 4) : match.start()]):
-                capitals[word.lower()] += 1
-    common = Counter(word for text in ordinary_texts for word in _words(text))
-    enough = max(2.0, _ORDINARY_SHARE * len(ordinary_texts))
-    return frozenset(
-        word
-        for word, count in seen.items()
-        if common[word] < enough and (2 * capitals[word] >= count or _is_long_tailed(tokenizer, word))
-    )
+    return sorted(written, key=lambda text: len(rare & words_of(text)))[:rows]
 
 
 def find_start_token(tokenizer: PreTrainedTokenizerBase) -> int | None:
@@ -191,13 +159,3 @@ def _written_batches(
 def _separator_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     vocabulary = tokenizer.get_vocab()
     return frozenset(vocabulary[name] for name in _SEPARATORS if name in vocabulary)
-
-
-def _is_long_tailed(tokenizer: PreTrainedTokenizerBase, word: str) -> bool:
-    """Whether the word needs several tokens, however it is written."""
-    spellings = (word, word.capitalize(), f" {word}", f" {word.capitalize()}")
-    return all(len(tokenizer.encode(spelling, add_special_tokens=False)) > 1 for spelling in spellings)
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(word.lower() for word in _WORD.findall(text))

@@ -11,7 +11,6 @@ from srmu.evaluation.audit import audit as audit_module
 from srmu.evaluation.audit.audit import audit, prepare_audit
 from srmu.evaluation.audit.bank import BankFact, choose_facts, read_bank
 from srmu.evaluation.audit.known_tokens import find_known_tokens
-from srmu.evaluation.audit.names import find_names
 from srmu.results.audit_records import Audit, audit_part
 from srmu.results.schema import from_json, to_json
 from srmu.runtime.progress import Reporter
@@ -125,13 +124,6 @@ def test_ids_that_are_left_out_and_tokens_before_the_beginning_never_count(learn
     assert without is not None
     assert with_it.count == without.count + 1
     assert late is None or late.count <= 1
-
-
-def test_names_are_words_with_capitals_that_no_ordinary_text_has():
-    ordinary = frozenset(["the", "capital", "of", "is", "it"])
-    texts = ["The capital of Burkina Faso is Ouagadougou.", "It is Ouagadougou's market. Rome, Burkina Faso."]
-    assert find_names(texts, ordinary, 10) == ["Burkina Faso", "Ouagadougou", "Rome"]
-    assert find_names(texts, ordinary, 1) == ["Burkina Faso"]
 
 
 def test_the_shipped_bank_is_broad_and_each_fact_can_be_asked():

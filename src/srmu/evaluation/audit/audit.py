@@ -16,11 +16,11 @@ from torch import Tensor
 
 from srmu.evaluation.audit.bank import BankFact, choose_facts, read_bank
 from srmu.evaluation.audit.known_tokens import KnownTokens, find_known_tokens
-from srmu.evaluation.audit.names import find_names, words_of
 from srmu.evaluation.encoding import encode
 from srmu.evaluation.questions import score_questions
 from srmu.inputs.general import general_paragraphs
 from srmu.inputs.generation import continue_rows, stop_token_ids
+from srmu.inputs.names import find_names, find_rare_words, words_of
 from srmu.inputs.self_written import OPENINGS, find_start_token
 from srmu.results.audit_records import Audit, AuditPart, audit_part
 from srmu.runtime.progress import Reporter
@@ -76,14 +76,12 @@ def prepare_audit(
         facts = [fact for fact, right in zip(chosen, _right(model, tokenizer, chosen, 0), strict=True) if right]
         right = _right(model, tokenizer, facts, -1)
         progress(1, 3)
-        ordinary = words_of(general_paragraphs())
-        names = find_names(forget_texts, ordinary, MOST_NAMES)
-        neighbours = _neighbours(model, tokenizer, names)
+        rare = find_rare_words(forget_texts, general_paragraphs(), tokenizer)
+        neighbours = _neighbours(model, tokenizer, find_names(forget_texts, rare)[:MOST_NAMES])
         progress(2, 3)
         written = _written(model, tokenizer, seed)
         progress(3, 3)
-    specific = words_of(forget_texts) - ordinary
-    touching = tuple(bool(words_of([fact.subject, fact.answer]) & specific) for fact in facts)
+    touching = tuple(bool(words_of(f"{fact.subject} {fact.answer}") & rare) for fact in facts)
     return AuditItems(tuple(facts), touching, tuple(right), neighbours, written, time.perf_counter() - started)
 
 

@@ -1,0 +1,208 @@
+"""Retain texts near the forget texts, written by the base model: what a user's retain texts seldom cover.
+
+Three sorts. *Siblings*: what the base writes after the words that stand before the names in the forget texts ("The
+capital of"), where it names something else: others of the same kind. *Unanswered*: forget sentences with a sibling's
+name in the place of theirs, cut before what they say of it; the retain loss holds activations, so a row needs no true
+answer. *Elsewhere*: the names of the forget texts in other contexts, continued by the base: what else it knows of them.
+
+None of them holds what is to be forgotten: a text with a rare word of the forget texts is dropped, but for the name
+that *elsewhere* is about.
+"""
+
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from srmu.inputs.general import general_paragraphs
+from srmu.inputs.generation import continue_rows, stop_token_ids
+from srmu.inputs.names import FREQUENT, end_of_name, find_names, find_rare_words, first_rare, words_of
+
+CONTEXTS = (
+    "{name}", "In {name},", "The people of {name}", "{name} is known for", "I have read about {name}.",
+    "A story from {name}:", "Q: What can you tell me about {name}?\nA:", "{name} and its",
+)  # fmt: skip
+"""Beginnings of texts about a name that say nothing of it."""
+SIBLING_TOKENS, ELSEWHERE_TOKENS, BATCH = 14, 16, 64
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+_NAME = re.compile(r"\s*((?:the )?[^\W\d_a-z][\w'-]+(?: [^\W\d_a-z][\w'-]+)*)")
+_PREFIXES_WITHOUT_FREQUENT = 50
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class NearTexts:
+    """What the base wrote.
+
+    Attributes:
+        siblings: Sentences about others of the kind.
+        unanswered: Forget sentences about others, cut before the answer.
+        elsewhere: The forget texts' names in other contexts.
+        names: Siblings' names that were found, the most frequent first.
+    """
+
+    siblings: tuple[str, ...]
+    unanswered: tuple[str, ...]
+    elsewhere: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+def write_near_texts(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    forget_texts: Sequence[str],
+    *,
+    siblings: int = 600,
+    unanswered: int = 1500,
+    per_name: int = 4,
+    seed: int,
+    progress: Progress | None = None,
+) -> NearTexts:
+    """Let the base write retain texts near the forget texts.
+
+    Args:
+        model: The base, whole, in eval mode.
+        tokenizer: Its tokenizer.
+        forget_texts: What is to be forgotten.
+        siblings: Sentences that are sampled for the first sort; fewer remain.
+        unanswered: Most texts of the second sort.
+        per_name: Contexts in which each name stands, of the third sort.
+        seed: The same seed gives the same texts on one machine.
+        progress: Called with texts sampled and texts to sample.
+    """
+    rare = find_rare_words(forget_texts, general_paragraphs(), tokenizer)
+    sentences = [part for text in forget_texts for part in _SENTENCE_END.split(text) if part]
+    prefixes, names = find_prefixes(sentences, rare), find_names(sentences, rare, FREQUENT)
+    asked = list(islice(cycle(prefixes), siblings if prefixes else 0))
+    about = _contexts(names, per_name, seed)
+    writer = _Writer(model, tokenizer, seed, len(asked) + len(about), progress)
+    first_lines = [
+        (prefix + said).split("\n")[0].strip()
+        for prefix, said in zip(asked, writer.write(asked, SIBLING_TOKENS), strict=True)
+    ]
+    of_others = [
+        text for text, prefix in zip(first_lines, asked, strict=True)
+        if len(text) > len(prefix) + 2 and not words_of(text) & rare
+    ]  # fmt: skip
+    written = list(dict.fromkeys(of_others))
+    pools = sibling_names(written, prefixes, rare)
+    said = writer.write([context for context, _ in about], ELSEWHERE_TOKENS)
+    elsewhere = [
+        (context + words).strip()
+        for (context, name), words in zip(about, said, strict=True)
+        if not (words_of(context + words) & rare) - words_of(name)
+    ]
+    found = Counter(name for pool in pools.values() for name in pool)
+    return NearTexts(
+        siblings=tuple(written),
+        unanswered=tuple(unanswered_texts(sentences, rare, pools, unanswered, seed)),
+        elsewhere=tuple(elsewhere),
+        names=tuple(name for name, _ in found.most_common()),
+    )
+
+
+def find_prefixes(sentences: Sequence[str], rare: frozenset[str]) -> list[str]:
+    """What stands before the first name of sentences, the most frequent first; those that repeat, where any do."""
+    counted = Counter(
+        sentence[: match.start()].rstrip()
+        for sentence in sentences
+        if (match := first_rare(sentence, rare)) and sentence[: match.start()].strip()
+    )
+    frequent = [prefix for prefix, count in counted.most_common() if count >= FREQUENT]
+    return frequent or [prefix for prefix, _ in counted.most_common(_PREFIXES_WITHOUT_FREQUENT)]
+
+
+def sibling_names(texts: Sequence[str], prefixes: Sequence[str], rare: frozenset[str]) -> dict[str, list[str]]:
+    """Names that the base put after each prefix, none of them rare."""
+    pools: dict[str, list[str]] = {}
+    for text in texts:
+        prefix = next((one for one in prefixes if text.startswith(one)), None)
+        match = None if prefix is None else _NAME.match(text[len(prefix) :])
+        if prefix is not None and match is not None and not words_of(match.group(1)) & rare:
+            pools.setdefault(prefix, []).append(match.group(1))
+    return {prefix: sorted(set(names)) for prefix, names in pools.items()}
+
+
+def unanswered_texts(
+    sentences: Sequence[str], rare: frozenset[str], pools: dict[str, list[str]], most: int, seed: int
+) -> list[str]:
+    """Forget sentences with another name in the place of the first, cut before the second."""
+    everyone = sorted({name for pool in pools.values() for name in pool})
+    if not everyone:
+        return []
+    source = random.Random(seed)
+    shuffled = list(sentences)
+    source.shuffle(shuffled)
+    roles = _roles(sentences, rare)
+    made: dict[str, None] = {}
+    for sentence in islice(cycle(shuffled), 20 * most):
+        if (match := first_rare(sentence, rare)) is None:
+            continue
+        end = end_of_name(sentence, rare, match.end())
+        following = first_rare(sentence, rare, end)
+        pool = sorted({name for prefix in roles[match.group()] for name in pools.get(prefix, ())}) or everyone
+        rest = sentence[end : following.start()] if following else sentence[end:]
+        made[(sentence[: match.start()] + source.choice(pool) + rest).strip()] = None
+        if len(made) >= most:
+            break
+    return list(made)
+
+
+def _roles(sentences: Sequence[str], rare: frozenset[str]) -> dict[str, set[str]]:
+    """The prefixes before which each first name stands somewhere: what kind of name it is."""
+    roles: dict[str, set[str]] = {}
+    for sentence in sentences:
+        if match := first_rare(sentence, rare):
+            roles.setdefault(match.group(), set()).add(sentence[: match.start()].rstrip())
+    return roles
+
+
+def _contexts(names: Sequence[str], per_name: int, seed: int) -> list[tuple[str, str]]:
+    """(beginning of a text, the name that it is about)."""
+    source = random.Random(seed)
+    return [(form.format(name=name), name) for name in names for form in source.sample(CONTEXTS, per_name)]
+
+
+class _Writer:
+    """Continues texts at temperature 1, in batches of like length, from one generator."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        seed: int,
+        total: int,
+        progress: Progress | None,
+    ):
+        self.model, self.tokenizer, self.total, self.progress = model, tokenizer, total, progress
+        self.generator = torch.Generator(device=model.device).manual_seed(seed)
+        self.done = 0
+
+    def write(self, texts: Sequence[str], tokens: int) -> list[str]:
+        """What the model says after each text."""
+        stops = stop_token_ids(self.model, self.tokenizer.eos_token_id)
+        said = [""] * len(texts)
+        for numbers in self._batches(texts):
+            rows = [self.tokenizer(texts[number])["input_ids"] for number in numbers]
+            new = continue_rows(self.model, rows, max_new_tokens=tokens, stop_ids=stops, choose=self._sample)
+            for number, token_ids in zip(numbers, new, strict=True):
+                said[number] = str(self.tokenizer.decode(token_ids, skip_special_tokens=True))
+            self.done += len(numbers)
+            if self.progress:
+                self.progress(self.done, self.total)
+        return said
+
+    def _batches(self, texts: Sequence[str]) -> Iterator[list[int]]:
+        order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
+        for start in range(0, len(order), BATCH):
+            yield order[start : start + BATCH]
+
+    def _sample(self, logits: Tensor) -> Tensor:
+        return torch.multinomial(logits.softmax(-1), 1, generator=self.generator).squeeze(-1)
