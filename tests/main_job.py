@@ -13,14 +13,16 @@ FORGET_WORDS, RETAIN_WORDS = WORDS[16:36], WORDS[40:68]
 # Few and long steps that move a tiny random model far.
 SETTINGS: dict[str, Any] = {
     "layer": 3, "steps": 24, "learning_rate": 2e-2, "retain_weight": 0.5, "steering_coefficient": 1.0,
-    "forget_batch_size": 4,    "retain_batch_size": 4, "num_self_written": 12, "max_length": 32,
+    "forget_batch_size": 4, "audit": False, "retain_batch_size": 4, "num_self_written": 12, "max_length": 32,
 }  # fmt: skip
 
 
 def flags(**changes: Any) -> list[str]:
     """The settings, with changes, as flags; None leaves one out."""
-    given = {name: value for name, value in {**SETTINGS, **changes}.items() if value is not None}
-    return [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    given = {name.replace("_", "-"): value for name, value in {**SETTINGS, **changes}.items() if value is not None}
+    switches = [f"--{'' if value else 'no-'}{name}" for name, value in given.items() if isinstance(value, bool)]
+    pairs = [(f"--{name}", str(value)) for name, value in given.items() if not isinstance(value, bool)]
+    return [*switches, *(part for pair in pairs for part in pair)]
 
 
 def sentences(words: Sequence[str], number: int, seed: int, length: int = 12) -> list[str]:

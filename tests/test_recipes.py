@@ -82,7 +82,7 @@ def test_a_recipe_reads_the_data_that_it_should(path, hub, saved_family):
     assert hub == next(asked for pattern, asked in ASKED.items() if fnmatch(path.stem, pattern))
     for topic in plan.topics:
         assert len(topic.forget.documents) == len(topic.retain[0].documents) == 12
-        assert not topic.writes_self
+        assert not topic.written
     first = plan.topics[0].forget.documents[0].text
     if path.stem.startswith("tofu"):
         place = ", ".join(map(str, hub[0]))

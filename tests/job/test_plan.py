@@ -36,14 +36,14 @@ def test_a_plan_resolves_layers_matrices_and_texts(base):
     )
     assert plan.parameter_names == dict.fromkeys((0, 1, 2), ("mlp.down_proj.weight",))
     assert plan.num_trained == 3 * 32 * 48
-    assert plan.topics[0].writes_self is False
+    assert plan.topics[0].written == ()
     assert [len(corpus.documents) for corpus in plan.topics[0].retain] == [len(RETAIN)]
 
 
 def test_without_retain_texts_or_with_self_the_model_writes_them(base, tmp_path):
-    assert make_plan(config_of(base, retain=())).topics[0].writes_self
+    assert make_plan(config_of(base, retain=())).topics[0].written == ("self",)
     both = make_plan(config_of(base, retain=("self", *inline(RETAIN)))).topics[0]
-    assert both.writes_self
+    assert both.written == ("self",)
     assert len(both.retain) == 1
 
 

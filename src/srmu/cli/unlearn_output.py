@@ -9,6 +9,7 @@ from srmu.cli.console import TerminalReporter, facts, notes, output, print_json,
 from srmu.cli.gate import show_verdicts
 from srmu.config.settings import UnlearnConfig
 from srmu.errors import Interrupted
+from srmu.results.audit_records import Audit
 from srmu.results.gate import check_requirements, passed
 from srmu.results.groups import QuestionSummary
 from srmu.results.records import Results
@@ -17,6 +18,8 @@ from srmu.results.study import SearchRecord
 from srmu.runtime.processes import main_process
 from srmu.runtime.progress import Reporter
 from srmu.solver.stopping import LIKELY_STEPS, MOST_STEPS
+
+WORST_FIELDS = 3
 
 
 def run_and_show(config: UnlearnConfig, *, dry_run: bool, json_output: bool) -> int:
@@ -84,7 +87,7 @@ def show_plan(config: UnlearnConfig, *, json_output: bool) -> int:
                 "retain_documents": [len(corpus.documents) for corpus in topic.retain],
                 "read_as": topic.forget.read_as,
                 "notes": [note for corpus in (topic.forget, *topic.retain) for note in corpus.notes],
-                "writes_self": topic.writes_self,
+                "written_by_the_base": list(topic.written),
             }
             for topic in plan.topics
         ],
@@ -103,7 +106,7 @@ def show_plan(config: UnlearnConfig, *, json_output: bool) -> int:
         ("device, compute dtype", f"{record['device']}, {record['dtype']}"),
     ]
     for topic in plan.topics:
-        retain = " + ".join([str(len(corpus.documents)) for corpus in topic.retain] + ["self"] * topic.writes_self)
+        retain = " + ".join([str(len(corpus.documents)) for corpus in topic.retain] + list(topic.written))
         rows.append((f"texts of {topic.name!r}", f"{len(topic.forget.documents)} to forget, {retain} to retain"))
         for side, corpora in (("forget", [topic.forget]), ("retain", topic.retain)):
             rows += [(f"{side} texts", line) for corpus in corpora for line in (corpus.read_as, *corpus.notes) if line]
@@ -145,6 +148,12 @@ def show_result(result: Any) -> None:
     peak = result.manifest.peak_memory_mb
     output.print(f"time: {parts}; peak memory: " + ", ".join(f"{name} {value:,.0f} MB" for name, value in peak.items()))
     output.print(f"checkpoint: {result.model_dir}", soft_wrap=True)
+    if result.report.audit is not None and result.report.audit.lost:
+        notes.print(
+            "The audit found a loss of more than 2 % outside the request. Give retain texts about what was lost, "
+            "raise --retain-weight, or try --retain near.",
+            soft_wrap=True,
+        )
     notes.print(f"Check it with: srmu verify {result.run_dir}", soft_wrap=True)
 
 
@@ -195,7 +204,31 @@ def result_tables(results: Results) -> list[Any]:
         ]
         columns = ["", "n", "before", "after", "change", "raw before", "raw after"]
         tables.append(table("Accuracy on questions, by answer likelihood", columns, rows))
+    if results.audit is not None:
+        tables.append(audit_table(results.audit))
     return tables
+
+
+def audit_table(audit: Audit) -> Any:
+    """What the run took that nobody asked about: the whole bank, its worst fields, and what is not of it."""
+    words = {
+        "bank": f"{len(audit.fields)} fields of knowledge", "touching": "facts that touch the forget texts",
+        "neighbours": "what the base says of their names", "written": "what the base writes",
+    }  # fmt: skip
+    worst = [part for part in audit.fields if part.kept is not None and part.kept < 1][:WORST_FIELDS]
+    parts = [audit.bank, *worst, audit.touching, audit.neighbours, audit.written]
+    rows = [
+        [
+            words.get(part.name, f"  {part.name}".replace("_", " ")),
+            str(part.known),
+            f"{part.base:.3f}",
+            f"{part.result:.3f}",
+            "" if part.kept is None else f"{100 * part.kept:.1f} %",
+        ]
+        for part in parts
+        if part is not None
+    ]
+    return table("Audit of what nobody asked about", ["", "known", "before", "after", "kept"], rows)
 
 
 def _with_error(summary: QuestionSummary | None) -> str:

@@ -22,6 +22,7 @@ from srmu.objective.choices import (
 RequestKind = Literal["auto", "entities", "domain"]
 CoefficientUnit = Literal["relative", "absolute"]
 LongDocuments = Literal["split", "cut"]
+ShortDocuments = Literal["keep", "pack"]
 LearningRateSchedule = Literal["constant", "linear"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16", "float64"]
 Side = Literal["forget", "kept", "reported"]
@@ -78,6 +79,7 @@ class DataConfig(CheckedConfig):
     forget: tuple[str, ...] = option((), "Texts to forget: a file, a folder, or hub:NAME[:CONFIG[:SPLIT]]; repeatable.")
     retain: tuple[str, ...] = option(
         (), "Texts to retain, named the same way; 'self': written by the base model, 'general': shipped paragraphs; "
+        "'near': others of the kind and the same names elsewhere, written by the base model; "
         "none = both.",
     )  # fmt: skip
     topics: tuple[TopicConfig, ...] = option((), "Several topics, each with its own texts (in the YAML file only).")
@@ -91,6 +93,9 @@ class DataConfig(CheckedConfig):
     )
     chat: bool = option(False, "Wrap plain texts and questions in the tokenizer's chat template.")
     max_length: int = option(64, "Longest row in tokens.", positive)
+    short_documents: ShortDocuments = option(
+        "keep", "keep each short document a row, or pack several into a row, so that rows of all texts are alike."
+    )
     long_documents: LongDocuments = option(
         "split", "split documents longer than a row, or cut them to their first row."
     )
@@ -232,6 +237,9 @@ class OutputConfig(CheckedConfig):
     out: str | None = option(None, "Run directory; none = a new one under runs/, and in Python none at all.")
     overwrite: bool = option(False, "Replace an existing run directory.")
     eval: bool = option(True, "Measure before and after.")
+    audit: bool = option(
+        True, "Audit what nobody asked about: shipped facts, the forget texts' names, texts that the base wrote."
+    )
     eval_fraction: float = option(
         0.1, "Share of the texts kept out of training for that; 0 = none, for short lists of facts.", between(0, 1)
     )

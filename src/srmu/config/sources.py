@@ -1,12 +1,15 @@
 """What names texts in a config: the one rule that tells a text from a path.
 
-A config holds sources: a path, `hub:NAME[:CONFIG[:SPLIT]]`, `self`, `general`, or `text:` and then the text itself.
+A config holds sources: a path, `hub:NAME[:CONFIG[:SPLIT]]`, `self`, `near`, `general`, or `text:` and
+then the text itself.
 Flags and run files are read as they are written, so a mistyped path there is a missing file and never a text.
 """
 
 from pathlib import Path
 
-SELF, GENERAL = "self", "general"
+SELF, GENERAL, NEAR = "self", "general", "near"
+WRITTEN = (SELF, NEAR)
+"""Sources that the base model writes itself."""
 HUB, TEXT = "hub:", "text:"
 
 
@@ -14,7 +17,7 @@ def as_source(value: str | Path) -> str:
     """How a config writes down what a caller in Python gave.
 
     A `pathlib.Path` is always a path. A string is a text, unless it is written as a source (`hub:`, `text:`, `self`,
-    `general`) or names a file or folder that exists.
+    `near`, `general`) or names a file or folder that exists.
     """
     if isinstance(value, Path):
         return f"./{value}" if _is_written(str(value)) else str(value)
@@ -27,7 +30,7 @@ def inline_text(source: str) -> str | None:
 
 
 def _is_written(value: str) -> bool:
-    return value.startswith((HUB, TEXT)) or value in (SELF, GENERAL)
+    return value.startswith((HUB, TEXT)) or value in (SELF, GENERAL, NEAR)
 
 
 def _exists(value: str) -> bool:

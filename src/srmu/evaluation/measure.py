@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from srmu.config.groups import Side
+from srmu.evaluation.audit.audit import AuditItems
 from srmu.evaluation.completions import complete
 from srmu.evaluation.questions import QuestionScores, score_questions
 from srmu.evaluation.results import question_group, text_group
 from srmu.evaluation.texts import TextScores, text_scores
 from srmu.inputs.questions import Question
 from srmu.inputs.rows import TokenRows
+from srmu.results.audit_records import Audit
 from srmu.results.records import Results
 from srmu.results.sides import NOTHING_DECLARED, sides_of
 from srmu.runtime.progress import Reporter
@@ -24,11 +26,15 @@ class Measurement:
         texts: By group.
         questions: By group.
         answers: Greedy completions of the prompts.
+        known: Of the base: what the audit will ask the result for; none = there is no audit.
+        audit: Of the result: what it lost of that.
     """
 
     texts: dict[str, TextScores]
     questions: dict[str, QuestionScores]
     answers: list[str]
+    known: AuditItems | None = None
+    audit: Audit | None = None
 
 
 def measure(
@@ -71,4 +77,5 @@ def compare(before: Measurement, after: Measurement, sides: Mapping[str, Side] =
         sides=sides_of([*before.questions, *before.texts], sides),
         questions={name: question_group(found, after.questions[name]) for name, found in before.questions.items()},
         texts={name: text_group(found, after.texts[name]) for name, found in before.texts.items()},
+        audit=after.audit,
     )

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from itertools import groupby
 
-from srmu.config.sources import GENERAL, SELF, inline_text
+from srmu.config.sources import GENERAL, WRITTEN, inline_text
 from srmu.inputs.corpora import Corpus, corpus_from_strings, make_corpus, read_corpus
 from srmu.inputs.general import general_paragraphs
 
@@ -32,7 +32,9 @@ def read_together(sources: Sequence[str], *, text_field: str, role: str) -> Corp
 
 
 def read_apart(sources: Sequence[str], *, text_field: str, role: str) -> tuple[Corpus, ...]:
-    """Each source as a corpus of its own; texts that stand in the config are one, the last; `self` is left out.
+    """Each source as a corpus of its own; texts within the config are one, the last.
+
+    Sources that the base writes are left out.
 
     Raises:
         InputError: A source is missing, unreadable, malformed or without any text.
@@ -41,7 +43,7 @@ def read_apart(sources: Sequence[str], *, text_field: str, role: str) -> tuple[C
     corpora = [
         general_corpus() if source == GENERAL else read_corpus([source], text_field=text_field, role=role)
         for source in sources
-        if source not in inline and source != SELF
+        if source not in inline and source not in WRITTEN
     ]
     return (*corpora, read_together(inline, text_field=text_field, role=role)) if inline else tuple(corpora)
 

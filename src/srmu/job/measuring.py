@@ -1,8 +1,10 @@
 """The stage that measures: a whole model, on held-out texts, questions and a few prompts."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from srmu.evaluation.audit.audit import audit, prepare_audit
 from srmu.evaluation.loading import load_causal_lm
 from srmu.evaluation.measure import Measurement, measure
 from srmu.inputs.rows import TokenRows
@@ -29,9 +31,23 @@ def choose_prompts(plan: Plan, heldout: Mapping[str, TokenRows]) -> list[str]:
 
 
 def measure_model(
-    run: Run, path: Path, heldout: Mapping[str, TokenRows], prompts: Sequence[str], title: str
+    run: Run,
+    path: Path,
+    heldout: Mapping[str, TokenRows],
+    prompts: Sequence[str],
+    title: str,
+    base: Measurement | None = None,
 ) -> Measurement | None:
-    """Scores of the model in a directory, which all ranks measure together; none where the run measures nothing."""
+    """Scores of the model in a directory, which all ranks measure together; none where the run measures nothing.
+
+    Args:
+        run: The run.
+        path: Checkpoint directory.
+        heldout: Rows by group.
+        prompts: To be answered.
+        title: For the progress bar.
+        base: What was measured of the base; none = this is the base.
+    """
     plan = run.plan
     if not plan.config.output.eval:
         return None
@@ -48,7 +64,7 @@ def measure_model(
                 streamed=streamed,
             )
         with sharing():
-            return measure(
+            found = measure(
                 model,
                 plan.tokenizer,
                 texts=heldout,
@@ -58,3 +74,17 @@ def measure_model(
                 reporter=run.reporter,
                 title=f"Measuring: {title}",
             )
+    if not plan.config.output.audit:
+        return found
+    with run.timed("audit"), sharing():
+        if base is None or base.known is None:
+            known = prepare_audit(
+                model, plan.tokenizer, forget_texts(plan), seed=plan.config.training.seed, reporter=run.reporter
+            )
+            return replace(found, known=known)
+        return replace(found, audit=audit(model, plan.tokenizer, base.known, reporter=run.reporter))
+
+
+def forget_texts(plan: Plan) -> list[str]:
+    """The forget texts of all topics."""
+    return [document.as_text() for topic in plan.topics for document in topic.forget.documents]

@@ -10,10 +10,11 @@ import torch
 
 from srmu.config.groups import TopicConfig
 from srmu.config.settings import RETAIN_WEIGHT, RETAIN_WEIGHT_ALONE, RETAIN_WEIGHT_ERASURE, UnlearnConfig
-from srmu.config.sources import GENERAL, SELF, inline_text
+from srmu.config.sources import GENERAL, SELF, WRITTEN, inline_text
 from srmu.errors import InputError
 from srmu.evaluation.loading import load_tokenizer
 from srmu.inputs.corpora import Corpus
+from srmu.inputs.packing import pack_documents
 from srmu.inputs.questions import Question, read_questions
 from srmu.inputs.rows import TokenRows, split_rows, tokenize_rows
 from srmu.inputs.sides import check_sides as check_texts_apart
@@ -41,7 +42,7 @@ class TopicTexts:
         name: Of the topic.
         forget: Texts to forget.
         retain: One corpus a retain source.
-        writes_self: Whether the base model writes a retain source of its own.
+        written: Retain sources that the base model writes itself: `self`, `near`.
         steering_coefficient: Of the target.
         retain_weight: Alpha.
     """
@@ -49,7 +50,7 @@ class TopicTexts:
     name: str
     forget: Corpus
     retain: tuple[Corpus, ...]
-    writes_self: bool
+    written: tuple[str, ...]
     steering_coefficient: float
     retain_weight: float
 
@@ -99,6 +100,8 @@ class Plan:
     def rows(self, corpus: Corpus, *, answers_only: bool = False) -> SplitRows:
         """Token rows of a corpus, some held out; with `answers_only`, of questions only their answers count."""
         data, config = self.config.data, self.config
+        if data.short_documents == "pack":
+            corpus = pack_documents(corpus, self.tokenizer, data.max_length)
         rows = tokenize_rows(
             corpus,
             self.tokenizer,
@@ -221,8 +224,10 @@ def read_topics(config: UnlearnConfig) -> tuple[TopicTexts, ...]:
 
 
 def _read_topic(topic: TopicConfig, config: UnlearnConfig) -> TopicTexts:
-    if SELF in topic.forget:
-        raise InputError("--forget self is not possible: the model writes retain texts only. Name the texts to forget.")
+    if wrong := [source for source in WRITTEN if source in topic.forget]:
+        raise InputError(
+            f"--forget {wrong[0]} is not possible: the model writes retain texts only. Name the texts to forget."
+        )
     # Alone, each is too narrow: the model's own texts do not hold its reading, the paragraphs not its memory.
     retain, text_field = topic.retain or (SELF, GENERAL), config.data.text_field
     coefficient, weight = topic.steering_coefficient, topic.retain_weight
@@ -233,7 +238,7 @@ def _read_topic(topic: TopicConfig, config: UnlearnConfig) -> TopicTexts:
         name=topic.name,
         forget=forget_corpus,
         retain=retain_corpora,
-        writes_self=SELF in retain,
+        written=tuple(source for source in WRITTEN if source in retain),
         steering_coefficient=config.target.steering_coefficient if coefficient is None else coefficient,
         retain_weight=resolve_retain_weight(config.training.retain_weight, topic.retain, config.target.method)
         if weight is None

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from srmu.config.sources import HUB, SELF
+from srmu.config.sources import HUB, NEAR, SELF
+from srmu.errors import InputError
 from srmu.evaluation.loading import load_causal_lm
 from srmu.inputs.corpora import Corpus, read_corpus
+from srmu.inputs.near_texts import write_near_texts
 from srmu.inputs.rows import TokenRows
 from srmu.inputs.self_written import write_self_texts
 from srmu.job.plan import Plan, SplitRows
@@ -68,9 +70,9 @@ def prepare_rows(plan: Plan, reporter: Reporter) -> Prepared:
         for line in (topic.forget.read_as, *(note for c in (topic.forget, *topic.retain) for note in c.notes)):
             reporter.note(f"{topic.name.capitalize()} texts: {line}".replace("[", r"\["))
         corpora = list(topic.retain)
-        if topic.writes_self:
+        for source in topic.written:
             started = time.perf_counter()
-            corpora.append(self_written(plan, topic.forget, reporter))
+            corpora.append(written_by_base(plan, topic.forget, source, reporter))
             seconds += time.perf_counter() - started
             splits.append(plan.rows(corpora[-1]))
         records += [
@@ -92,26 +94,27 @@ def prepare_rows(plan: Plan, reporter: Reporter) -> Prepared:
     return Prepared(tuple(topics), tuple(records), seconds)
 
 
-def self_written(plan: Plan, forget: Corpus, reporter: Reporter) -> Corpus:
+def written_by_base(plan: Plan, forget: Corpus, source: str, reporter: Reporter) -> Corpus:
     """Texts that the base model writes; kept in the cache, since they cost more than the training."""
     config, checkpoint = plan.config, plan.checkpoint
+    sort = [] if source == SELF else [source]
     identity = json.dumps(
         [
             {shard: file_sha256(checkpoint.path / shard) for shard in checkpoint.shards},
-            forget.sha256, config.data.num_self_written, SELF_TOKENS, config.training.seed,
+            forget.sha256, config.data.num_self_written, SELF_TOKENS, config.training.seed, *sort,
         ]
     )  # fmt: skip
     file = cache_directory() / "self" / (hashlib.sha256(identity.encode()).hexdigest()[:24] + ".jsonl")
     with together():
         if main_process() and not file.exists():
-            _write_self_texts(plan, forget, file, reporter)
+            _write(plan, forget, source, file, reporter)
     with together():
         corpus = read_corpus([str(file)], role="retain")
-    return dataclasses.replace(corpus, source=SELF)
+    return dataclasses.replace(corpus, source=source)
 
 
-def _write_self_texts(plan: Plan, forget: Corpus, file: Path, reporter: Reporter) -> None:
-    config = plan.config
+def _write(plan: Plan, forget: Corpus, source: str, file: Path, reporter: Reporter) -> None:
+    config, forget_texts = plan.config, [document.as_text() for document in forget.documents]
     with reporter.task("Base model writes texts") as progress:
         model = load_causal_lm(
             plan.checkpoint.path,
@@ -120,16 +123,25 @@ def _write_self_texts(plan: Plan, forget: Corpus, file: Path, reporter: Reporter
             trust_remote_code=config.model.trust_remote_code,
             streamed=must_stream(plan.checkpoint, plan.device, plan.dtype, config.model.memory_gb),
         )
-        texts = write_self_texts(
-            model,
-            plan.tokenizer,
-            rows=config.data.num_self_written,
-            tokens=SELF_TOKENS,
-            seed=config.training.seed,
-            forget_texts=[document.as_text() for document in forget.documents],
-            progress=progress,
-            batch=rows_at_once(model, 2 * SELF_TOKENS, SELF_BATCH),
-        )
+        if source == NEAR:
+            near = write_near_texts(model, plan.tokenizer, forget_texts, seed=config.training.seed, progress=progress)
+            texts = [*near.siblings, *near.unanswered, *near.elsewhere]
+            if not texts:
+                raise InputError(
+                    "--retain near found nothing near the forget texts: they have no names that stand out, or the base "
+                    "model has nothing to say of others. Leave it out, and give texts about others of the same kind."
+                )
+        else:
+            texts = write_self_texts(
+                model,
+                plan.tokenizer,
+                rows=config.data.num_self_written,
+                tokens=SELF_TOKENS,
+                seed=config.training.seed,
+                forget_texts=forget_texts,
+                progress=progress,
+                batch=rows_at_once(model, 2 * SELF_TOKENS, SELF_BATCH),
+            )
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(file, "".join(json.dumps({"text": text}) + "\n" for text in texts).encode())
 

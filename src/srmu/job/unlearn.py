@@ -180,7 +180,7 @@ def _execute(run: Run) -> tuple[Conclusion, Exported | None]:
                     # Once more it would end the same: only the metrics are of use.
                     run.directory.drop_state()
                     raise
-            after = measure_model(run, run.model_dir, heldout, prompts, "Result")
+            after = measure_model(run, run.model_dir, heldout, prompts, "Result", before)
             with together(), readable_errors(run.directory.path):
                 if exported is not None:
                     told = to_json(conclude(run, solver, exported, before, after, prompts))

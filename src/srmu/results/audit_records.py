@@ -64,3 +64,14 @@ class Audit:
     neighbours: AuditPart | None
     written: AuditPart | None
     seconds: float
+
+    def parts(self) -> dict[str, AuditPart]:
+        """Everything by name: `bank`, each field, and what there is of `touching`, `neighbours` and `written`."""
+        found = (self.bank, *self.fields, self.touching, self.neighbours, self.written)
+        return {part.name: part for part in found if part is not None}
+
+    @property
+    def lost(self) -> bool:
+        """Whether the result lost more than a fiftieth of what the base answers of the bank or of its own texts."""
+        judged = [part.kept for part in (self.bank, self.written) if part is not None and part.kept is not None]
+        return any(kept < 0.98 for kept in judged)

@@ -11,6 +11,8 @@ Grammar of a requirement, spaces allowed between its parts::
                                      predictions_changed, moved on held-out texts
                 task.NAME            accuracy (`acc`) on that task of lm-evaluation-harness, from `srmu evaluate`
                 task.NAME.KEY        another metric of that task: acc_norm, exact_match, ...
+                collateral           share that the result answers of the shipped facts that the base knows
+                collateral.PART      the same of neighbours, written, touching, or of a field of knowledge
                 attack.NAME          accuracy on the forget questions after that attack (its `forget_after`)
                 attack.NAME.KEY      another number of that attack
     COMPARATOR  <=  >=  <  >
@@ -28,6 +30,7 @@ from typing import Literal
 from srmu.config.requirements import Requirement, parse_requirement
 from srmu.errors import InputError
 from srmu.results.attack_records import AttackRecord
+from srmu.results.audit_records import Audit
 from srmu.results.groups import QuestionGroup, TaskGroup, TextGroup, measures_of
 from srmu.results.records import Results
 
@@ -135,6 +138,8 @@ def _measured(metric: str, results: Results) -> tuple[float | None, float | None
         return _text(texts[group], key)
     if metric.startswith("task."):
         return _task(metric.removeprefix("task."), results.evaluate.tasks)
+    if metric == "collateral" or metric.startswith("collateral."):
+        return _collateral(metric.removeprefix("collateral").removeprefix("."), results.audit)
     if metric.startswith("attack."):
         return _attack(metric.removeprefix("attack."), results.attacks)
     raise _NoNumber("missing", f"no questions {metric!r} were measured; there are {_known(questions)}")
@@ -169,6 +174,16 @@ def _task(path: str, tasks: Mapping[str, TaskGroup]) -> tuple[float | None, floa
     if found[0] is None:
         raise _NoNumber("missing", f"task {name!r} has no {key!r}; there are {_known(result)}")
     return found[0], found[1]
+
+
+def _collateral(name: str, audit: Audit | None) -> tuple[float | None, float | None]:
+    """Shares of what the base knows that the result and the base answer."""
+    if audit is None:
+        raise _NoNumber("missing", "nothing was audited; run without --no-audit")
+    parts = audit.parts()
+    if (part := parts.get(name or "bank")) is None:
+        raise _NoNumber("missing", f"the audit has no {name or 'bank'!r}; there are {_known(parts)}")
+    return part.result, part.base
 
 
 def _attack(path: str, attacks: Mapping[str, AttackRecord]) -> tuple[float | None, float | None]:
