@@ -13,7 +13,7 @@ from srmu import unlearn
 from srmu.errors import InputError
 from srmu.export.verify import verify_run
 from srmu.job.result import COLUMNS
-from srmu.results.records import Answer
+from srmu.results.records import Answer, Results
 from srmu.surgery.checkpoint import open_checkpoint, read_tensor
 from tiny_tokenizers import TOKENIZERS, make_tokenizer
 
@@ -51,7 +51,7 @@ def test_nothing_is_left_behind_when_the_result_is_gone(model, tokenizer, tmp_pa
     settings = {**SETTINGS, "steps": 2, "eval": False}
     result = unlearn(model, forget=FORGET, retain=RETAIN, tokenizer=tokenizer, **settings)
     assert result.model_dir.is_relative_to(tmp_path / "temporary")
-    assert result.report == {}
+    assert result.report == Results()
     assert result.rows() == []
     del result
     gc.collect()

@@ -1,7 +1,5 @@
 """Whole models and tokenizers for evaluation, through plain Transformers."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +8,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from srmu.errors import InputError
+from srmu.surgery.quiet import quiet_loading
 from srmu.surgery.streaming import streaming_options, tie_folder
 
 
@@ -45,7 +44,7 @@ def load_causal_lm(
         options["device_map"] = "auto"
     if streamed:
         options |= _stay_on_disk(path, torch.device(device), trust_remote_code)
-    with _quiet_loading():
+    with quiet_loading():
         model, found = _load(AutoModelForCausalLM, path, "model", {**options, "output_loading_info": True})
     if streamed:
         tie_folder(model, options)
@@ -105,19 +104,3 @@ def _load(auto_class: Any, path: str | Path, what: str, options: dict[str, Any])
         raise InputError(
             f"The {what} of {str(path)!r} cannot be loaded: {reason}. Give a complete checkpoint directory or a hub id."
         ) from error
-
-
-@contextmanager
-def _quiet_loading() -> Iterator[None]:
-    """Without Transformers' own bars and reports; a caller shows its own progress, and says what is missing."""
-    from transformers.utils import logging
-
-    verbosity, shown = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if shown:
-            logging.enable_progress_bar()

@@ -2,8 +2,6 @@
 
 import copy
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +11,7 @@ from torch import nn
 from srmu.errors import InputError
 from srmu.surgery.checkpoint import Checkpoint
 from srmu.surgery.layers import find_decoder_layers
+from srmu.surgery.quiet import quiet_loading
 from srmu.surgery.streaming import streaming_options, tie_folder
 
 # Names of the last norm over the families; it lies behind the residual stream that the loss sees.
@@ -153,7 +152,7 @@ def load_truncated(
     if on_disk_below:
         placed = streaming_options(skeleton.inner, skeleton.layers_name, range(on_disk_below), device)
     kernels = {"attn_implementation": "eager", "experts_implementation": "eager"} if dtype == torch.float64 else {}
-    with _quiet_loading():
+    with quiet_loading():
         inner, info = AutoModel.from_pretrained(
             checkpoint.path,
             config=skeleton.config,
@@ -217,22 +216,6 @@ def _with_own_children(module: Any) -> Any:
     shallow = copy.copy(module)
     shallow._modules = dict(module._modules)
     return shallow
-
-
-@contextmanager
-def _quiet_loading() -> Iterator[None]:
-    """Without Transformers' bars and its report on the layers that are left out on purpose."""
-    from transformers.utils import logging
-
-    verbosity, shown = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _first_line(error: Exception) -> str:

@@ -16,6 +16,8 @@ from srmu.evaluation.attacks.registry import ATTACKS, Attack
 from srmu.evaluation.attacks.setting import holds, right_answer
 from srmu.evaluation.model_pair import resolve_pair
 from srmu.job.unlearn import unlearn
+from srmu.results.attack_records import AttackRecord
+from srmu.results.records import Results, write_results
 from srmu.runtime.progress import Reporter
 
 
@@ -105,7 +107,7 @@ def test_an_attack_that_destroys_the_base_does_not_count(run, short, question_fl
     # Neither model is trained any further than the second such stop, and neither diverged.
     (cell,) = entry["cells"]
     assert [(point["step"], point["counts"]) for point in cell["curve"]] == [(1, False), (2, False)]
-    assert cell["diverged_at"] == {"base": None, "result": None}
+    assert cell["diverged_at"] == {}
 
 
 @pytest.mark.slow
@@ -136,7 +138,7 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(run, short, question_flag
 
 
 def test_results_are_merged_gated_and_hold_no_text(run, short, question_flags, capsys):
-    (run / "results.json").write_text(json.dumps({"attacks": {"probe": {"status": "skipped"}}, "texts": {}}))
+    write_results(run, Results(attacks={"probe": AttackRecord(status="skipped")}))
     assert call(capsys, run, *question_flags, "--only", "relearn,keywords")[0] == 0
     results = json.loads((run / "results.json").read_text())
     assert set(results["attacks"]) == {"probe", "relearn", "keywords"}

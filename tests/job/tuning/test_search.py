@@ -167,13 +167,13 @@ def test_trials_are_judged_by_known_texts_alone(make_task, monkeypatch):
     monkeypatch.setattr(search, "known_texts", drop_paragraphs)
     record = search.choose_settings(task.plan, task.prepared, Reporter(), replace(PROCEDURE, trials=1)).record
     names = {"forget (text)", "1: texts given in the call (text)"}
-    assert set(record["groups"]) == names
-    assert set(record["trials"][0]["groups"]) == names
+    assert set(record.groups) == names
+    assert set(record.trials[0].outcome.groups) == names
 
 
 def test_questions_without_a_group_to_forget_are_refused(make_task, texts):
     task = make_task(search=True, questions={"hazard": str(texts / "questions.jsonl")})
-    with pytest.raises(InputError, match="begins with 'forget'"):
+    with pytest.raises(InputError, match="Say --sides hazard=forget"):
         search_validation(task.plan, task.prepared, "domain")
 
 
