@@ -97,7 +97,7 @@ def text_scores(
     lengths = [len(piece) - 1 for _, piece in pieces]
     ends = np.cumsum(lengths)
     token_nll, top_ids = np.zeros(ends[-1], dtype=np.float32), np.zeros(ends[-1], dtype=np.int32)
-    batches = own_part(_batches(lengths, batch_token_limit(model, batch_tokens)))
+    batches = own_part(batches_by_length(lengths, batch_token_limit(model, batch_tokens)))
     done, in_all = 0, sum(lengths[number] for batch in batches for number in batch)
     for batch in batches:
         nll, top = _score_batch(model, [pieces[number][1] for number in batch])
@@ -125,8 +125,8 @@ def share_of_changed_predictions(before: TextScores, after: TextScores) -> float
     return float((before.top_ids != after.top_ids).mean())
 
 
-def _batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
-    """Numbers of pieces of like length, longest first."""
+def batches_by_length(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
+    """Numbers of pieces of like length together, longest first, so many that padded they have at most these tokens."""
     batches: list[list[int]] = []
     for number in sorted(range(len(lengths)), key=lambda number: -lengths[number]):
         if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= batch_tokens:

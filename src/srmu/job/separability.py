@@ -15,6 +15,7 @@ from torch import Tensor
 
 from srmu.config.groups import TargetConfig
 from srmu.errors import InputError
+from srmu.evaluation.texts import batches_by_length
 from srmu.inputs.rows import TokenRows, pad_batch, split_rows
 from srmu.objective.choices import ImportanceMapName
 from srmu.objective.importance import ActivationSums, activation_sums, describe_map, importance_map
@@ -185,18 +186,6 @@ def summarize_map(importance: Tensor) -> MapSummary:
     )
 
 
-def _batches(rows: TokenRows) -> list[list[int]]:
-    """Rows of like length together."""
-    batches: list[list[int]] = []
-    lengths = rows.lengths
-    for row in sorted(range(len(rows)), key=lambda row: -lengths[row]):
-        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= _BATCH_TOKENS:
-            batches[-1].append(row)
-        else:
-            batches.append([row])
-    return batches
-
-
 @torch.no_grad()
 def _visit(
     truncated: TruncatedModel, rows: TokenRows, row_ids: Sequence[int], see: Callable[[int, Tensor, Tensor], None]
@@ -232,7 +221,7 @@ def _sum_rows(
         else:
             moments[layer] = found
 
-    for batch in _batches(rows):
+    for batch in batches_by_length(rows.lengths, _BATCH_TOKENS):
         _visit(truncated, rows, batch, see)
         advance(len(batch))
     return [moments[layer] for layer in sorted(moments)]
@@ -276,7 +265,7 @@ def _project_rows(
 ) -> list[list[np.ndarray]]:
     """For each row that counts a token, and each layer, the projections of its counted tokens."""
     found: list[list[np.ndarray]] = [[np.zeros(0)] * len(directions) for _ in range(len(rows))]
-    for batch in _batches(rows):
+    for batch in batches_by_length(rows.lengths, _BATCH_TOKENS):
 
         def see(layer: int, hidden: Tensor, real_mask: Tensor, batch: Sequence[int] = batch) -> None:
             mask = _counted(hidden, real_mask, config)
