@@ -65,8 +65,12 @@ def phrases(texts: Sequence[str]) -> list[bytes]:
 
 
 def files_with(folder: Path, texts: Sequence[str]) -> list[str]:
-    """Files below the folder that hold three words in a row of one of the texts."""
-    contents = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """Files below the folder that hold three words in a row of one of the texts.
+
+    The user's own questions, which a run keeps so that it can be moved, are left out.
+    """
+    files = [path for path in folder.rglob("*") if path.is_file() and path.parent.name != "questions"]
+    contents = {str(path.relative_to(folder)): path.read_bytes() for path in files}
     wanted = phrases(texts)
     return sorted(name for name, content in contents.items() if any(phrase in content for phrase in wanted))
 
