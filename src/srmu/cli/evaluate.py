@@ -57,7 +57,7 @@ def register(app: typer.Typer) -> None:
         The results of a run directory are also merged into its results.json.
         """
         from srmu.cli.console import TerminalReporter, print_json
-        from srmu.cli.settings_command import parse_pairs, parse_sides
+        from srmu.cli.settings_command import parse_list, parse_pairs, parse_sides
         from srmu.config.settings import parse_memory
         from srmu.job.evaluate import evaluate
         from srmu.results.schema import to_json
@@ -66,11 +66,9 @@ def register(app: typer.Typer) -> None:
 
         report = evaluate(
             model, base=base, questions=parse_pairs(questions, "--questions"), texts=parse_pairs(texts, "--texts"),
-            completions=parse_pairs(completions, "--completions"),
-            tasks=[part.strip() for item in tasks for part in item.split(",") if part.strip()],
-            sides=parse_sides(sides), text_field=text_field, chat=chat, limit=limit, device=device, dtype=dtype,
-            memory_gb=parse_memory(memory_gb),
-            trust_remote_code=trust_remote_code,
+            completions=parse_pairs(completions, "--completions"), tasks=parse_list(tasks), sides=parse_sides(sides),
+            text_field=text_field, chat=chat, limit=limit, device=device, dtype=dtype,
+            memory_gb=parse_memory(memory_gb), trust_remote_code=trust_remote_code,
             # Of several processes one speaks.
             reporter=TerminalReporter() if main_process() else Reporter(),
         )  # fmt: skip

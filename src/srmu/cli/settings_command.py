@@ -110,6 +110,11 @@ def read_config(model: str, settings: Mapping[str, Any]) -> UnlearnConfig:
     return make_config({**settings, "model": model})
 
 
+def parse_list(items: list[str]) -> list[str]:
+    """Items, each possibly several with commas between."""
+    return [part.strip() for item in items for part in item.split(",") if part.strip()]
+
+
 def parse_pairs(items: list[str], flag: str) -> dict[str, str]:
     """`NAME=PATH` items, each possibly several with commas between.
 

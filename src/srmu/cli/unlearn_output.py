@@ -1,9 +1,9 @@
 """What `srmu unlearn` prints: the plan of a dry run, and the tables at the end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from srmu.cli.console import TerminalReporter, facts, notes, output, print_json, show_change, show_number, table
 from srmu.cli.gate import show_verdicts
@@ -18,6 +18,9 @@ from srmu.results.study import SearchRecord
 from srmu.runtime.processes import main_process
 from srmu.runtime.progress import Reporter
 from srmu.solver.stopping import LIKELY_STEPS, MOST_STEPS
+
+if TYPE_CHECKING:
+    from srmu.job.plan import Plan
 
 WORST_FIELDS = 3
 
@@ -71,9 +74,18 @@ def show_plan(config: UnlearnConfig, *, json_output: bool) -> int:
     out = check_output(config)
     plan = make_plan(config, out=out)
     cost = estimate(plan)
-    record = {
+    if json_output:
+        print_json(_plan_record(plan, str(out)) | cost)
+    else:
+        rows = [*_plan_rows(plan, str(out)), *_cost_rows(config, cost)]
+        output.print(facts("Dry run: nothing is written", rows))
+    return 0
+
+
+def _plan_record(plan: "Plan", out: str) -> dict[str, object]:
+    return {
         "model": str(plan.checkpoint.path),
-        "out": str(out),
+        "out": out,
         "layer": plan.layer_id,
         "num_layers": plan.num_layers,
         "trained": {str(layer): list(names) for layer, names in plan.parameter_names.items()},
@@ -91,41 +103,43 @@ def show_plan(config: UnlearnConfig, *, json_output: bool) -> int:
             }
             for topic in plan.topics
         ],
-        **cost,
     }
-    if json_output:
-        print_json(record)
-        return 0
+
+
+def _plan_rows(plan: "Plan", out: str) -> list[tuple[str, str]]:
+    config = plan.config
     rows = [
-        ("base", f"{record['model']} ({plan.num_layers} layers)"),
-        ("run directory", str(out)),
+        ("base", f"{plan.checkpoint.path} ({plan.num_layers} layers)"),
+        ("run directory", out),
         ("method", f"{config.target.method}, preset {config.preset}"),
         ("loss at layer", str(plan.layer_id)),
         ("trained", ", ".join(f"{layer}: {' '.join(names)}" for layer, names in plan.parameter_names.items())),
         ("trained parameters", f"{plan.num_trained:,}"),
-        ("device, compute dtype", f"{record['device']}, {record['dtype']}"),
+        ("device, compute dtype", f"{plan.device}, {str(plan.dtype).removeprefix('torch.')}"),
     ]
     for topic in plan.topics:
-        retain = " + ".join([str(len(corpus.documents)) for corpus in topic.retain] + list(topic.written))
+        retain = " + ".join([*(str(len(corpus.documents)) for corpus in topic.retain), *topic.written])
         rows.append((f"texts of {topic.name!r}", f"{len(topic.forget.documents)} to forget, {retain} to retain"))
-        for side, corpora in (("forget", [topic.forget]), ("retain", topic.retain)):
+        for side, corpora in (("forget", (topic.forget,)), ("retain", topic.retain)):
             rows += [(f"{side} texts", line) for corpus in corpora for line in (corpus.read_as, *corpus.notes) if line]
+    return rows
+
+
+def _cost_rows(config: UnlearnConfig, cost: Mapping[str, float]) -> list[tuple[str, str]]:
+    rows = []
     if config.search.search:
         from srmu.job.tuning.search import PROCEDURE
 
         trials = f"in at most {PROCEDURE.trials} trials"
         rows.append(("--search", f"chooses layer, retain weight, coefficient and rate {trials}"))
-    rows += [
+    measuring = f"about {cost['measuring_mb']:,.0f} MB" if config.output.eval else "nothing is measured"
+    return [
+        *rows,
         ("training", f"about {cost['training_seconds']:.0f} s for {_steps(config)}"),
         ("memory while training", f"about {cost['training_mb']:,.0f} MB"),
-        (
-            "memory while measuring",
-            f"about {cost['measuring_mb']:,.0f} MB" if config.output.eval else "nothing is measured",
-        ),
+        ("memory while measuring", measuring),
         ("disk", f"{cost['disk_mb']:,.0f} MB"),
     ]
-    output.print(facts("Dry run: nothing is written", rows))
-    return 0
 
 
 def _steps(config: UnlearnConfig) -> str:
