@@ -193,6 +193,8 @@ class _Run:
                     if exported is not None:
                         told = self._conclude(solver, *exported, before, after, prompts)
                 told = from_main(told)
+                with readable_errors(self.directory.path):
+                    self.directory.finish()
             except KeyboardInterrupt:
                 # Inside a step nothing can be kept: the last saved state stands.
                 if not stop.at_once:
@@ -240,8 +242,9 @@ class _Run:
         total = solver.length.total
         done = f"Interrupted after step {solver.next_step}" + (f" of {total}" if total else "")
         if (path / MANIFEST_FILE).exists():
-            self.directory.drop_state()
-            return Interrupted(f"Interrupted when all was done; the run is in {str(path)!r}.", signal_number)
+            self.directory.finish()
+            done = f"Interrupted when all was done; the run is in {str(self.directory.path)!r}."
+            return Interrupted(done, signal_number)
         if not self.resumable:
             return Interrupted(
                 f"{done}. The run cannot be resumed: texts, models and tokenizers that were given as objects are "
