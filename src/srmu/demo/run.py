@@ -18,6 +18,7 @@ from srmu.evaluation.loading import load_tokenizer
 from srmu.evaluation.measure import Measurement, compare, measure
 from srmu.evaluation.model_pair import load_for_measuring
 from srmu.evaluation.questions import Question
+from srmu.export.replacing import is_run
 from srmu.inputs.corpora import corpus_from_strings
 from srmu.inputs.overlap import overlap
 from srmu.inputs.rows import tokenize_rows
@@ -40,6 +41,7 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 GROUPS = ("forget", "entangled", "neighbours", "other")
 PLOT_FILE = "plot.png"
+TEXT_FILES = ("forget.jsonl", "entangled.jsonl", "ordinary.jsonl", *(f"questions-{group}.jsonl" for group in GROUPS))
 NUM_ANSWERS = 3
 
 
@@ -71,7 +73,7 @@ def run_demo(
         InputError: For an unknown request or method, or a directory that holds something else.
     """
     _check_names(request_name, methods)
-    _clear(out)
+    _clear(out, model)
     request = REQUESTS[request_name]()
     path = Path(model) if model else demo_model(reporter)
     where = choose_device(device)
@@ -169,16 +171,37 @@ def _check_names(request_name: str, methods: Sequence[str]) -> None:
             raise InputError(f"{what} {name!r} is unknown.{nearest_hint(name, known)} Known: {', '.join(known)}.")
 
 
-def _clear(out: Path) -> None:
-    """Make room for a new demo where an earlier one stands; refuse anything else."""
-    if out.exists() and any(out.iterdir()) and not any((out / name).exists() for name in (RESULTS_FILE, "texts")):
+def _clear(out: Path, model: str | None) -> None:
+    """Remove what an earlier demo wrote, and only that; refuse a directory that no demo made."""
+    if not out.exists() or not any(out.iterdir()):
+        return
+    if not _is_demo(out):
         raise InputError(f"Output directory {str(out)!r} holds something other than a demo. Choose another --out.")
-    shutil.rmtree(out, ignore_errors=True)
+    runs = [path for path in (out / name for name in METHODS) if path.is_dir() and is_run(path)]
+    if model and any(Path(model).resolve().is_relative_to(run.resolve()) for run in runs):
+        raise InputError(f"The model {model!r} is a run of the demo in {str(out)!r}. Choose another --out.")
+    for run in runs:
+        shutil.rmtree(run.resolve())
+    for file in (*(out / "texts" / name for name in TEXT_FILES), out / RESULTS_FILE, out / PLOT_FILE):
+        file.unlink(missing_ok=True)
+
+
+def _is_demo(out: Path) -> bool:
+    """Whether a demo wrote its results here, or was stopped before it had any."""
+    file = out / RESULTS_FILE
+    if not file.is_file():
+        texts = out / "texts"
+        return texts.is_dir() and {path.name for path in texts.iterdir()} <= set(TEXT_FILES)
+    try:
+        results = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(results, dict) and results.keys() >= {"request", "chance", "overlap", "runs"}
 
 
 def _write_texts(request: Request, folder: Path) -> dict[str, str]:
     """The request's texts as files, so that anyone can look at them and use them in a run of their own."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     sides = {
         "forget": request.forget,
         "entangled": request.retain_entangled,

@@ -1,7 +1,7 @@
 """What `--overwrite` may replace, and how: a run of ours alone, which stays until the new one is whole.
 
-The new run is written beside the old one, as `NAME.unfinished`. Two renames then exchange them, so that a run that fails
-or is killed leaves the old one where it was; what a kill between the two renames leaves is put right by `settle`.
+The new run is written beside the old one, as `NAME.unfinished`. Two renames then exchange them, so that a run that
+fails or is killed leaves the old one where it was; what a kill between the two renames leaves is put right by `settle`.
 """
 
 import json
@@ -35,7 +35,7 @@ _OUR_METRICS = {"step", "forget_loss", "retain_loss"}
 
 
 def is_run(path: Path) -> bool:
-    """Whether a directory is a run of ours: it carries our manifest, or holds nothing but what an unfinished run does."""
+    """Whether a directory is a run of ours: it carries our manifest, or holds only what an unfinished run does."""
     if (path / MANIFEST_FILE).exists():
         try:
             read_manifest(path)

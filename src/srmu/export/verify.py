@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from srmu.errors import InputError, SrmuError
 from srmu.export.delta import DELTA_FILE, check_base, read_delta
-from srmu.export.patch import check_only_changed, is_finite
+from srmu.export.patch import check_only_changed, copied_files, is_finite
 from srmu.results.manifest_file import MANIFEST_FILE, MODEL_DIR, read_manifest
 from srmu.runtime.files import file_sha256, list_files
 from srmu.surgery.checkpoint import open_checkpoint, read_tensor, tensor_sha256
@@ -105,6 +105,8 @@ def _check_names(directory: Path, hashes: dict[str, str]) -> str:
     if not directory.is_dir():
         raise _Fail(f"there is no {directory.name!r} directory")
     found = set(list_files(directory)[1])
+    if others := copied_files(open_checkpoint(directory))[2]:
+        raise _Fail(f"{others[0]!r} holds weights in another format, which know everything")
     if extra := sorted(found - hashes.keys()):
         raise _Fail(
             f"{extra[0]!r} is not in the manifest" + (f", nor are {len(extra) - 1} more" if len(extra) > 1 else "")

@@ -17,7 +17,7 @@ from srmu.errors import InputError, Interrupted, RunError
 from srmu.evaluation.loading import load_causal_lm
 from srmu.evaluation.measure import Measurement, compare, measure
 from srmu.export.manifest import DataRecord, without_texts
-from srmu.export.patch import CheckReport, check_only_changed, export_checkpoint
+from srmu.export.patch import CheckReport, check_only_changed, export_checkpoint, name_some
 from srmu.export.run_directory import RunDirectory, check_output
 from srmu.inputs.rows import TokenRows
 from srmu.job.arguments import config_from_arguments
@@ -451,4 +451,6 @@ class _Run:
             experts = any("experts" in name for names in self.plan.parameter_names.values() for name in names)
             report = check_only_changed(checkpoint, partial, list(changed), allow_unchanged=experts)
             progress(2, 2)
+        if report.left_out:
+            self.reporter.note(f"Weights in other formats were left out of the result: {name_some(report.left_out)}.")
         return report

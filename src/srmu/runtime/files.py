@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +119,12 @@ def remove_leftovers(directory: Path, name: str | None = None) -> None:
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def list_files(directory: Path) -> tuple[list[str], list[str]]:
+def list_files(directory: Path, skip_folder: Callable[[str], bool] = lambda _: False) -> tuple[list[str], list[str]]:
     """Names of all folders and all files below a directory, sorted, relative, with '/'; links are followed.
+
+    Args:
+        directory: Where to begin.
+        skip_folder: Folders, by their names, that are not entered and not listed.
 
     Raises:
         InputError: A link that leads nowhere or in a circle, or something that is neither a file nor a
@@ -132,6 +136,8 @@ def list_files(directory: Path) -> tuple[list[str], list[str]]:
     def visit(folder: Path, prefix: str, above: tuple[str, ...]) -> None:
         for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
             name = prefix + entry.name
+            if entry.is_dir() and skip_folder(name):
+                continue
             if entry.is_dir():
                 real = os.path.realpath(entry.path)
                 if real in above:

@@ -15,8 +15,6 @@ from srmu.errors import InputError
 from srmu.runtime.files import CHUNK_BYTES
 from srmu.surgery.header import StoredTensor, read_header
 
-"""Files are read in pieces of this size."""
-
 _CONVERT = (
     "On a machine that you trust, convert them once with "
     "AutoModelForCausalLM.from_pretrained(SOURCE).save_pretrained(TARGET) and give TARGET."
@@ -48,12 +46,19 @@ class Checkpoint:
         config: `config.json`.
         shards: File names of the weights, in the order of their names.
         tensors: Every tensor by its stored name.
+        index: File name of the weights' index, where there is one.
     """
 
     path: Path
     config: dict[str, Any]
     shards: tuple[str, ...]
     tensors: dict[str, StoredTensor]
+    index: str | None = None
+
+    @property
+    def weight_files(self) -> tuple[str, ...]:
+        """Names of the files that hold the weights, their index included."""
+        return self.shards if self.index is None else (*self.shards, self.index)
 
     @property
     def dtypes(self) -> set[str]:
@@ -125,7 +130,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
             )
     if not tensors:
         raise InputError(f"Checkpoint {str(path)!r} holds no tensors. Copy or download it again.")
-    return Checkpoint(path, config, shards, tensors)
+    return Checkpoint(path, config, shards, tensors, entry if indexed is not None else None)
 
 
 def read_tensor(checkpoint: Checkpoint, name: str) -> Tensor:
