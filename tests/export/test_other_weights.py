@@ -1,4 +1,4 @@
-"""A base keeps its weights in other formats too: none of them may come into a result, where it would know everything."""
+"""Weights in other formats beside those that are read must not come into a result: they would know everything."""
 
 import json
 import shutil
@@ -29,8 +29,8 @@ OTHERS = (
 )  # fmt: skip
 KEPT = (
     "training_args.bin", "tokenizer.model", "merges.txt", "vocab.txt.gz", "modeling_custom.py", "images/plot.png",
-    "special_tokens_map.json", "LICENSE", "onnx_is_no_folder_here.txt", "chat_template.jinja", "evaluation/results.json",
-    "short",
+    "special_tokens_map.json", "LICENSE", "onnx_is_no_folder_here.txt", "chat_template.jinja", "short",
+    "evaluation/results.json",
 )  # fmt: skip
 
 

@@ -264,6 +264,13 @@ def parse_memory(value: Any) -> float | Literal["auto"]:
     return limit
 
 
+# Beyond them a run would fill the memory with row numbers, or never end.
+_MOST = {
+    "forget_batch_size": 10**6, "retain_batch_size": 10**6, "num_self_written": 10**6, "max_length": 10**8,
+    "steps": 10**8,
+}  # fmt: skip
+
+
 def _problems(config: UnlearnConfig) -> list[str]:
     """Values out of range, each as a phrase."""
     positive = (
@@ -293,6 +300,11 @@ def _problems(config: UnlearnConfig) -> list[str]:
         f"{name}={getattr(config, name)!r}, which must be 0 or more"
         for name in ("learning_rate", "retain_weight")
         if getattr(config, name) != "auto" and not getattr(config, name) >= 0
+    ]
+    problems += [
+        f"{name}={getattr(config, name)!r}, which must be at most {most:,}"
+        for name, most in _MOST.items()
+        if getattr(config, name) != "auto" and getattr(config, name) > most
     ]
     if config.steps != "auto" and not config.steps > 0:
         problems.append(f"steps={config.steps!r}, which must be above 0")

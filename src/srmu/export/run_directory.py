@@ -111,7 +111,7 @@ class RunDirectory:
         The config may hold texts to forget: it is on the disk only where, and as long as, a resumed run needs it.
         """
         if self.writes:
-            write_json_atomic(self.path / CONFIG_FILE, to_dict(config))
+            write_json_atomic(self.path / CONFIG_FILE, to_dict(config), private=True)
 
     def save_choice(self, record: Mapping[str, Any]) -> None:
         """Write what `--auto` tried, so that a resumed run does not try again; it holds no text."""
@@ -135,7 +135,7 @@ class RunDirectory:
     def save_state(self, state: Mapping[str, Tensor]) -> None:
         """Write a state to resume from; it replaces the last one whole."""
         if self.writes:
-            write_tensors_atomic(self.path / STATE_FILE, state)
+            write_tensors_atomic(self.path / STATE_FILE, state, private=True)
 
     def load_state(self) -> dict[str, Tensor] | None:
         """The last state, if there is one; metrics of later steps are cut off, they will be written again.

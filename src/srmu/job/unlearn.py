@@ -37,6 +37,7 @@ from srmu.solver.gradient import GradientSolver
 from srmu.solver.stopping import WINDOW
 from srmu.solver.topics import TopicRows
 from srmu.surgery.names import check_names, stored_results
+from srmu.surgery.scan import check_same_base, scan_checkpoint
 from srmu.surgery.sharding import shard_below
 from srmu.surgery.truncate import TruncatedModel, load_truncated
 from srmu.surgery.whole_model import must_stream
@@ -168,6 +169,8 @@ class _Run:
 
     def execute(self) -> RunResult:
         """All stages."""
+        with together(), self._timed("reading"):
+            self.base_shards = scan_checkpoint(self.plan.checkpoint) if main_process() else {}
         prepared = prepare_rows(self.plan, self.reporter)
         self.records = list(prepared.records)
         if prepared.seconds:
@@ -450,6 +453,7 @@ class _Run:
             progress(1, 2)
             experts = any("experts" in name for names in self.plan.parameter_names.values() for name in names)
             report = check_only_changed(checkpoint, partial, list(changed), allow_unchanged=experts)
+            check_same_base(self.base_shards, report.base_shards)
             progress(2, 2)
         if report.left_out:
             self.reporter.note(f"Weights in other formats were left out of the result: {name_some(report.left_out)}.")

@@ -3,12 +3,13 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+import torch
 from torch import Tensor
 
 from srmu.errors import InputError
@@ -20,6 +21,17 @@ _CONVERT = (
     "AutoModelForCausalLM.from_pretrained(SOURCE).save_pretrained(TARGET) and give TARGET."
 )
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+TORCH_DTYPES = {
+    "BOOL": torch.bool, "U8": torch.uint8, "I8": torch.int8, "U16": torch.uint16, "I16": torch.int16,
+    "F16": torch.float16, "BF16": torch.bfloat16, "U32": torch.uint32, "I32": torch.int32, "F32": torch.float32,
+    "U64": torch.uint64, "I64": torch.int64, "F64": torch.float64, "C64": torch.complex64,
+    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2, "F8_E8M0": torch.float8_e8m0fnu,
+    "F8_E4M3FNUZ": torch.float8_e4m3fnuz, "F8_E5M2FNUZ": torch.float8_e5m2fnuz,
+}  # fmt: skip
+_SCALED = ("F8_", "F6_", "F4")
+_LAYER_COUNT = re.compile(r"(num_(hidden_|decoder_)?|n_|encoder_|decoder_)layers?")
+_COUNT, _MOST, _FEW = re.compile(r"(num|n)_.*(head|expert|layer)"), 100_000, 1000
+"""Libraries make a list, or modules, of so many entries."""
 _PICKLES = ("pytorch_model*", "model*.bin", "*.pt", "*.pth", "*.ckpt")
 # A hub snapshot without the other formats that repositories keep beside the safetensors files.
 _HUB_ALLOW = [
@@ -130,6 +142,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
             )
     if not tensors:
         raise InputError(f"Checkpoint {str(path)!r} holds no tensors. Copy or download it again.")
+    _check_counts(path, config, len(tensors))
     return Checkpoint(path, config, shards, tensors, entry if indexed is not None else None)
 
 
@@ -140,15 +153,22 @@ def read_tensor(checkpoint: Checkpoint, name: str) -> Tensor:
         KeyError: The checkpoint has no such tensor.
         InputError: The file changed or vanished since it was opened.
     """
-    file = checkpoint.path / checkpoint.tensors[name].shard
+    stored = checkpoint.tensors[name]
+    file = checkpoint.path / stored.shard
+    if stored.dtype not in TORCH_DTYPES:
+        raise InputError(f"Tensor {name!r} of {str(file)!r} has dtype {stored.dtype}, which torch does not know.")
+    content = torch.empty(stored.end - stored.start, dtype=torch.uint8)
     try:
-        with safe_open(file, framework="pt") as opened:
-            tensor: Tensor = opened.get_tensor(name)
-            return tensor
-    except (SafetensorError, OSError) as error:
+        # Not mapped into memory: where a file is cut short meanwhile, a map ends the process.
+        with file.open("rb") as opened:
+            opened.seek(stored.start)
+            if opened.readinto(content.numpy()) != len(content):
+                raise OSError("it is shorter than it was")
+    except OSError as error:
         raise InputError(
             f"Tensor {name!r} cannot be read from {str(file)!r} ({error}). Copy or download that file again."
         ) from None
+    return content.view(TORCH_DTYPES[stored.dtype]).reshape(stored.shape)
 
 
 def tensor_sha256(checkpoint: Checkpoint, name: str) -> str:
@@ -250,6 +270,32 @@ def _read_config(path: Path) -> dict[str, Any]:
                 "then quantise the result."
             )
     return config
+
+
+def check_scales(checkpoint: Checkpoint) -> None:
+    """Refuse tensors that only a scale gives a meaning where nothing says how they are scaled.
+
+    Raises:
+        InputError: Naming the first one.
+    """
+    for tensor in checkpoint.tensors.values():
+        if tensor.dtype.startswith(_SCALED):
+            raise InputError(
+                f"Tensor {tensor.name!r} of {str(checkpoint.path)!r} is stored in {tensor.dtype}, and config.json has "
+                "no quantization_config that says how it is scaled. Use the checkpoint in float32, bfloat16 or float16."
+            )
+
+
+def _check_counts(path: Path, config: dict[str, Any], num_tensors: int) -> None:
+    """Refuse counts of layers, heads or experts with which the libraries would fill the memory."""
+    for part in (config, *(value for value in config.values() if isinstance(value, dict))):
+        for key, value in part.items():
+            limit = max(num_tensors, _FEW) if _LAYER_COUNT.fullmatch(key) else _MOST if _COUNT.match(key) else None
+            if limit is not None and isinstance(value, (int, float)) and not value <= limit:
+                raise InputError(
+                    f"config.json of {str(path)!r} says {key}={value!r:.40}, and the files hold {num_tensors} tensors. "
+                    "Copy or download the checkpoint again."
+                )
 
 
 def _read_index(file: Path) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """`results.json`, `manifest.json` and metrics -> one HTML page that needs no network and no script."""
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from srmu.results.manifest_file import MANIFEST_FILE, read_results
 from srmu.results.report import plots
 from srmu.results.report.numbers import number, with_error
 from srmu.results.report.run_page import evaluated_rows, findings, question_rows, run_details, text_rows
+from srmu.runtime.files import write_atomic
 
 REPORT_FILE = "report.html"
 _TEMPLATE = "template.html.j2"
@@ -41,10 +41,8 @@ def write_report(
         raise InputError(f"{len(paths)} runs were given and no place for their page. Name a file with --out.")
     file = Path(out) if out is not None else Path(paths[0]) / REPORT_FILE
     page = render(paths, answers=answers)
-    partial = file.with_name(file.name + ".partial")
     try:
-        partial.write_text(page, encoding="utf-8")
-        os.replace(partial, file)
+        write_atomic(file, page.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise InputError(f"Report {str(file)!r} cannot be written ({error.strerror}). Choose another --out.") from None
     return file
