@@ -23,6 +23,7 @@ from srmu.cli import unlearn as unlearn_command
 from srmu.cli import verify as verify_command
 from srmu.cli.streams import describe_os_error, printable_streams, silence_stdout
 from srmu.errors import InputError, SrmuError
+from srmu.runtime.escaping import visible
 from srmu.runtime.interruption import noticed_bus_errors
 from srmu.runtime.processes import main_process, world_size
 
@@ -140,4 +141,4 @@ def _show_error(message: str) -> None:
     if not speaks:
         time.sleep(SECONDS_TO_SPEAK)
         return
-    typer.echo("error: " + " ".join(message.splitlines()), err=True)
+    typer.echo("error: " + visible(" ".join(message.splitlines())), err=True)

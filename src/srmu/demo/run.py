@@ -124,7 +124,7 @@ def run_demo(
                 "out": str(out / name),
             }
         )
-        reporter.note(f"[bold]{name}[/bold]: {config.method}")
+        reporter.note(f"{name}: {config.method}")
         result = unlearn(config, reporter=reporter)
         peak = result.manifest["peak_memory_mb"]["resident"]
         after, completions = ask(result.model_dir, f"Asking the result of {name}")

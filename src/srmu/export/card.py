@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from srmu.export.patch import CARD
+from srmu.runtime.escaping import markdown, markdown_code
 
 _FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n((?:.*?\r?\n)??)---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 _TAGS = ("srmu", "unlearning")
@@ -124,8 +125,8 @@ def _section(facts: Mapping[str, Any]) -> str:
     tool = f"srmu {facts.get('srmu_version', '')}".rstrip()
     blocks = [
         "# Unlearned with srmu",
-        f"This checkpoint is `{name}` after unlearning by {tool} ([SRMU](https://arxiv.org/abs/2512.16297)). "
-        "It differs from that base in the tensors listed below and in nothing else but this card.",
+        f"This checkpoint is {markdown_code(name)} after unlearning by {tool} "
+        "([SRMU](https://arxiv.org/abs/2512.16297)). It differs from that base in the tensors listed below and in nothing else but this card.",
         *_data_block(facts.get("data") or []),
         *_method_block(facts),
         *_results_block(facts.get("results") or []),
@@ -163,11 +164,11 @@ def _data_block(data: Sequence[Mapping[str, Any]]) -> list[str]:
 def _method_block(facts: Mapping[str, Any]) -> list[str]:
     blocks = ["## How"]
     lines = [
-        f"- {label}: `{facts[key]}`"
+        f"- {label}: {markdown_code(facts[key])}"
         for key, label in (("method", "method"), ("preset", "preset"), ("layer", "tapped layer (from 0)"))
         if facts.get(key) is not None
     ]
-    lines += [f"- changed: `{tensor}`" for tensor in facts.get("changed") or []]
+    lines += [f"- changed: {markdown_code(tensor)}" for tensor in facts.get("changed") or []]
     if lines:
         blocks.append("\n".join(lines))
     if settings := facts.get("settings"):
@@ -199,6 +200,6 @@ def _number(value: Any) -> str:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     def line(cells: Sequence[Any]) -> str:
-        return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+        return "| " + " | ".join(map(markdown, cells)) + " |"
 
     return "\n".join([line(head), "|" + " --- |" * len(head), *(line(row) for row in rows)])

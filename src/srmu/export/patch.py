@@ -87,7 +87,8 @@ def export_checkpoint(
 
     Every file and folder of the base is copied, links followed, but for weights in other formats beside those that
     are read, such as `pytorch_model.bin` or `onnx/`: unchanged, they would know everything. `config.json`
-    comes last: what a killed process leaves behind does not load. One tensor is in memory at a time if `changed` reads them lazily.
+    comes last: what a killed process leaves behind does not load. One tensor is in memory at a time if `changed` reads
+    them lazily.
 
     Args:
         base: The checkpoint to patch; it is only read.

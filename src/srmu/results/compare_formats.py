@@ -12,6 +12,7 @@ from typing import Any
 from srmu.errors import InputError
 from srmu.results.compare import MARK, Comparison, Entry, Score, frontier, side_of
 from srmu.results.label_places import place_labels
+from srmu.runtime.escaping import csv_cell, markdown
 
 
 def arrow(group: str, *, loss: bool = False) -> str:
@@ -51,10 +52,10 @@ def to_markdown(comparison: Comparison) -> str:
     head = columns(comparison)
 
     def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+        return "| " + " | ".join(markdown(cell).replace(MARK, "\\" + MARK) for cell in cells) + " |"
 
     separator = "| --- | --- |" + " ---: |" * (len(head) - 2)
-    body = [line([cell.replace(MARK, "\\" + MARK) for cell in row]) for row in rows(comparison)]
+    body = [line(row) for row in rows(comparison)]
     return "\n".join([line(head), separator, *body, "", "\\" + comparison.mark]) + "\n"
 
 
@@ -97,13 +98,12 @@ def to_csv(comparison: Comparison) -> str:
         for kind, scores in (("accuracy", entry.questions), ("nats", entry.texts)):
             for group, score in scores.items():
                 values = [getattr(score, field) for field in fields]
-                writer.writerow(
-                    [entry.name, entry.method, kind, group, side_of(group), *values, entry.seconds, entry.peak_mb]
-                )
+                row = [entry.name, entry.method, kind, group, side_of(group), *values, entry.seconds, entry.peak_mb]
+                writer.writerow(map(csv_cell, row))
         for measure, score in entry.evaluated.items():
             kind, values = f"evaluate {measure.metric}", [getattr(score, field) for field in fields]
             row = [entry.name, entry.method, kind, measure.group, "", *values, entry.seconds, entry.peak_mb]
-            writer.writerow(row)
+            writer.writerow(map(csv_cell, row))
     return buffer.getvalue()
 
 

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import save_file
-from torch import Tensor
 
 from srmu.errors import InputError, RunError
 
@@ -110,12 +108,14 @@ def write_json_atomic(path: str | Path, content: Any, *, private: bool = False) 
     write_atomic(Path(path), (text + "\n").encode("utf-8", "backslashreplace"), private=private)
 
 
-def write_tensors_atomic(path: Path, tensors: Mapping[str, Tensor], *, private: bool = False) -> None:
+def write_tensors_atomic(path: Path, tensors: Mapping[str, Any], *, private: bool = False) -> None:
     """Write a safetensors file elsewhere, flush it to the disk and rename it.
 
     The library writes to a temporary file beside the one that is asked for, under a random name and for the owner
     alone: a folder of ours keeps what a killed process leaves of it where `remove_leftovers` finds it.
     """
+    from safetensors.torch import save_file  # here, so that commands that only read results load no torch
+
     folder = path.with_name(f".{path.name}.partial-{os.getpid()}")
     folder.mkdir()
     try:

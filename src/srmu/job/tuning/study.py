@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from srmu.config.settings import UnlearnConfig, make_config, to_dict
 from srmu.errors import InputError, RunError
-from srmu.job.plan import Plan, make_plan
+from srmu.export.manifest import without_texts
+from srmu.job.plan import Plan, given_strings, make_plan
 from srmu.job.prepare import Prepared, prepare_rows
 from srmu.job.tuning.bench import TrialBench, describe
 from srmu.job.tuning.outcome import FORGET, GROUP_QUESTIONS, Score, Validation, make_validation, shortfall
@@ -263,6 +264,9 @@ def best_yaml(config: UnlearnConfig, record: dict[str, Any], number_of_trials: i
         for name, value in to_dict(tuned).items()
         if name not in left and (name in record["settings"] or value != default[name])
     }
+    if given_strings(config):
+        # Texts that were given as strings are stored nowhere: the file names them by hash, and they are given anew.
+        shown = without_texts(shown)
     head = (
         f"# Trial {record['number']} of {number_of_trials} of srmu tune: of what was to go {record['remaining']:.3f} "
         f"remained, of what was to stay {record['kept']:.3f} was kept in the worst group.\n"
