@@ -126,7 +126,8 @@ def _section(facts: Mapping[str, Any]) -> str:
     blocks = [
         "# Unlearned with srmu",
         f"This checkpoint is {markdown_code(name)} after unlearning by {tool} "
-        "([SRMU](https://arxiv.org/abs/2512.16297)). It differs from that base in the tensors listed below and in nothing else but this card.",
+        "([SRMU](https://arxiv.org/abs/2512.16297)). It differs from that base in the tensors listed below and in "
+        "nothing else but this card.",
         *_data_block(facts.get("data") or []),
         *_method_block(facts),
         *_results_block(facts.get("results") or []),

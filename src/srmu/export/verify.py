@@ -105,14 +105,14 @@ def _check_names(directory: Path, hashes: dict[str, str]) -> str:
     if not directory.is_dir():
         raise _Fail(f"there is no {directory.name!r} directory")
     found = set(list_files(directory)[1])
-    if others := copied_files(open_checkpoint(directory))[2]:
-        raise _Fail(f"{others[0]!r} holds weights in another format, which know everything")
     if extra := sorted(found - hashes.keys()):
         raise _Fail(
             f"{extra[0]!r} is not in the manifest" + (f", nor are {len(extra) - 1} more" if len(extra) > 1 else "")
         )
     if missing := sorted(hashes.keys() - found):
         raise _Fail(f"{missing[0]!r} is missing" + (f", and {len(missing) - 1} more" if len(missing) > 1 else ""))
+    if others := copied_files(open_checkpoint(directory))[2]:
+        raise _Fail(f"{others[0]!r} holds weights in another format, which know everything")
     return f"the same {len(found)} files"
 
 

@@ -162,7 +162,7 @@ def read_tensor(checkpoint: Checkpoint, name: str) -> Tensor:
         # Not mapped into memory: where a file is cut short meanwhile, a map ends the process.
         with file.open("rb") as opened:
             opened.seek(stored.start)
-            if opened.readinto(content.numpy()) != len(content):
+            if opened.readinto(content.numpy().data) != len(content):
                 raise OSError("it is shorter than it was")
     except OSError as error:
         raise InputError(
