@@ -14,20 +14,13 @@ from torch import Tensor
 
 from srmu.errors import InputError
 from srmu.runtime.files import CHUNK_BYTES
-from srmu.surgery.header import StoredTensor, read_header
+from srmu.surgery.header import TORCH_DTYPES, StoredTensor, read_header
 
 _CONVERT = (
     "On a machine that you trust, convert them once with "
     "AutoModelForCausalLM.from_pretrained(SOURCE).save_pretrained(TARGET) and give TARGET."
 )
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
-TORCH_DTYPES = {
-    "BOOL": torch.bool, "U8": torch.uint8, "I8": torch.int8, "U16": torch.uint16, "I16": torch.int16,
-    "F16": torch.float16, "BF16": torch.bfloat16, "U32": torch.uint32, "I32": torch.int32, "F32": torch.float32,
-    "U64": torch.uint64, "I64": torch.int64, "F64": torch.float64, "C64": torch.complex64,
-    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2, "F8_E8M0": torch.float8_e8m0fnu,
-    "F8_E4M3FNUZ": torch.float8_e4m3fnuz, "F8_E5M2FNUZ": torch.float8_e5m2fnuz,
-}  # fmt: skip
 _SCALED = ("F8_", "F6_", "F4")
 _LAYER_COUNT = re.compile(r"(num_(hidden_|decoder_)?|n_|encoder_|decoder_)layers?")
 _COUNT, _MOST, _FEW = re.compile(r"(num|n)_.*(head|expert|layer)"), 100_000, 1000
