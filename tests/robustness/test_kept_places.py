@@ -11,8 +11,8 @@ from srmu.errors import InputError
 from srmu.export.run_directory import RunDirectory
 
 NAMES = (
-    "config.json", "manifest.json", "metrics.jsonl", "results.json", "state.safetensors", "auto.json", "model/config.json",
-    "delta.safetensors", "thesis.txt", "src/main.py", ".git/HEAD", "texts/a.jsonl", "report.html",
+    "config.json", "manifest.json", "metrics.jsonl", "results.json", "state.safetensors", "auto.json",
+    "model/config.json", "delta.safetensors", "thesis.txt", "src/main.py", ".git/HEAD", "texts/a.jsonl", "report.html",
 )  # fmt: skip
 CONTENTS = (
     b"", b"{}", b"[]", b"null", b'{"format": 1}', b'{"format": 1, "config": {}, "base": {}}', b'{"model": "x"}',
