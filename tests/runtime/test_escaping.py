@@ -4,8 +4,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from srmu.export.card import model_card
+from srmu.export.card import CardFacts, CardResult, model_card
 from srmu.results.gate import Verdict, junit_xml
+from srmu.results.manifest import DataRecord
 from srmu.runtime.escaping import csv_cell, markdown, markdown_code, one_line, visible
 
 HOSTILE = (

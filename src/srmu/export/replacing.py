@@ -13,10 +13,16 @@ from pathlib import Path
 from srmu.config.settings import UnlearnConfig
 from srmu.config.sources import inline_text
 from srmu.errors import InputError
-from srmu.evaluation.run_questions import QUESTIONS_DIR
 from srmu.export.delta import DELTA_FILE
 from srmu.results.manifest import read_manifest
-from srmu.results.run_files import IMPORTANCE_FILE, MANIFEST_FILE, METRICS_FILE, MODEL_DIR, RESULTS_FILE
+from srmu.results.run_files import (
+    IMPORTANCE_FILE,
+    MANIFEST_FILE,
+    METRICS_FILE,
+    MODEL_DIR,
+    QUESTIONS_DIR,
+    RESULTS_FILE,
+)
 from srmu.runtime.files import is_leftover, sync
 from srmu.runtime.trackers import PACKAGES
 
