@@ -69,8 +69,7 @@ def register(app: typer.Typer) -> None:
             completions=parse_pairs(completions, "--completions"),
             tasks=[part.strip() for item in tasks for part in item.split(",") if part.strip()],
             sides=parse_sides(sides), text_field=text_field, chat=chat, limit=limit, device=device, dtype=dtype,
-            memory_gb=parse_memory(memory_gb),
-            trust_remote_code=trust_remote_code,
+            memory_gb=parse_memory(memory_gb), trust_remote_code=trust_remote_code,
             # Of several processes one speaks.
             reporter=TerminalReporter() if main_process() else Reporter(),
         )  # fmt: skip

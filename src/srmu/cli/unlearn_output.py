@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from srmu.cli.console import TerminalReporter, facts, notes, output, print_json, show_change, show_number, table
 from srmu.cli.gate import show_verdicts
@@ -17,6 +17,9 @@ from srmu.results.study import SearchRecord
 from srmu.runtime.processes import main_process
 from srmu.runtime.progress import Reporter
 from srmu.solver.stopping import LIKELY_STEPS, MOST_STEPS
+
+if TYPE_CHECKING:
+    from srmu.job.plan import Plan
 
 
 def run_and_show(config: UnlearnConfig, *, dry_run: bool, json_output: bool) -> int:
@@ -68,7 +71,38 @@ def show_plan(config: UnlearnConfig, *, json_output: bool) -> int:
     out = check_output(config)
     plan = make_plan(config, out=out)
     cost = estimate(plan)
-    record = {
+    if json_output:
+        print_json({**_plan_record(plan, out), **cost})
+        return 0
+    rows = [
+        ("base", f"{plan.checkpoint.path} ({plan.num_layers} layers)"),
+        ("run directory", str(out)),
+        ("method", f"{config.target.method}, preset {config.preset}"),
+        ("loss at layer", str(plan.layer_id)),
+        ("trained", ", ".join(f"{layer}: {' '.join(names)}" for layer, names in plan.parameter_names.items())),
+        ("trained parameters", f"{plan.num_trained:,}"),
+        ("device, compute dtype", f"{plan.device}, {_dtype(plan)}"),
+        *_text_rows(plan),
+    ]
+    if config.search.search:
+        from srmu.job.tuning.search import PROCEDURE
+
+        trials = f"in at most {PROCEDURE.trials} trials"
+        rows.append(("--search", f"chooses layer, retain weight, coefficient and rate {trials}"))
+    measuring = f"about {cost['measuring_mb']:,.0f} MB" if config.output.eval else "nothing is measured"
+    rows += [
+        ("training", f"about {cost['training_seconds']:.0f} s for {_steps(config)}"),
+        ("memory while training", f"about {cost['training_mb']:,.0f} MB"),
+        ("memory while measuring", measuring),
+        ("disk", f"{cost['disk_mb']:,.0f} MB"),
+    ]
+    output.print(facts("Dry run: nothing is written", rows))
+    return 0
+
+
+def _plan_record(plan: "Plan", out: Path) -> dict[str, object]:
+    """The plan as `--dry-run --json` prints it, without its cost."""
+    return {
         "model": str(plan.checkpoint.path),
         "out": str(out),
         "layer": plan.layer_id,
@@ -76,7 +110,7 @@ def show_plan(config: UnlearnConfig, *, json_output: bool) -> int:
         "trained": {str(layer): list(names) for layer, names in plan.parameter_names.items()},
         "trained_parameters": plan.num_trained,
         "device": str(plan.device),
-        "dtype": str(plan.dtype).removeprefix("torch."),
+        "dtype": _dtype(plan),
         "topics": [
             {
                 "name": topic.name,
@@ -88,41 +122,22 @@ def show_plan(config: UnlearnConfig, *, json_output: bool) -> int:
             }
             for topic in plan.topics
         ],
-        **cost,
     }
-    if json_output:
-        print_json(record)
-        return 0
-    rows = [
-        ("base", f"{record['model']} ({plan.num_layers} layers)"),
-        ("run directory", str(out)),
-        ("method", f"{config.target.method}, preset {config.preset}"),
-        ("loss at layer", str(plan.layer_id)),
-        ("trained", ", ".join(f"{layer}: {' '.join(names)}" for layer, names in plan.parameter_names.items())),
-        ("trained parameters", f"{plan.num_trained:,}"),
-        ("device, compute dtype", f"{record['device']}, {record['dtype']}"),
-    ]
+
+
+def _text_rows(plan: "Plan") -> list[tuple[str, str]]:
+    """How many texts each topic has, and how they were read."""
+    rows = []
     for topic in plan.topics:
         retain = " + ".join([str(len(corpus.documents)) for corpus in topic.retain] + ["self"] * topic.writes_self)
         rows.append((f"texts of {topic.name!r}", f"{len(topic.forget.documents)} to forget, {retain} to retain"))
         for side, corpora in (("forget", [topic.forget]), ("retain", topic.retain)):
             rows += [(f"{side} texts", line) for corpus in corpora for line in (corpus.read_as, *corpus.notes) if line]
-    if config.search.search:
-        from srmu.job.tuning.search import PROCEDURE
+    return rows
 
-        trials = f"in at most {PROCEDURE.trials} trials"
-        rows.append(("--search", f"chooses layer, retain weight, coefficient and rate {trials}"))
-    rows += [
-        ("training", f"about {cost['training_seconds']:.0f} s for {_steps(config)}"),
-        ("memory while training", f"about {cost['training_mb']:,.0f} MB"),
-        (
-            "memory while measuring",
-            f"about {cost['measuring_mb']:,.0f} MB" if config.output.eval else "nothing is measured",
-        ),
-        ("disk", f"{cost['disk_mb']:,.0f} MB"),
-    ]
-    output.print(facts("Dry run: nothing is written", rows))
-    return 0
+
+def _dtype(plan: "Plan") -> str:
+    return str(plan.dtype).removeprefix("torch.")
 
 
 def _steps(config: UnlearnConfig) -> str:
