@@ -410,7 +410,7 @@ def test_a_run_is_never_replaced_while_its_model_is_the_base(base, texts, workpl
              "--no-eval", *flags(steps=2, out="run")]  # fmt: skip
     assert call(capsys, *write)[0] == 0
     again = ["unlearn", "run/model", "--forget", str(texts / "forget.txt"), "--out", "run", "--overwrite"]
-    assert_refused(capsys, again, workplace, ("holds the checkpoint",))
+    assert_refused(capsys, again, workplace, ("cannot be replaced", "run/model"))
 
 
 def test_resume_names_what_is_missing(workplace, capsys):

@@ -1,11 +1,15 @@
 """`srmu demo` end to end on a tiny random model: the files, what stands in them, and its refusals."""
 
 import json
+import shutil
 
 import pytest
 
+from checkpoint_files import all_bytes
 from srmu.cli.app import main
 from srmu.demo.requests import REQUESTS
+from srmu.demo.run import _clear
+from srmu.errors import InputError
 from srmu.results.records import read_results
 
 
@@ -74,6 +78,34 @@ def test_a_second_demo_replaces_the_first_but_nothing_else(demo_directory, tmp_p
     assert main(["demo", "--out", str(tmp_path)]) == 2
     assert "something other than a demo" in capsys.readouterr().err
     assert (tmp_path / "precious.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["texts/letter.txt", "texts/letter.jsonl", "comparison.json", "texts"])
+def test_a_folder_that_only_looks_like_a_demo_is_not_cleared(name, tmp_path, capsys):
+    (tmp_path / "thesis.txt").write_text("mine")
+    if name == "texts":
+        (tmp_path / "texts").write_text("a file")
+    else:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    before = all_bytes(tmp_path)
+    assert main(["demo", "--out", str(tmp_path)]) == 2
+    assert "something other than a demo" in capsys.readouterr().err
+    assert all_bytes(tmp_path) == before
+
+
+def test_of_an_earlier_demo_only_what_it_wrote_is_removed(demo_directory, tmp_path):
+    out = tmp_path / "demo"
+    shutil.copytree(demo_directory, out)
+    for name in ("mine.txt", "texts/mine.jsonl"):
+        (out / name).write_text("mine")
+    (out / "robust").mkdir()
+    (out / "robust" / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match="is a run of the demo"):
+        _clear(out, str(out / "default" / "model"))
+    _clear(out, None)
+    left = [name for name, content in all_bytes(out).items() if content is not None]
+    assert sorted(left) == ["mine.txt", "robust/thesis.txt", "texts/mine.jsonl"]
 
 
 @pytest.mark.parametrize(

@@ -36,11 +36,10 @@ def test_the_output_is_checked_without_being_made(tmp_path):
 
 def test_an_empty_directory_is_free_and_a_full_one_is_not(tmp_path):
     check_output(config_of(tmp_path))
-    (tmp_path / "metrics.jsonl").write_text("{}\n")
+    (tmp_path / "metrics.jsonl").write_text("")
     with pytest.raises(InputError, match="not empty"):
         RunDirectory.create(config_of(tmp_path))
-    RunDirectory.create(config_of(tmp_path, overwrite=True))
-    assert list(tmp_path.iterdir()) == []
+    check_output(config_of(tmp_path, overwrite=True))
 
 
 def test_only_a_run_is_overwritten(tmp_path):
@@ -98,3 +97,10 @@ def test_metrics_are_json_even_where_a_number_is_not_finite(tmp_path):
     run = RunDirectory(tmp_path)
     run.write_metrics([{"step": 1, "loss": float("nan"), "norm": float("inf"), "topic": "a"}])
     assert json.loads((tmp_path / "metrics.jsonl").read_text()) == {"step": 1, "loss": None, "norm": None, "topic": "a"}
+
+
+def test_what_may_hold_texts_or_a_state_is_for_its_owner_alone(tmp_path):
+    run = RunDirectory.create(config_of(tmp_path / "a", save_every=1))
+    run.save_state({"next_step": torch.tensor(2)})
+    for name in ("config.json", "state.safetensors"):
+        assert (run.path / name).stat().st_mode & 0o777 == 0o600

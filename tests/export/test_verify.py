@@ -62,6 +62,24 @@ def test_a_forged_hash_does_not_hide_another_changed_tensor(run_dir: Path) -> No
     assert set(found.values()) == {"pass"}
 
 
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "consolidated.safetensors", "model.gguf", "onnx/model"])
+def test_weights_in_another_format_fail_even_where_the_manifest_lists_them(
+    name: str, run_dir: Path, base_dir: Path
+) -> None:
+    from srmu.runtime.files import hash_files
+
+    # As an earlier version copied them out of the base.
+    base = Path(shutil.copytree(base_dir, run_dir.parent / "with others"))
+    for place in (run_dir / "model", base):
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).write_bytes(b"what the base knows")
+    manifest = json.loads((run_dir / "manifest.json").read_text())
+    manifest["result"]["files"] = hash_files(run_dir / "model")
+    (run_dir / "manifest.json").write_text(json.dumps(manifest))
+    found = statuses(run_dir, base=base)
+    assert found["no file more or less"] == found["nothing else differs from the base"] == "fail"
+
+
 def test_files_that_came_or_went_are_named(run_dir: Path) -> None:
     (run_dir / "model" / "extra.txt").write_text("")
     checks = {check.name: check for check in verify_run(run_dir)}

@@ -146,11 +146,11 @@ def test_bad_input_that_shows_late_leaves_no_run_directory(base, tmp_path, monke
 
     monkeypatch.setattr("srmu.job.training.check_names", refuse)
     (tmp_path / "old").mkdir()
-    (tmp_path / "old" / "metrics.jsonl").write_text("{}\n")
+    (tmp_path / "old" / "metrics.jsonl").write_text("")
     for name, overwrite in (("run", False), ("old", True)):
         with pytest.raises(InputError, match="values differ"):
             run_on(base, tmp_path / name, overwrite=overwrite)
-    assert all_bytes(tmp_path) == {"old": None, "old/metrics.jsonl": b"{}\n"}
+    assert all_bytes(tmp_path) == {"old": None, "old/metrics.jsonl": b""}
 
 
 def test_the_texts_that_the_model_writes_are_kept_in_the_cache_and_used_again(base, tmp_path, monkeypatch):

@@ -527,3 +527,65 @@ def run_that_cannot_be_resumed(source: random.Random, folder: Path, sound: Sound
     else:
         config.write_text(source.choice(["[]", "3", "{}", '{"model": 3}']))
     return ["unlearn", "--resume", str(run)]
+
+
+# Damage that shows late, and places that are not ours.
+
+
+@makes(corrupt=True)
+def checkpoint_that_is_not_finite(source: random.Random, folder: Path, sound: Sound) -> list[str]:
+    model = Path(shutil.copytree(sound.single, folder / "model"))
+    file = model / "model.safetensors"
+    header, data = split_header(file.read_bytes())
+    names = sorted(name for name in header if name != "__metadata__")
+    start, end = header[source.choice(names)]["data_offsets"]
+    place = start + 4 * source.randrange((end - start) // 4)
+    value = struct.pack("<f", source.choice([float("nan"), float("inf"), float("-inf")]))
+    file.write_bytes(join_header(header, data[:place] + value + data[place + 4 :]))
+    return unlearn(sound, model)
+
+
+@makes(corrupt=True)
+def config_with_a_hostile_count(source: random.Random, folder: Path, sound: Sound) -> list[str]:
+    model = Path(shutil.copytree(sound.single, folder / "model"))
+    config = json.loads((model / "config.json").read_text())
+    keys = ("num_hidden_layers", "num_attention_heads", "num_key_value_heads", "hidden_size", "vocab_size")
+    values = [10**9, 1e9, 10**15, 10**30, -1, "many", [3], {}]
+    config[source.choice(keys)] = source.choice(values)
+    (model / "config.json").write_text(json.dumps(config))
+    return unlearn(sound, model)
+
+
+@makes(corrupt=True)
+def sizes_beyond_reason(source: random.Random, folder: Path, sound: Sound) -> list[str]:
+    name = source.choice(["forget_batch_size", "retain_batch_size", "max_length", "num_self_written", "steps"])
+    return unlearn(sound, **{name: source.choice([10**15, 10**30, -(10**15)])})
+
+
+@makes(corrupt=True)
+def names_that_no_file_may_have(source: random.Random, folder: Path, sound: Sound) -> list[str]:
+    name = source.choice(["x" * source.randint(256, 5000), "a\0b", "/".join(["y" * 200] * 30)])
+    return unlearn(sound, **{source.choice(["forget", "retain"]): name + ".txt"})
+
+
+@makes(corrupt=True)
+def requirements_that_are_none(source: random.Random, folder: Path, sound: Sound) -> list[str]:
+    text = source.choice([" " * 120_000, "a" * 120_000, "<" * 5000, "forget<=" + " " * 50_000 + "x", "\x1b[31m<=1"])
+    return unlearn(sound, require=text)
+
+
+@makes(corrupt=False)
+def checkpoint_with_weights_in_other_formats(source: random.Random, folder: Path, sound: Sound) -> list[str]:
+    model = Path(shutil.copytree(sound.single, folder / "model"))
+    names = [
+        "pytorch_model.bin",
+        "model.gguf",
+        "onnx/model.onnx",
+        "tf_model.h5",
+        "consolidated.00.pth",
+        ".git/objects/a",
+    ]
+    for name in source.sample(names, 3):
+        (model / name).parent.mkdir(parents=True, exist_ok=True)
+        (model / name).write_bytes(b"what the base knows")
+    return unlearn(sound, model)

@@ -19,6 +19,9 @@ from srmu.solver.gradient import GradientSolver
 
 STEPS = 8
 
+LAUNCHED = {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+"""What a launcher sets."""
+
 
 @pytest.fixture
 def base(saved_family: Callable[..., Path]) -> Path:
@@ -100,7 +103,8 @@ def test_a_second_signal_strikes_at_once_and_ranks_ignore_it(monkeypatch: pytest
         assert stop.signal == signal.SIGTERM
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in LAUNCHED.items():
+        monkeypatch.setenv(name, value)
     with stop_requests() as stop:
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)

@@ -24,6 +24,9 @@ from srmu.runtime.devices import choose_device
 
 TESTS = Path(__file__).parents[1]
 
+LAUNCHED = {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+"""What a launcher sets."""
+
 
 def free_port() -> str:
     with socket.socket() as probe:
@@ -140,7 +143,8 @@ def test_without_a_launcher_there_is_one_rank_and_torch_is_not_loaded() -> None:
 def test_other_commands_refuse_to_be_launched_as_several(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in LAUNCHED.items():
+        monkeypatch.setenv(name, value)
     assert main(["verify", "runs/x"]) == 2
     assert "srmu verify was launched as 2 processes" in capsys.readouterr().err
     monkeypatch.setattr("srmu.cli.app.SECONDS_TO_SPEAK", 0.0)
@@ -150,7 +154,8 @@ def test_other_commands_refuse_to_be_launched_as_several(
 
 
 def test_each_rank_computes_on_a_device_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in LAUNCHED.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setattr("torch.accelerator.device_count", lambda: 2)
     assert choose_device("cpu").type == "cpu"

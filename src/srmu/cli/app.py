@@ -23,7 +23,10 @@ from srmu.cli import tune as tune_command
 from srmu.cli import unlearn as unlearn_command
 from srmu.cli import verify as verify_command
 from srmu.cli.settings_command import SettingsCommand
+from srmu.cli.streams import describe_os_error, printable_streams, silence_stdout
 from srmu.errors import InputError, SrmuError
+from srmu.runtime.escaping import visible
+from srmu.runtime.interruption import noticed_bus_errors
 from srmu.runtime.processes import main_process, world_size
 
 app = typer.Typer(
@@ -52,6 +55,7 @@ doctor_command.register(app)
 
 
 INTERRUPTED = 130
+BROKEN_PIPE = 141
 SHARED = ("unlearn", "evaluate")
 """Commands whose work several processes share."""
 # A launcher ends all processes when the first one ends badly: that is to be the one that says why.
@@ -79,6 +83,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Where torchao is installed, Transformers imports it, and both warn of what concerns nobody here.
     for name in ("torchao", "torch.utils._pytree"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    printable_streams()
+    try:
+        with noticed_bus_errors():
+            code = _run(arguments)
+            sys.stdout.flush()
+            return code
+    except BrokenPipeError:
+        # Whoever read the output, such as `head`, has what it wanted.
+        silence_stdout()
+        return BROKEN_PIPE
+    except OSError as error:
+        if (message := describe_os_error(error)) is None:
+            raise
+        silence_stdout()
+        _show_error(message)
+        return InputError.exit_code
+    except ValueError as error:
+        if "null" not in str(error):
+            raise
+        _show_error("A path holds a NUL character, which no file's name may. Remove it.")
+        return InputError.exit_code
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         if world_size() > 1 and (arguments or [""])[0] not in SHARED:
             raise InputError(
@@ -111,7 +139,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _show_error(message: str) -> None:
-    if not main_process():
+    try:
+        speaks = main_process()
+    except InputError:  # what is wrong is the environment, of which the message speaks
+        speaks = True
+    if not speaks:
         time.sleep(SECONDS_TO_SPEAK)
         return
-    typer.echo("error: " + " ".join(message.splitlines()), err=True)
+    typer.echo("error: " + visible(" ".join(message.splitlines())), err=True)

@@ -20,11 +20,21 @@ from rich.text import Text
 
 from srmu.results.groups import Change
 from srmu.runtime import progress as reporting
+from srmu.runtime.escaping import visible
+
+
+class _PlainConsole(Console):
+    """A console on which names and texts cannot give orders to the terminal."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print strings with control characters as escapes, everything else as it is."""
+        super().print(*(visible(item) if isinstance(item, str) else item for item in objects), **options)
+
 
 # Progress and notes go to stderr, results to stdout, so that `--json` and pipes stay clean.
 # Texts and paths may hold what looks like markup.
-notes = Console(stderr=True, highlight=False, markup=False, emoji=False)
-output = Console(highlight=False, markup=False, emoji=False)
+notes = _PlainConsole(stderr=True, highlight=False, markup=False, emoji=False)
+output = _PlainConsole(highlight=False, markup=False, emoji=False)
 
 
 class TerminalReporter(reporting.Reporter):
@@ -39,12 +49,12 @@ class TerminalReporter(reporting.Reporter):
         """Show a bar for this stage; it stays, finished, with the time it took."""
         columns = (
             SpinnerColumn(finished_text="[green]✓"),
-            TextColumn("{task.description:<23}", table_column=Column(no_wrap=True)),
+            TextColumn("{task.description:<23}", markup=False, table_column=Column(no_wrap=True)),
             # The bar takes what the others leave of the line.
             BarColumn(bar_width=None, table_column=Column(ratio=1)),
             MofNCompleteColumn(),
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-            TextColumn("{task.fields[detail]}", table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[detail]}", markup=False, table_column=Column(no_wrap=True)),
         )
         with Progress(*columns, console=notes, expand=True) as bar:
             task = bar.add_task(title, total=None, detail="")
@@ -64,7 +74,7 @@ class TerminalReporter(reporting.Reporter):
 
     def note(self, text: str) -> None:
         """Print one line."""
-        (self._bar.console if self._bar is not None else notes).print(text, markup=True)
+        (self._bar.console if self._bar is not None else notes).print(visible(text))
 
 
 def show_number(value: float | None) -> str:
@@ -94,16 +104,16 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text
         num_texts: Columns from the left that hold texts; the others hold numbers, which are never cut.
     """
     result = Table(
-        title=Text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0),
-        header_style="bold", show_header=any(columns),
+        title=Text(visible(title), "bold"), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False,
+        padding=(0, 1, 0, 0), header_style="bold", show_header=any(columns),
     )  # fmt: skip
-    for index, column in enumerate(columns):
+    for index, column in enumerate(map(visible, columns)):
         if index < num_texts:
             result.add_column(column, overflow="fold", min_width=min(10, _widest(rows, index)))
         else:
             result.add_column(column.replace(" ", "\n", 1), justify="right", no_wrap=True, vertical="bottom")
     for row in rows:
-        result.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+        result.add_row(*(cell if isinstance(cell, Text) else Text(visible(cell)) for cell in row))
     return result
 
 

@@ -37,6 +37,11 @@ def positive(value: float) -> str:
     return "" if value > 0 else "above 0"
 
 
+def positive_up_to(most: int) -> Range:
+    """A `Range` of counts; beyond its end a run would fill the memory with row numbers, or never end."""
+    return lambda value: positive(value) or ("" if value <= most else f"at most {most:,}")
+
+
 def at_least(least: float) -> Range:
     """A `Range` from a number on."""
     return lambda value: "" if value >= least else f"{least} or more"

@@ -7,7 +7,7 @@ YAML file and the reference are made from them. All names differ, so that a run 
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from srmu.config.fields import CheckedConfig, at_least, between, option, positive
+from srmu.config.fields import CheckedConfig, at_least, between, option, positive, positive_up_to
 from srmu.config.requirements import parse_requirement
 from srmu.errors import InputError
 from srmu.objective.choices import (
@@ -92,14 +92,14 @@ class DataConfig(CheckedConfig):
         "Field with the text in records, or a template: '{question} {answer}'; auto = recognised by their fields.",
     )
     chat: bool = option(False, "Wrap plain texts and questions in the tokenizer's chat template.")
-    max_length: int = option(64, "Longest row in tokens.", positive)
+    max_length: int = option(64, "Longest row in tokens.", positive_up_to(10**8))
     short_documents: ShortDocuments = option(
         "keep", "keep each short document a row, or pack several into a row, so that rows of all texts are alike."
     )
     long_documents: LongDocuments = option(
         "split", "split documents longer than a row, or cut them to their first row."
     )
-    num_self_written: int = option(384, "Rows that the base model writes for --retain self.", positive)
+    num_self_written: int = option(384, "Rows that the base model writes for --retain self.", positive_up_to(10**6))
 
     def problems(self) -> list[str]:
         """What is wrong with it, each as a phrase."""
@@ -208,15 +208,17 @@ class TrainingConfig(CheckedConfig):
     )
     learning_rate_schedule: LearningRateSchedule = option("constant", "constant, or linear down to zero at the end.")
     steps: int | Literal["auto"] = option(
-        "auto", "Optimizer steps; auto = until the forget loss has fallen and levelled off, at most 1600.", positive
+        "auto",
+        "Optimizer steps; auto = until the forget loss has fallen and levelled off, at most 1600.",
+        positive_up_to(10**8),
     )
     weight_averaging: float = option(
         0.3,
         "Share of the steps, the last ones, over which the matrices are averaged; 0 = the last step's.",
         between(0, 1, closed=True),
     )
-    forget_batch_size: int = option(4, "Forget rows per step.", positive)
-    retain_batch_size: int = option(12, "Retain rows per step.", positive)
+    forget_batch_size: int = option(4, "Forget rows per step.", positive_up_to(10**6))
+    retain_batch_size: int = option(12, "Retain rows per step.", positive_up_to(10**6))
     seed: int = option(0, "Seed of V, of the data order and of self-written texts.", at_least(0))
     cache_gb: float = option(
         2.0, "Memory for frozen activations of rows that are read again, in GiB; 0 = none.", at_least(0)

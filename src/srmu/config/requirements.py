@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from srmu.errors import InputError
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+# The expression below takes time in the square of the length.
+_LONGEST = 300
 _REQUIREMENT = re.compile(
     rf"\s*(?P<metric>[^<>=*]*[^<>=*\s])\s*(?P<comparator><=|>=|<|>)\s*(?:(?P<number>{_NUMBER})\s*(?P<times>\*\s*base)?|(?P<base>base))\s*"
 )
@@ -36,10 +38,10 @@ def parse_requirement(text: str) -> Requirement:
     Raises:
         InputError: If it does not follow the grammar above.
     """
-    match = _REQUIREMENT.fullmatch(text)
+    match = _REQUIREMENT.fullmatch(text) if len(text) <= _LONGEST else None
     if match is None or not match["metric"].isprintable():
         raise InputError(
-            f"Requirement {text!r} is not understood. Write METRIC<=NUMBER or METRIC>=FACTOR*base, "
+            f"Requirement {text[:_LONGEST]!r} is not understood. Write METRIC<=NUMBER or METRIC>=FACTOR*base, "
             "for example forget<=0.30 or entangled>=0.98*base."
         )
     return Requirement(

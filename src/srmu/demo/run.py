@@ -13,14 +13,16 @@ from srmu.demo.model import demo_model
 from srmu.demo.questions import NUM_CHOICES
 from srmu.demo.requests import REQUESTS, Request
 from srmu.errors import InputError, nearest_hint
+from srmu.export.replacing import is_run
 from srmu.inputs.overlap import overlap
 from srmu.inputs.questions import Question
 from srmu.job.ask import ask
 from srmu.job.evaluate import evaluate
 from srmu.job.unlearn import unlearn
 from srmu.results.compare import Comparison, compare_runs
-from srmu.results.compare_formats import to_json
+from srmu.results.compare_formats import ComparisonRecord, to_json
 from srmu.results.records import Answer
+from srmu.results.schema import load
 from srmu.runtime.devices import choose_device
 from srmu.runtime.files import write_atomic
 from srmu.runtime.memory import reset_peak_memory
@@ -38,6 +40,10 @@ METHODS: dict[str, Mapping[str, object]] = {
 }
 GROUPS = ("forget", "entangled", "neighbours", "other")
 COMPARISON_FILE, PLOT_FILE = "comparison.json", "plot.png"
+TEXT_FILES = (
+    "forget.jsonl", "entangled.jsonl", "ordinary.jsonl", "text.jsonl",
+    *(f"questions-{group}.jsonl" for group in GROUPS),
+)  # fmt: skip
 NUM_ANSWERS = 3
 
 
@@ -87,7 +93,7 @@ def run_demo(
         InputError: For an unknown request or method, or a directory that holds something else.
     """
     _check_names(request_name, methods)
-    _clear(out)
+    _clear(out, model)
     request = REQUESTS[request_name]()
     path = Path(model) if model else demo_model(reporter)
     _note_request(request, reporter)
@@ -107,7 +113,7 @@ def run_demo(
                 "out": str(out / name),
             }
         )
-        reporter.note(f"[bold]{name}[/bold]: {config.target.method}")
+        reporter.note(f"{name}: {config.target.method}")
         reset_peak_memory(choose_device(device))
         runs.append(unlearn(config, reporter=reporter).run_dir)
         evaluate(str(runs[-1]), texts={"text": texts["text"]}, device=device, reporter=reporter)
@@ -138,16 +144,37 @@ def _check_names(request_name: str, methods: Sequence[str]) -> None:
             raise InputError(f"{what} {name!r} is unknown.{nearest_hint(name, known)} Known: {', '.join(known)}.")
 
 
-def _clear(out: Path) -> None:
-    """Make room for a new demo where an earlier one stands; refuse anything else."""
-    if out.exists() and any(out.iterdir()) and not any((out / name).exists() for name in (COMPARISON_FILE, "texts")):
+def _clear(out: Path, model: str | None) -> None:
+    """Remove what an earlier demo wrote, and only that; refuse a directory that no demo made."""
+    if not out.exists() or not any(out.iterdir()):
+        return
+    if not _is_demo(out):
         raise InputError(f"Output directory {str(out)!r} holds something other than a demo. Choose another --out.")
-    shutil.rmtree(out, ignore_errors=True)
+    runs = [path for path in (out / name for name in METHODS) if path.is_dir() and is_run(path)]
+    if model and any(Path(model).resolve().is_relative_to(run.resolve()) for run in runs):
+        raise InputError(f"The model {model!r} is a run of the demo in {str(out)!r}. Choose another --out.")
+    for run in runs:
+        shutil.rmtree(run.resolve())
+    for file in (*(out / "texts" / name for name in TEXT_FILES), out / COMPARISON_FILE, out / PLOT_FILE):
+        file.unlink(missing_ok=True)
+
+
+def _is_demo(out: Path) -> bool:
+    """Whether a demo wrote its comparison here, or was stopped before it had any."""
+    file = out / COMPARISON_FILE
+    if not file.is_file():
+        texts = out / "texts"
+        return texts.is_dir() and {path.name for path in texts.iterdir()} <= set(TEXT_FILES)
+    try:
+        load(ComparisonRecord, file)
+    except InputError:
+        return False
+    return True
 
 
 def _write_texts(request: Request, folder: Path) -> dict[str, str]:
     """The request's texts as files, so that anyone can look at them and use them in a run of their own."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     sides = {
         "forget": request.forget,
         "entangled": request.retain_entangled,

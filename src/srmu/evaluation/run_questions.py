@@ -12,9 +12,9 @@ from srmu.errors import InputError
 from srmu.inputs.questions import Question
 from srmu.results.manifest import read_manifest
 from srmu.results.records import read_results
+from srmu.results.run_files import QUESTIONS_DIR
 from srmu.runtime.files import write_atomic
 
-QUESTIONS_DIR = "questions"
 _LONGEST_NAME = 120
 """Characters of a file's name; file systems allow 255 bytes."""
 

@@ -9,6 +9,7 @@ from typing import Any
 from srmu.export.patch import CARD
 from srmu.results.manifest import DataRecord
 from srmu.results.records import Results
+from srmu.runtime.escaping import markdown, markdown_code
 
 _FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n((?:.*?\r?\n)??)---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 _TAGS = ("srmu", "unlearning")
@@ -161,8 +162,9 @@ def _section(facts: CardFacts) -> str:
     tool = f"srmu {facts.srmu_version}".rstrip()
     blocks = [
         "# Unlearned with srmu",
-        f"This checkpoint is `{name}` after unlearning by {tool} ([SRMU](https://arxiv.org/abs/2512.16297)). "
-        "It differs from that base in the tensors listed below and in nothing else but this card.",
+        f"This checkpoint is {markdown_code(name)} after unlearning by {tool} "
+        "([SRMU](https://arxiv.org/abs/2512.16297)). It differs from that base in the tensors listed below and in "
+        "nothing else but this card.",
         *_data_block(facts.data),
         *_method_block(facts),
         *_results_block(facts.results),
@@ -191,8 +193,8 @@ def _data_block(data: Sequence[DataRecord]) -> list[str]:
 def _method_block(facts: CardFacts) -> list[str]:
     blocks = ["## How"]
     named = {"method": facts.method, "preset": facts.preset, "tapped layer (from 0)": facts.layer}
-    lines = [f"- {label}: `{value}`" for label, value in named.items() if value is not None]
-    lines += [f"- changed: `{tensor}`" for tensor in facts.changed]
+    lines = [f"- {label}: {markdown_code(value)}" for label, value in named.items() if value is not None]
+    lines += [f"- changed: {markdown_code(tensor)}" for tensor in facts.changed]
     if lines:
         blocks.append("\n".join(lines))
     if facts.settings:
@@ -214,6 +216,6 @@ def _number(value: float) -> str:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     def line(cells: Sequence[object]) -> str:
-        return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+        return "| " + " | ".join(map(markdown, cells)) + " |"
 
     return "\n".join([line(head), "|" + " --- |" * len(head), *(line(row) for row in rows)])

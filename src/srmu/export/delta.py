@@ -3,14 +3,14 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
 from srmu.errors import InputError
-from srmu.export.patch import export_checkpoint, tensor_bytes
+from srmu.export.patch import export_checkpoint, name_some, tensor_bytes
 from srmu.runtime.files import file_sha256, sync
 from srmu.surgery.checkpoint import Checkpoint, StoredTensors, open_checkpoint, tensor_sha256
 from srmu.surgery.header import StoredTensor, read_header
@@ -146,7 +146,9 @@ def check_base(base: Checkpoint, delta: Delta) -> None:
         if (found := tensor_sha256(base, name)) != expected:
             raise _wrong_base(base, f"its tensor {name!r} has SHA-256 {found[:12]}…, expected {expected[:12]}…")
     if set(base.shards) != set(delta.base_shards):
-        raise _wrong_base(base, f"its weight files are {_names(base.shards)}, expected {_names(delta.base_shards)}")
+        raise _wrong_base(
+            base, f"its weight files are {name_some(base.shards)}, expected {name_some(delta.base_shards)}"
+        )
     for shard, expected in delta.base_shards.items():
         if (found := file_sha256(base.path / shard)) != expected:
             raise _wrong_base(base, f"its file {shard!r} has SHA-256 {found[:12]}…, expected {expected[:12]}…")
@@ -157,11 +159,6 @@ def _wrong_base(base: Checkpoint, reason: str) -> InputError:
         f"Checkpoint {str(base.path)!r} is not the base of this delta: {reason}. "
         "Give the checkpoint that the run began with."
     )
-
-
-def _names(names: Iterable[str]) -> str:
-    listed = sorted(names)
-    return ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")
 
 
 def _header(tensors: list[StoredTensor], fields: dict[str, str]) -> bytes:

@@ -3,7 +3,7 @@
 import hashlib
 import math
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from srmu.runtime.files import (
 )
 from srmu.surgery.checkpoint import Checkpoint, open_checkpoint
 from srmu.surgery.header import StoredTensor
+from srmu.surgery.other_weights import is_other_folder, is_other_weights
 
 STORED_DTYPES = {
     "F64": torch.float64,
@@ -47,11 +48,14 @@ class CheckReport:
         changes: One entry a named tensor.
         base_shards: SHA-256 of the base's weight files, by name.
         result_files: SHA-256 of every file of the result, by name.
+        left_out: Files of the base, and folders with a '/' at the end, that the result must not have: weights in
+            other formats, which would know everything.
     """
 
     changes: list[TensorChange]
     base_shards: dict[str, str]
     result_files: dict[str, str]
+    left_out: tuple[str, ...] = ()
 
 
 def export_checkpoint(
@@ -59,8 +63,10 @@ def export_checkpoint(
 ) -> None:
     """Write a checkpoint that differs from the base in the changed tensors and its `README.md` alone.
 
-    Every file and folder of the base is copied, links followed. `config.json` comes last: what a killed
-    process leaves behind does not load. One tensor is in memory at a time if `changed` reads them lazily.
+    Every file and folder of the base is copied, links followed, but for weights in other formats beside those that
+    are read, such as `pytorch_model.bin` or `onnx/`: unchanged, they would know everything. `config.json`
+    comes last: what a killed process leaves behind does not load. One tensor is in memory at a time if `changed` reads
+    them lazily.
 
     Args:
         base: The checkpoint to patch; it is only read.
@@ -79,7 +85,7 @@ def export_checkpoint(
         raise InputError(
             f"Output {str(out_dir)!r} lies inside the checkpoint {str(base.path)!r}. Choose another place."
         )
-    folders, files = list_files(base.path)
+    folders, files, _ = copied_files(base)
     places = [base.tensors[name] for name in changed]
     # Flushing a file to the disk overlaps copying the next one.
     with new_directory(out_dir) as partial, ThreadPoolExecutor(max_workers=1) as flusher:
@@ -117,7 +123,7 @@ def check_only_changed(
         RunError: Another tensor or file differs, a named tensor does not differ or is not finite.
     """
     result = open_checkpoint(result_dir)
-    _check_same_files(base.path, result.path)
+    left_out = _check_same_files(base, result)
     base_shards, result_files = {}, {}
     for shard in base.shards:
         base_shards[shard], result_files[shard], differing = _compare_shard(base, result.path, shard)
@@ -141,7 +147,28 @@ def check_only_changed(
         raise RunError(
             f"Tensor {unchanged[0]!r} was to change and equals the base's. Raise the learning rate or the steps."
         )
-    return CheckReport(changes, base_shards, dict(sorted(result_files.items())))
+    return CheckReport(changes, base_shards, dict(sorted(result_files.items())), left_out)
+
+
+def copied_files(checkpoint: Checkpoint) -> tuple[list[str], list[str], list[str]]:
+    """Folders and files of a checkpoint that a result takes over, and what it leaves out (see `CheckReport`)."""
+    skipped: list[str] = []
+
+    def skip(name: str) -> bool:
+        if other := is_other_folder(name):
+            skipped.append(name + "/")
+        return other
+
+    folders, files = list_files(checkpoint.path, skip)
+    others = [name for name in files if is_other_weights(checkpoint.path, name, checkpoint.weight_files)]
+    kept = [name for name in files if name not in others]
+    return folders, kept, sorted([*skipped, *others])
+
+
+def name_some(names: Iterable[str]) -> str:
+    """Three names, and how many more there are."""
+    listed = sorted(names)
+    return ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")
 
 
 def tensor_bytes(tensor: Tensor) -> memoryview:
@@ -205,13 +232,19 @@ def _write_tensors(file: Path, places: list[StoredTensor], changed: Mapping[str,
                     )
 
 
-def _check_same_files(base_dir: Path, result_dir: Path) -> None:
-    base_names, result_names = (
-        {*folders, *files} - {CARD} for folders, files in (list_files(base_dir), list_files(result_dir))
-    )
+def _check_same_files(base: Checkpoint, result: Checkpoint) -> tuple[str, ...]:
+    """Check that the result has the base's files but for weights in other formats; which those are."""
+    base_folders, base_files, left_out = copied_files(base)
+    result_folders, result_files, others = copied_files(result)
+    if others:
+        raise RunError(
+            f"{others[0]!r} of {str(result.path)!r} holds weights in another format, which know everything. Remove it."
+        )
+    base_names, result_names = {*base_folders, *base_files} - {CARD}, {*result_folders, *result_files} - {CARD}
     if difference := sorted(base_names ^ result_names):
         where = "the base" if difference[0] in base_names else "the result"
         raise RunError(f"{difference[0]!r} is only in {where}; base and result must hold the same files.")
+    return tuple(left_out)
 
 
 def _compare_shard(base: Checkpoint, result_dir: Path, shard: str) -> tuple[str, str, list[str]]:

@@ -5,7 +5,6 @@ The checkpoint appears in it by one rename, after everything in it was checked; 
 
 import json
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -17,14 +16,20 @@ from torch import Tensor
 
 from srmu.config.settings import UnlearnConfig, make_config, to_dict
 from srmu.errors import InputError
+from srmu.export.replacing import (
+    CHOICE_FILE,
+    CONFIG_FILE,
+    STATE_FILE,
+    UNFINISHED,
+    check_replaceable,
+    exchange,
+    place_beside,
+    settle,
+)
 from srmu.results.run_files import MANIFEST_FILE, METRICS_FILE
 from srmu.results.schema import load, to_json
 from srmu.results.study import SearchRecord
 from srmu.runtime.files import is_leftover, readable_errors, remove_leftovers, write_json_atomic, write_tensors_atomic
-
-CONFIG_FILE = "config.json"
-STATE_FILE = "state.safetensors"
-CHOICE_FILE = "auto.json"
 
 
 class RunDirectory:
@@ -43,13 +48,15 @@ class RunDirectory:
     def create(cls, config: UnlearnConfig) -> "RunDirectory":
         """Make the directory that the config names, or a new one under `runs/`.
 
+        Where that holds a run that is to be replaced, the new one is written beside it until it is whole (`finish`).
+
         Raises:
-            InputError: If it exists and is not empty, and `overwrite` is off.
+            InputError: If it exists and is not empty, and `overwrite` is off or it is no run.
         """
         path = check_output(config)
-        if path.exists() and config.output.overwrite:
-            shutil.rmtree(path)
         try:
+            if _is_occupied(path):
+                path = place_beside(path)
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
@@ -69,10 +76,16 @@ class RunDirectory:
         Raises:
             InputError: If there is none, or it is finished.
         """
+        settle(path)
+        beside = path.with_name(path.name + UNFINISHED)
+        if (path / MANIFEST_FILE).exists() and (beside / CONFIG_FILE).is_file():
+            # The run that was to replace this one.
+            path = beside
         file = path / CONFIG_FILE
         if (path / MANIFEST_FILE).exists():
             # Killed right after its manifest, a run still holds its config, and in it perhaps texts.
-            cls(path).drop_state()
+            (directory := cls(path)).finish()
+            path = directory.path
             raise InputError(f"The run in {str(path)!r} is finished: there is nothing to resume. Name another run.")
         if not file.is_file():
             raise InputError(
@@ -88,7 +101,11 @@ class RunDirectory:
             raise InputError(
                 f"{str(file)!r} cannot be read ({str(error)[:100]}), so the run cannot be resumed. Begin it anew."
             ) from None
-        return cls(path), make_config(settings)
+        config = make_config(settings)
+        replaced = path.with_name(path.name.removesuffix(UNFINISHED))
+        if replaced != path and _is_occupied(replaced):
+            check_replaceable(config, replaced)
+        return cls(path), config
 
     def save_config(self, config: UnlearnConfig) -> None:
         """Write what a resumed run reads.
@@ -96,7 +113,7 @@ class RunDirectory:
         The config may hold texts to forget: it is on the disk only where, and as long as, a resumed run needs it.
         """
         if self.writes:
-            write_json_atomic(self.path / CONFIG_FILE, to_dict(config))
+            write_json_atomic(self.path / CONFIG_FILE, to_dict(config), private=True)
 
     def save_choice(self, record: SearchRecord) -> None:
         """Write what `--search` tried, so that a resumed run does not try again; it holds no text."""
@@ -124,7 +141,7 @@ class RunDirectory:
     def save_state(self, state: Mapping[str, Tensor]) -> None:
         """Write a state to resume from; it replaces the last one whole."""
         if self.writes:
-            write_tensors_atomic(self.path / STATE_FILE, state)
+            write_tensors_atomic(self.path / STATE_FILE, state, private=True)
 
     def load_state(self) -> dict[str, Tensor] | None:
         """The last state, if there is one; metrics of later steps are cut off, they will be written again.
@@ -153,6 +170,13 @@ class RunDirectory:
         for name in (STATE_FILE, CONFIG_FILE, CHOICE_FILE):
             (self.path / name).unlink(missing_ok=True)
 
+    def finish(self) -> None:
+        """Drop the state of a run whose manifest is written; one that replaces another takes that one's place."""
+        self.drop_state()
+        if self.path.name.endswith(UNFINISHED):
+            replaced = self.path.with_name(self.path.name.removesuffix(UNFINISHED))
+            self.path = exchange(self.path) if self.writes else replaced
+
     def _keep_metrics(self, steps: int) -> None:
         file = self.path / METRICS_FILE
         if file.exists():
@@ -170,22 +194,26 @@ def check_output(config: UnlearnConfig) -> Path:
             or if no directory can be made there.
     """
     path = _new_path(config) if config.output.out is None else Path(config.output.out)
+    if path.name.endswith(UNFINISHED):
+        raise InputError(f"Output {str(path)!r} ends in {UNFINISHED!r}, as unfinished runs do. Choose another --out.")
+    settle(path)
     existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     if not existing.is_dir():
         raise InputError(f"Output {str(path)!r} cannot be made: {str(existing)!r} is a file. Choose another --out.")
     if not os.access(existing, os.W_OK):
         raise InputError(f"Output {str(path)!r} cannot be made: {str(existing)!r} is read-only. Choose another --out.")
-    occupied = path.is_dir() and not all(is_leftover(entry) for entry in path.iterdir())
-    if occupied and not config.output.overwrite:
-        raise InputError(
-            f"Output directory {str(path)!r} is not empty. Choose another --out, continue it with --resume, or replace "
-            "it with --overwrite."
-        )
-    if occupied and not any((path / name).exists() for name in (MANIFEST_FILE, CONFIG_FILE, METRICS_FILE)):
-        raise InputError(
-            f"Output directory {str(path)!r} holds something other than a run, so it stays. Choose another --out."
-        )
+    if _is_occupied(path):
+        if not config.output.overwrite:
+            raise InputError(
+                f"Output directory {str(path)!r} is not empty. Choose another --out, continue it with --resume, or "
+                "replace it with --overwrite."
+            )
+        check_replaceable(config, path)
     return path
+
+
+def _is_occupied(path: Path) -> bool:
+    return path.is_dir() and not all(is_leftover(entry) for entry in path.iterdir())
 
 
 def _new_path(config: UnlearnConfig) -> Path:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from srmu.errors import InputError, SrmuError
 from srmu.export.delta import DELTA_FILE, check_base, read_delta
-from srmu.export.patch import check_only_changed, is_finite
+from srmu.export.patch import check_only_changed, copied_files, is_finite
 from srmu.results.manifest import Base, Manifest, Parent, read_manifest
 from srmu.results.run_files import MANIFEST_FILE, MODEL_DIR
 from srmu.runtime.files import file_sha256, list_files
@@ -112,6 +112,8 @@ def _check_names(directory: Path, hashes: Mapping[str, str]) -> str:
         )
     if missing := sorted(hashes.keys() - found):
         raise _Fail(f"{missing[0]!r} is missing" + (f", and {len(missing) - 1} more" if len(missing) > 1 else ""))
+    if others := copied_files(open_checkpoint(directory))[2]:
+        raise _Fail(f"{others[0]!r} holds weights in another format, which know everything")
     return f"the same {len(found)} files"
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from srmu.evaluation.measure import Measurement, compare
-from srmu.export.patch import CheckReport, check_only_changed, export_checkpoint
+from srmu.export.patch import CheckReport, check_only_changed, export_checkpoint, name_some
 from srmu.inputs.rows import TokenRows
 from srmu.job.record import run_card, write_card, write_records
 from srmu.job.run import Run
@@ -17,6 +17,7 @@ from srmu.runtime.files import new_directory
 from srmu.runtime.processes import main_process, together
 from srmu.solver.gradient import GradientSolver
 from srmu.surgery.names import stored_results
+from srmu.surgery.scan import check_same_base
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,10 @@ def _write_checkpoint(run: Run, matrices: Mapping[str, Tensor]) -> CheckReport:
         progress(1, 2)
         experts = any("experts" in name for names in run.plan.parameter_names.values() for name in names)
         report = check_only_changed(checkpoint, partial, list(matrices), allow_unchanged=experts)
+        check_same_base(run.base_shards, report.base_shards)
         progress(2, 2)
+    if report.left_out:
+        run.reporter.note(f"Weights in other formats were left out of the result: {name_some(report.left_out)}.")
     return report
 
 
@@ -103,5 +107,4 @@ def conclude(
     manifest = write_records(
         path, run.plan, run.records, solver, exported.report, results, seconds=run.seconds, chosen=run.chosen
     )
-    run.directory.drop_state()
     return Conclusion(manifest, results, answers)

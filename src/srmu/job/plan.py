@@ -263,11 +263,8 @@ def _check_place(plan: Plan, out: Path) -> None:
     if base.is_relative_to(place):
         raise InputError(f"Output {str(out)!r} holds the checkpoint {str(base)!r} itself. Choose another --out.")
     parent = next(folder for folder in (place, *place.parents) if folder.is_dir())
-    # A run that is replaced makes room.
-    replaced = (
-        sum(file.stat().st_size for file in place.rglob("*") if file.is_file()) if plan.config.output.overwrite else 0
-    )
-    free = shutil.disk_usage(parent).free + replaced
+    # A run that is replaced stays until the new one is whole.
+    free = shutil.disk_usage(parent).free
     if free < plan.disk_bytes:
         raise InputError(
             f"The disk of {str(parent)!r} has {free / 1e9:.2f} GB free, and the run needs "

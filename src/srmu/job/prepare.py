@@ -143,7 +143,7 @@ def _write(plan: Plan, forget: Corpus, source: str, file: Path, reporter: Report
                 batch=rows_at_once(model, 2 * SELF_TOKENS, SELF_BATCH),
             )
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(file, "".join(json.dumps({"text": text}) + "\n" for text in texts).encode())
+    write_atomic(file, "".join(json.dumps({"text": text}) + "\n" for text in texts).encode(), private=True)
 
 
 def join_rows(parts: Sequence[TokenRows]) -> TokenRows:

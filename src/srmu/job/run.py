@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from srmu.results.study import SearchRecord
 from srmu.runtime.processes import from_main, main_process, together
 from srmu.runtime.progress import Reporter
 from srmu.solver.gradient import GradientSolver
+from srmu.surgery.scan import scan_checkpoint
 
 
 @dataclass
@@ -31,6 +32,7 @@ class Run:
         chosen: What a search of settings recorded.
         seconds: Wall time by stage.
         records: What the manifest says of each source of texts.
+        base_shards: SHA-256 of the base's weight files when the run began; only in the main process.
     """
 
     plan: Plan
@@ -40,6 +42,7 @@ class Run:
     chosen: SearchRecord | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     records: list[DataRecord] = field(default_factory=list)
+    base_shards: Mapping[str, str] = field(default_factory=dict)
     directory: RunDirectory = field(init=False)
 
     @property
@@ -59,6 +62,16 @@ class Run:
         yield
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
 
+    def read_base(self) -> None:
+        """Read the base's weights once before anything is computed.
+
+        Raises:
+            InputError: A tensor holds NaN or infinity.
+        """
+        with together(), self.timed("reading"):
+            if main_process():
+                self.base_shards = scan_checkpoint(self.plan.checkpoint)
+
     def open(self) -> None:
         """Open the run directory, in which one process writes."""
         with together():
@@ -75,8 +88,9 @@ class Run:
         path, total = self.directory.path, solver.length.total
         done = f"Interrupted after step {solver.next_step}" + (f" of {total}" if total else "")
         if (path / MANIFEST_FILE).exists():
-            self.directory.drop_state()
-            return Interrupted(f"Interrupted when all was done; the run is in {str(path)!r}.", signal_number)
+            self.directory.finish()
+            done = f"Interrupted when all was done; the run is in {str(self.directory.path)!r}."
+            return Interrupted(done, signal_number)
         if not self.resumable:
             return Interrupted(
                 f"{done}. The run cannot be resumed: that needs a run directory (out=PATH), a model and tokenizer that "

@@ -156,8 +156,8 @@ def _execute(run: Run) -> tuple[Conclusion, Exported | None]:
     sides = run.config.data.sides
     check_sides(sides, run.plan.questions)
     if run.plan.questions:
-        # A note is markup, a name is none.
-        run.reporter.note(describe_sides(run.plan.questions, sides).replace("[", r"\["))
+        run.reporter.note(describe_sides(run.plan.questions, sides))
+    run.read_base()
     prepared = prepare_rows(run.plan, run.reporter)
     run.records = list(prepared.records)
     if prepared.seconds:
@@ -185,6 +185,8 @@ def _execute(run: Run) -> tuple[Conclusion, Exported | None]:
                 if exported is not None:
                     told = to_json(conclude(run, solver, exported, before, after, prompts))
             told = from_main(told)
+            with readable_errors(run.directory.path):
+                run.directory.finish()
         except KeyboardInterrupt:
             # Inside a step nothing can be kept: the last saved state stands.
             if not stop.at_once:

@@ -15,6 +15,7 @@ from srmu.results import schema
 from srmu.results.compare import Comparison, Entry, Score, frontier
 from srmu.results.label_places import place_labels
 from srmu.results.significance import MARK
+from srmu.runtime.escaping import csv_cell, markdown
 
 
 def arrow(group: str, side: Side, *, loss: bool = False) -> str:
@@ -58,10 +59,10 @@ def to_markdown(comparison: Comparison) -> str:
     head = columns(comparison)
 
     def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+        return "| " + " | ".join(markdown(cell).replace(MARK, "\\" + MARK) for cell in cells) + " |"
 
     separator = "| --- | --- |" + " ---: |" * (len(head) - 2)
-    body = [line([cell.replace(MARK, "\\" + MARK) for cell in row]) for row in rows(comparison)]
+    body = [line(row) for row in rows(comparison)]
     return "\n".join([line(head), separator, *body, "", "\\" + comparison.mark]) + "\n"
 
 
@@ -151,22 +152,13 @@ def to_csv(comparison: Comparison) -> str:
         for kind, scores in (("accuracy", entry.questions), ("nats", entry.texts)):
             for group, score in scores.items():
                 values = [getattr(score, field) for field in fields]
-                writer.writerow(
-                    [
-                        entry.name,
-                        entry.method,
-                        kind,
-                        group,
-                        comparison.side_of(group),
-                        *values,
-                        entry.seconds,
-                        entry.peak_mb,
-                    ]
-                )
+                side = comparison.side_of(group)
+                row = [entry.name, entry.method, kind, group, side, *values, entry.seconds, entry.peak_mb]
+                writer.writerow(map(csv_cell, row))
         for measure, score in entry.evaluated.items():
             kind, values = f"evaluate {measure.metric}", [getattr(score, field) for field in fields]
             row = [entry.name, entry.method, kind, measure.group, "", *values, entry.seconds, entry.peak_mb]
-            writer.writerow(row)
+            writer.writerow(map(csv_cell, row))
     return buffer.getvalue()
 
 

@@ -33,6 +33,7 @@ from srmu.results.attack_records import AttackRecord
 from srmu.results.audit_records import Audit
 from srmu.results.groups import QuestionGroup, TaskGroup, TextGroup, measures_of
 from srmu.results.records import Results
+from srmu.runtime.escaping import visible
 
 Status = Literal["pass", "fail", "missing", "skipped", "error"]
 
@@ -97,13 +98,15 @@ def junit_xml(verdicts: Sequence[Verdict], run_name: str) -> str:
     counts = {"tests": len(verdicts), "failures": failures, "errors": len(verdicts) - failures - passes, "skipped": 0}
     attributes = {key: str(value) for key, value in counts.items()}
     root = ElementTree.Element("testsuites", attributes)
-    suite = ElementTree.SubElement(root, "testsuite", {"name": f"srmu gate {run_name}", **attributes})
+    suite = ElementTree.SubElement(root, "testsuite", {"name": visible(f"srmu gate {run_name}"), **attributes})
     for verdict in verdicts:
-        case = ElementTree.SubElement(suite, "testcase", {"classname": "srmu.gate", "name": verdict.requirement})
+        case = ElementTree.SubElement(
+            suite, "testcase", {"classname": "srmu.gate", "name": visible(verdict.requirement)}
+        )
         if verdict.status != "pass":
             kind = "failure" if verdict.status == "fail" else "error"
-            problem = ElementTree.SubElement(case, kind, {"type": verdict.status, "message": verdict.detail})
-            problem.text = verdict.detail
+            problem = ElementTree.SubElement(case, kind, {"type": verdict.status, "message": visible(verdict.detail)})
+            problem.text = visible(verdict.detail)
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 

@@ -8,16 +8,16 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import save_file
-from torch import Tensor
 
 from srmu.errors import InputError, RunError
 
+PRIVATE = 0o600
+"""Mode of a file that its owner alone may read."""
 CHUNK_BYTES = 1 << 23
 """Files are read in pieces of this size."""
 _FICLONE = 0x40049409
@@ -39,7 +39,7 @@ def new_directory(out_dir: Path) -> Iterator[Path]:
         InputError: `out_dir` exists and is not an empty directory, cannot be made, or its disk is full.
         RunError: A write failed for another reason.
     """
-    if out_dir.exists() and not (out_dir.is_dir() and not any(out_dir.iterdir())):
+    if os.path.lexists(out_dir) and not (out_dir.is_dir() and not any(out_dir.iterdir())):
         raise InputError(f"Output {str(out_dir)!r} exists and is not an empty directory. Choose another or remove it.")
     out_dir = out_dir.absolute()
     made_parents = [parent for parent in out_dir.parents if not parent.exists()]
@@ -61,11 +61,33 @@ def new_directory(out_dir: Path) -> Iterator[Path]:
         raise
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name, flush it to the disk and rename it."""
+def refuse_devices(path: Path) -> None:
+    """Refuse to put a file in the place of a device, a pipe or a folder.
+
+    Raises:
+        InputError: If one stands there.
+    """
+    if path.exists() and not path.is_file():
+        raise InputError(f"{str(path)!r} is a folder or a device, which no file may replace. Choose another place.")
+
+
+def write_atomic(path: Path, content: bytes, *, private: bool = False) -> None:
+    """Write a file under a temporary name, flush it to the disk and rename it.
+
+    Args:
+        path: The file.
+        content: What to write.
+        private: Whether the file is for its owner's eyes alone, as texts and states are.
+
+    Raises:
+        InputError: If something stands there that is no file, such as a device.
+    """
+    refuse_devices(path)
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         with partial.open("wb") as file:
+            if private:
+                os.fchmod(file.fileno(), PRIVATE)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -76,27 +98,29 @@ def write_atomic(path: Path, content: bytes) -> None:
     sync(path.parent)
 
 
-def write_json_atomic(path: str | Path, content: Any) -> None:
-    """Write JSON that appears whole or not at all.
+def write_json_atomic(path: str | Path, content: Any, *, private: bool = False) -> None:
+    """Write JSON that appears whole or not at all; see `write_atomic`.
 
     Raises:
         ValueError: A number in it is not finite: JSON has no such thing.
     """
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    write_atomic(Path(path), (text + "\n").encode("utf-8", "backslashreplace"))
+    write_atomic(Path(path), (text + "\n").encode("utf-8", "backslashreplace"), private=private)
 
 
-def write_tensors_atomic(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def write_tensors_atomic(path: Path, tensors: Mapping[str, Any], *, private: bool = False) -> None:
     """Write a safetensors file elsewhere, flush it to the disk and rename it.
 
     The library writes to a temporary file beside the one that is asked for, under a random name and for the owner
     alone: a folder of ours keeps what a killed process leaves of it where `remove_leftovers` finds it.
     """
+    from safetensors.torch import save_file  # here, so that commands that only read results load no torch
+
     folder = path.with_name(f".{path.name}.partial-{os.getpid()}")
     folder.mkdir()
     try:
         save_file(dict(tensors), folder / path.name)
-        (folder / path.name).chmod(folder.stat().st_mode & 0o666)
+        (folder / path.name).chmod(PRIVATE if private else folder.stat().st_mode & 0o666)
         sync(folder / path.name)
         os.replace(folder / path.name, path)
     finally:
@@ -119,8 +143,12 @@ def remove_leftovers(directory: Path, name: str | None = None) -> None:
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def list_files(directory: Path) -> tuple[list[str], list[str]]:
+def list_files(directory: Path, skip_folder: Callable[[str], bool] = lambda _: False) -> tuple[list[str], list[str]]:
     """Names of all folders and all files below a directory, sorted, relative, with '/'; links are followed.
+
+    Args:
+        directory: Where to begin.
+        skip_folder: Folders, by their names, that are not entered and not listed.
 
     Raises:
         InputError: A link that leads nowhere or in a circle, or something that is neither a file nor a
@@ -132,6 +160,8 @@ def list_files(directory: Path) -> tuple[list[str], list[str]]:
     def visit(folder: Path, prefix: str, above: tuple[str, ...]) -> None:
         for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
             name = prefix + entry.name
+            if entry.is_dir() and skip_folder(name):
+                continue
             if entry.is_dir():
                 real = os.path.realpath(entry.path)
                 if real in above:

@@ -1,11 +1,12 @@
 """Memory: what this process took at most, what an accelerator allocated, what is free."""
 
-import os
 import resource
 import sys
 from pathlib import Path
 
 import torch
+
+from srmu.runtime.processes import processes_here
 
 GIB = 1024**3
 # Of free memory: allocators and the system need some of it.
@@ -73,7 +74,7 @@ def free_memory(device: torch.device) -> float:
             free = min(free, float(limit) - float(used) + float(cached.split()[1]))
     except (OSError, StopIteration):
         pass  # no such limit on this system
-    return free / int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return free / processes_here()
 
 
 def _peak_resident_bytes() -> int:

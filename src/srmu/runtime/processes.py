@@ -22,19 +22,50 @@ _control_group: Any = None
 _sharing = False
 
 
+_LAUNCHERS_SET = ("RANK", "MASTER_ADDR", "MASTER_PORT")
+
+
 def world_size() -> int:
-    """Number of ranks."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    """Number of ranks.
+
+    Raises:
+        InputError: If the environment speaks of several, and no launcher started this one: it would wait for ever.
+    """
+    size = _number("WORLD_SIZE", 1)
+    missing = [name for name in _LAUNCHERS_SET if not os.environ.get(name)]
+    if size > 1 and missing:
+        raise InputError(
+            f"WORLD_SIZE={size} in the environment says that {size} processes share the work, but {missing[0]} is not "
+            "set, so no launcher started this one. Unset WORLD_SIZE, or start with 'accelerate launch' or 'torchrun'."
+        )
+    if not 0 <= (own := _number("RANK", 0)) < size and size > 1:
+        raise InputError(f"RANK={own} in the environment is not below WORLD_SIZE={size}. Start with a launcher.")
+    return max(1, size)
+
+
+def _number(name: str, default: int) -> int:
+    value = os.environ.get(name) or str(default)
+    try:
+        return int(value)
+    except ValueError:
+        raise InputError(
+            f"{name}={value[:40]!r} in the environment is no number. Unset it, or start with a launcher."
+        ) from None
 
 
 def rank() -> int:
     """Number of this rank, from 0, over all machines."""
-    return int(os.environ.get("RANK", "0")) if world_size() > 1 else 0
+    return _number("RANK", 0) if world_size() > 1 else 0
 
 
 def local_rank() -> int:
     """Number of this rank on its machine, from 0."""
-    return int(os.environ.get("LOCAL_RANK", "0")) if world_size() > 1 else 0
+    return _number("LOCAL_RANK", 0) if world_size() > 1 else 0
+
+
+def processes_here() -> int:
+    """Number of ranks on this machine."""
+    return max(1, _number("LOCAL_WORLD_SIZE", 1))
 
 
 def main_process() -> bool:

@@ -3,25 +3,28 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+import torch
 from torch import Tensor
 
 from srmu.errors import InputError
 from srmu.runtime.files import CHUNK_BYTES
-from srmu.surgery.header import StoredTensor, read_header
-
-"""Files are read in pieces of this size."""
+from srmu.surgery.header import TORCH_DTYPES, StoredTensor, read_header
 
 _CONVERT = (
     "On a machine that you trust, convert them once with "
     "AutoModelForCausalLM.from_pretrained(SOURCE).save_pretrained(TARGET) and give TARGET."
 )
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+_SCALED = ("F8_", "F6_", "F4")
+_LAYER_COUNT = re.compile(r"(num_(hidden_|decoder_)?|n_|encoder_|decoder_)layers?")
+_COUNT, _MOST, _FEW = re.compile(r"(num|n)_.*(head|expert|layer)"), 100_000, 1000
+"""Libraries make a list, or modules, of so many entries."""
 _PICKLES = ("pytorch_model*", "model*.bin", "*.pt", "*.pth", "*.ckpt")
 # A hub snapshot without the other formats that repositories keep beside the safetensors files.
 _HUB_ALLOW = [
@@ -48,12 +51,19 @@ class Checkpoint:
         config: `config.json`.
         shards: File names of the weights, in the order of their names.
         tensors: Every tensor by its stored name.
+        index: File name of the weights' index, where there is one.
     """
 
     path: Path
     config: dict[str, Any]
     shards: tuple[str, ...]
     tensors: dict[str, StoredTensor]
+    index: str | None = None
+
+    @property
+    def weight_files(self) -> tuple[str, ...]:
+        """Names of the files that hold the weights, their index included."""
+        return self.shards if self.index is None else (*self.shards, self.index)
 
     @property
     def dtypes(self) -> set[str]:
@@ -125,7 +135,8 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
             )
     if not tensors:
         raise InputError(f"Checkpoint {str(path)!r} holds no tensors. Copy or download it again.")
-    return Checkpoint(path, config, shards, tensors)
+    _check_counts(path, config, len(tensors))
+    return Checkpoint(path, config, shards, tensors, entry if indexed is not None else None)
 
 
 def read_tensor(checkpoint: Checkpoint, name: str) -> Tensor:
@@ -135,15 +146,22 @@ def read_tensor(checkpoint: Checkpoint, name: str) -> Tensor:
         KeyError: The checkpoint has no such tensor.
         InputError: The file changed or vanished since it was opened.
     """
-    file = checkpoint.path / checkpoint.tensors[name].shard
+    stored = checkpoint.tensors[name]
+    file = checkpoint.path / stored.shard
+    if stored.dtype not in TORCH_DTYPES:
+        raise InputError(f"Tensor {name!r} of {str(file)!r} has dtype {stored.dtype}, which torch does not know.")
+    content = torch.empty(stored.end - stored.start, dtype=torch.uint8)
     try:
-        with safe_open(file, framework="pt") as opened:
-            tensor: Tensor = opened.get_tensor(name)
-            return tensor
-    except (SafetensorError, OSError) as error:
+        # Not mapped into memory: where a file is cut short meanwhile, a map ends the process.
+        with file.open("rb") as opened:
+            opened.seek(stored.start)
+            if opened.readinto(content.numpy().data) != len(content):
+                raise OSError("it is shorter than it was")
+    except OSError as error:
         raise InputError(
             f"Tensor {name!r} cannot be read from {str(file)!r} ({error}). Copy or download that file again."
         ) from None
+    return content.view(TORCH_DTYPES[stored.dtype]).reshape(stored.shape)
 
 
 def tensor_sha256(checkpoint: Checkpoint, name: str) -> str:
@@ -245,6 +263,32 @@ def _read_config(path: Path) -> dict[str, Any]:
                 "then quantise the result."
             )
     return config
+
+
+def check_scales(checkpoint: Checkpoint) -> None:
+    """Refuse tensors that only a scale gives a meaning where nothing says how they are scaled.
+
+    Raises:
+        InputError: Naming the first one.
+    """
+    for tensor in checkpoint.tensors.values():
+        if tensor.dtype.startswith(_SCALED):
+            raise InputError(
+                f"Tensor {tensor.name!r} of {str(checkpoint.path)!r} is stored in {tensor.dtype}, and config.json has "
+                "no quantization_config that says how it is scaled. Use the checkpoint in float32, bfloat16 or float16."
+            )
+
+
+def _check_counts(path: Path, config: dict[str, Any], num_tensors: int) -> None:
+    """Refuse counts of layers, heads or experts with which the libraries would fill the memory."""
+    for part in (config, *(value for value in config.values() if isinstance(value, dict))):
+        for key, value in part.items():
+            limit = max(num_tensors, _FEW) if _LAYER_COUNT.fullmatch(key) else _MOST if _COUNT.match(key) else None
+            if limit is not None and isinstance(value, (int, float)) and not value <= limit:
+                raise InputError(
+                    f"config.json of {str(path)!r} says {key}={value!r:.40}, and the files hold {num_tensors} tensors. "
+                    "Copy or download the checkpoint again."
+                )
 
 
 def _read_index(file: Path) -> dict[str, str]:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from srmu.errors import InputError
-from srmu.surgery.checkpoint import Checkpoint
+from srmu.surgery.checkpoint import Checkpoint, check_scales
 from srmu.surgery.layers import find_decoder_layers
 from srmu.surgery.quiet import quiet_loading
 from srmu.surgery.streaming import streaming_options, tie_folder
@@ -48,10 +48,11 @@ def text_config(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> A
     """The config of the text decoder, taken out of a multi-modal one where it is nested.
 
     Raises:
-        InputError: If Transformers does not know the model type.
+        InputError: If Transformers does not know the model type, or the weights need a scale that is not there.
     """
     from transformers import AutoConfig
 
+    check_scales(checkpoint)
     try:
         config = AutoConfig.from_pretrained(checkpoint.path, trust_remote_code=trust_remote_code)
     except Exception as error:  # configs are validated by libraries that raise errors of their own

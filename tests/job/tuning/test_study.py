@@ -55,6 +55,20 @@ def test_a_study_leaves_its_trials_a_plot_and_a_file_to_run(settings, tmp_path, 
     assert code == 0, errors
 
 
+def test_texts_that_were_given_as_strings_are_not_written_into_the_best_file(tmp_path):
+    (tmp_path / "r.txt").write_text("kept")
+    texts = ["text:The vault's code is 4711.", "text:Ada lives in Lima."]
+    config = make_config(
+        {"model": "m", "forget": texts, "retain": [str(tmp_path / "r.txt"), "text:Bob lives in Rome."]}
+    )
+    outcome = Outcome(remaining=0.1, kept=0.9, lost=0.0, groups={})
+    trial = StudyTrial(number=0, state="complete", settings={"retain_weight": 3.0}, outcome=outcome)
+    written = study_module.best_yaml(config, trial, 1)
+    assert not any(part in written for part in ("4711", "vault", "Lima", "Rome"))
+    assert written.count("text:sha256:") == 3
+    assert "r.txt" in written
+
+
 def test_a_study_goes_on_where_it_stopped_and_ends_at_its_number_of_trials(settings):
     first = quick({**settings, "steps": 1}, trials=1)
     second = quick({**settings, "steps": 1}, trials=2)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from srmu.config.settings import UnlearnConfig, flatten, make_config, to_dict
 from srmu.errors import InputError, RunError
+from srmu.export.manifest import without_texts
 from srmu.job.plan import Plan, make_plan
 from srmu.job.prepare import prepare_rows
 from srmu.job.tuning.bench import TrialBench, describe
@@ -243,6 +244,8 @@ def best_yaml(config: UnlearnConfig, trial: StudyTrial, number_of_trials: int) -
         for name, value in to_dict(tuned).items()
         if name not in left and (name in trial.settings or value != default[name])
     }
+    # Texts that were given as strings are stored nowhere: the file names them by hash, and they are given anew.
+    shown = without_texts(shown)
     found = _outcome(trial)
     head = (
         f"# Trial {trial.number} of {number_of_trials} of srmu tune: of what was to go {found.remaining:.3f} "

@@ -1,7 +1,6 @@
 """`results.json`, `manifest.json` and metrics -> one HTML page that needs no network and no script."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from srmu.results.report.findings import findings
 from srmu.results.report.numbers import number, with_error
 from srmu.results.report.run_page import Figure, Row, RunView, evaluated_rows, question_rows, run_view, text_rows
 from srmu.results.schema import Mismatch, from_json
+from srmu.runtime.files import write_atomic
 
 REPORT_FILE = "report.html"
 _TEMPLATE = "template.html.j2"
@@ -43,10 +43,8 @@ def write_report(
         raise InputError(f"{len(paths)} runs were given and no place for their page. Name a file with --out.")
     file = Path(out) if out is not None else Path(paths[0]) / REPORT_FILE
     page = render(paths, answers=answers)
-    partial = file.with_name(file.name + ".partial")
     try:
-        partial.write_text(page, encoding="utf-8")
-        os.replace(partial, file)
+        write_atomic(file, page.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise InputError(f"Report {str(file)!r} cannot be written ({error.strerror}). Choose another --out.") from None
     return file
