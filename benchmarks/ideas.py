@@ -28,7 +28,7 @@ from srmu.objective.masked import widen
 from srmu.solver.frozen import FrozenRows
 from srmu.solver.gradient import GradientSolver
 from srmu.solver.targets import TargetMaker
-from srmu.solver.topics import Topic
+from srmu.solver.topics import TopicState
 
 RIDGE = 0.1
 """Of the mean variance, added to every feature's before the covariance is inverted."""
@@ -112,7 +112,7 @@ class DiscriminantMaker(Maker):
             weights = difference.abs() / pooled.diagonal().sqrt().clamp(min=1e-9)
         self.importance = (weights / weights.max()).to(self.dtype)
 
-    def make_map(self, topic: Topic) -> None:
+    def make_map(self, topic: TopicState) -> None:
         """The same in every step."""
         topic.importance = self.importance
 

@@ -97,7 +97,7 @@ def test_all_that_was_promised_is_there():
     assert names >= {f"wmdp-zephyr-{side}-{method}" for side in ("low", "high") for method in methods}
     assert names >= {f"tofu-forget{share}-default" for share in ("01", "05", "10")}
     assert names >= {"muse-news-default", "muse-books-default"}
-    models = {recipe(path).model for path in RECIPES}
+    models = {recipe(path).model.model for path in RECIPES}
     assert models >= {
         "HuggingFaceH4/zephyr-7b-beta",
         "01-ai/Yi-34B-Chat",

@@ -102,8 +102,8 @@ ZEPHYR, SEVENTY = mistral(4096, 14336, 32, 32), mistral(8192, 28672, 80, 64)
 def test_large_models_are_predicted_to_fit_where_they_are_meant_to(
     config: MistralConfig, device: str, dtype: torch.dtype, limit: float, most: float, tmp_path: Path
 ) -> None:
-    texts = [" ".join(["river"] * 600)] * 8
-    given = {"model": str(write_headers(config, tmp_path)), "forget": inline(texts), "retain": inline(texts)}
+    sides = {role: inline([" ".join([word] * 600)] * 8) for role, word in (("forget", "river"), ("retain", "stone"))}
+    given = {"model": str(write_headers(config, tmp_path)), **sides}
     run = make_config({**given, "preset": "rmu", "memory_gb": limit, "device": "cpu"})
     # Arithmetic alone: neither the device nor the weights are needed.
     cost = estimate(dataclasses.replace(make_plan(run), device=torch.device(device), dtype=dtype))

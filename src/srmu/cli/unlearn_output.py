@@ -91,7 +91,7 @@ def _plan_record(plan: "Plan", out: str) -> dict[str, object]:
         "trained": {str(layer): list(names) for layer, names in plan.parameter_names.items()},
         "trained_parameters": plan.num_trained,
         "device": str(plan.device),
-        "dtype": _dtype(plan),
+        "dtype": str(plan.dtype).removeprefix("torch."),
         "topics": [
             {
                 "name": topic.name,

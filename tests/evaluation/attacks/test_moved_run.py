@@ -44,7 +44,7 @@ def test_a_moved_run_is_attacked_and_evaluated_on_its_own_questions(moved, capsy
 
 
 def test_a_run_s_questions_are_covered_by_verify_and_hold_no_text_to_forget(moved):
-    assert set(read_manifest(moved)["run_files"]) > {"questions/forget.jsonl", "questions/kept.jsonl"}
+    assert set(read_manifest(moved).run_files) > {"questions/forget.jsonl", "questions/kept.jsonl"}
     assert main(["verify", str(moved)]) == 0
     assert not any(SECRET in file.read_text() for file in (moved / "questions").iterdir())
     with (moved / "questions" / "kept.jsonl").open("a") as file:

@@ -76,7 +76,7 @@ def test_a_damaged_record_is_named_with_file_line_and_key(file, changes, message
 def test_a_line_that_is_no_json_and_an_empty_file_are_refused(slice_copy):
     folder = slice_copy()
     (folder / "world_facts_perturbed.jsonl").write_text('{"question": ')
-    with pytest.raises(InputError, match="line 1: malformed JSON"):
+    with pytest.raises(InputError, match="line 1: not JSON"):
         read_tofu(folder, "forget01")
     (folder / "world_facts_perturbed.jsonl").write_text("\n")
     with pytest.raises(InputError, match="holds no question"):
