@@ -55,7 +55,6 @@ class Audit:
         neighbours: What the base says of the names in the forget texts, beyond what these texts say; none = it says
             nothing.
         written: Of texts that the base wrote itself, the tokens that it predicts well and a bigram model does not.
-        seconds: Time that the audit took, of both models.
     """
 
     bank: AuditPart | None
@@ -63,7 +62,6 @@ class Audit:
     touching: AuditPart | None
     neighbours: AuditPart | None
     written: AuditPart | None
-    seconds: float
 
     def parts(self) -> dict[str, AuditPart]:
         """Everything by name: `bank`, each field, and what there is of `touching`, `neighbours` and `written`."""

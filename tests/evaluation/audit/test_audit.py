@@ -154,7 +154,7 @@ def test_the_record_goes_to_json_and_back_and_compares_item_by_item():
     assert (part.known, part.base, part.result) == (4, 0.75, 0.5)
     assert part.kept == pytest.approx(2 / 3)
     assert part.stderr == pytest.approx(0.25)  # one loss in four: deviations of -3/4 and thrice 1/4
-    found = Audit(part, (part,), None, part, None, 1.5)
+    found = Audit(part, (part,), None, part, None)
     assert from_json(Audit, to_json(found)) == found
     alone = audit_part("b", [False], [True])
     assert (alone.kept, alone.stderr) == (None, None)

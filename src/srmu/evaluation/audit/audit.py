@@ -6,7 +6,6 @@ is known if the base answers it in its first form, and base and result are compa
 that chose them, facts that the base had guessed would look like losses.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +39,6 @@ class AuditItems:
         right: Of each fact, whether the base answers it in the form in which the result is asked.
         neighbours: What the base says of the names in the forget texts.
         written: Texts that the base wrote.
-        seconds: That finding all this took.
     """
 
     facts: tuple[BankFact, ...]
@@ -48,7 +46,6 @@ class AuditItems:
     right: tuple[bool, ...]
     neighbours: KnownTokens | None
     written: KnownTokens | None
-    seconds: float
 
 
 def prepare_audit(
@@ -70,7 +67,6 @@ def prepare_audit(
         reporter: Hears of progress.
         facts_per_field: Most facts of the bank in each field.
     """
-    started = time.perf_counter()
     with reporter.task("Audit: what the base knows") as progress:
         chosen = choose_facts(read_bank(), facts_per_field)
         facts = [fact for fact, right in zip(chosen, _right(model, tokenizer, chosen, 0), strict=True) if right]
@@ -82,7 +78,7 @@ def prepare_audit(
         written = _written(model, tokenizer, seed)
         progress(3, 3)
     touching = tuple(bool(words_of(f"{fact.subject} {fact.answer}") & rare) for fact in facts)
-    return AuditItems(tuple(facts), touching, tuple(right), neighbours, written, time.perf_counter() - started)
+    return AuditItems(tuple(facts), touching, tuple(right), neighbours, written)
 
 
 def audit(model: Any, tokenizer: Any, items: AuditItems, *, reporter: Reporter) -> Audit:
@@ -94,7 +90,6 @@ def audit(model: Any, tokenizer: Any, items: AuditItems, *, reporter: Reporter) 
         items: From `prepare_audit`.
         reporter: Hears of progress.
     """
-    started = time.perf_counter()
     with reporter.task("Audit: what the result knows") as progress:
         right = _right(model, tokenizer, items.facts, -1)
         progress(1, 3)
@@ -116,7 +111,6 @@ def audit(model: Any, tokenizer: Any, items: AuditItems, *, reporter: Reporter) 
         touching=audit_part("touching", *zip(*kept_apart, strict=True)) if kept_apart else None,
         neighbours=neighbours,
         written=written,
-        seconds=round(items.seconds + time.perf_counter() - started, 3),
     )
 
 
