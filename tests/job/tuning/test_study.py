@@ -149,18 +149,17 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(settings, tmp_path, ch
 
 
 def test_questions_without_a_group_to_forget_are_refused(settings):
-    with pytest.raises(InputError, match="begins with 'forget'"):
+    with pytest.raises(InputError, match="no group is on that side; found kept"):
         quick({**settings, "questions": {"kept": settings["questions"]["forget"]}})
 
 
 def test_the_best_is_the_one_that_forgets_and_keeps_enough_and_loses_least():
+    outcomes = [(0.0, KEPT - 0.02, 0.0), (REMAINING, KEPT, 0.2), (REMAINING, 1.0, 0.1), (0.5, 1.0, 0.0)]
     trials = [
-        {"number": 0, "remaining": 0.0, "kept": KEPT - 0.02, "lost": 0.0},
-        {"number": 1, "remaining": REMAINING, "kept": KEPT, "lost": 0.2},
-        {"number": 2, "remaining": REMAINING, "kept": 1.0, "lost": 0.1},
-        {"number": 3, "remaining": 0.5, "kept": 1.0, "lost": 0.0},
+        StudyTrial(number=number, state="complete", settings={}, outcome=Outcome(*numbers, groups={}))
+        for number, numbers in enumerate(outcomes)
     ]
-    assert min(trials, key=study_module._rank)["number"] == 2
+    assert min(trials, key=study_module._rank).number == 2
 
 
 def test_the_space_fits_the_model_and_the_method(make_task):
