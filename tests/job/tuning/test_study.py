@@ -67,6 +67,7 @@ def test_texts_that_were_given_as_strings_are_not_written_into_the_best_file(tmp
     assert not any(part in written for part in ("4711", "vault", "Lima", "Rome"))
     assert written.count("text:sha256:") == 3
     assert "r.txt" in written
+    assert "Give the texts anew." in written
 
 
 def test_a_study_goes_on_where_it_stopped_and_ends_at_its_number_of_trials(settings):
