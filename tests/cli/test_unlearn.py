@@ -130,7 +130,8 @@ def test_a_run_with_retain_file_self_and_questions_prints_tables_that_fit(base, 
     results = json.loads(Path("run/results.json").read_text())
     assert results["questions"]["forget"]["base"]["n"] == 4
     assert results["texts"]["forget"]["moved"] > 0
-    assert files_with(Path("run"), FORGET) == []
+    # A run keeps its questions, and no other text.
+    assert files_with(Path("run"), FORGET) == ["questions/forget.jsonl"]
 
 
 def test_a_run_without_evaluation_writes_no_results_and_json_alone_goes_to_stdout(base, texts, capsys):

@@ -180,6 +180,8 @@ def test_a_kill_in_the_exchange_leaves_one_whole_run_in_place(
         patch.setattr(replacing, "sync", lambda _: killed(tmp_path / "a", tmp_path / "b"))
         with pytest.raises(KeyboardInterrupt):
             run.finish()
+    assert (run.path / "manifest.json").exists()
+    assert run.path == (out if renames == 2 else tmp_path / "out.unfinished")
     check_output(config_of(out))
     assert (out / "model" / "config.json").read_text() == ("old" if renames == 0 else "new")
     assert [name for name in os.listdir(tmp_path) if name.startswith(".")] == []

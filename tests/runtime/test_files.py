@@ -91,7 +91,7 @@ def test_what_a_killed_write_of_tensors_leaves_is_removed_by_the_next(tmp_path: 
             (file.parent / ".tmpAb1xYz").touch()  # as the library names what it has not finished
             os.kill(os.getpid(), signal.SIGKILL)
 
-        files.save_file = killed
+        safetensors.torch.save_file = killed
         files.write_tensors_atomic(tmp_path / "tensors", {"x": torch.ones(1)})
         os._exit(1)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL

@@ -175,7 +175,12 @@ class RunDirectory:
         self.drop_state()
         if self.path.name.endswith(UNFINISHED):
             replaced = self.path.with_name(self.path.name.removesuffix(UNFINISHED))
-            self.path = exchange(self.path) if self.writes else replaced
+            try:
+                self.path = exchange(self.path) if self.writes else replaced
+            finally:
+                # Ctrl-C may come when all is done but the return.
+                if not self.path.exists():
+                    self.path = replaced
 
     def _keep_metrics(self, steps: int) -> None:
         file = self.path / METRICS_FILE

@@ -67,6 +67,7 @@ def test_texts_that_were_given_as_strings_are_not_written_into_the_best_file(tmp
     assert not any(part in written for part in ("4711", "vault", "Lima", "Rome"))
     assert written.count("text:sha256:") == 3
     assert "r.txt" in written
+    assert "Give the texts anew." in written
 
 
 def test_a_study_goes_on_where_it_stopped_and_ends_at_its_number_of_trials(settings):
@@ -149,15 +150,15 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(settings, tmp_path, ch
 
 
 def test_questions_without_a_group_to_forget_are_refused(settings):
-    with pytest.raises(InputError, match="Say --sides kept=forget"):
+    with pytest.raises(InputError, match="no group is on that side; found kept"):
         quick({**settings, "questions": {"kept": settings["questions"]["forget"]}})
 
 
 def test_the_best_is_the_one_that_forgets_and_keeps_enough_and_loses_least():
-    found = [(0.0, KEPT - 0.02, 0.0), (REMAINING, KEPT, 0.2), (REMAINING, 1.0, 0.1), (0.5, 1.0, 0.0)]
+    outcomes = [(0.0, KEPT - 0.02, 0.0), (REMAINING, KEPT, 0.2), (REMAINING, 1.0, 0.1), (0.5, 1.0, 0.0)]
     trials = [
-        StudyTrial(number=number, state="complete", settings={}, outcome=Outcome(*values, {}))
-        for number, values in enumerate(found)
+        StudyTrial(number=number, state="complete", settings={}, outcome=Outcome(*numbers, groups={}))
+        for number, numbers in enumerate(outcomes)
     ]
     assert min(trials, key=study_module._rank).number == 2
 

@@ -244,11 +244,12 @@ def best_yaml(config: UnlearnConfig, trial: StudyTrial, number_of_trials: int) -
         for name, value in to_dict(tuned).items()
         if name not in left and (name in trial.settings or value != default[name])
     }
-    # Texts that were given as strings are stored nowhere: the file names them by hash, and they are given anew.
-    shown = without_texts(shown)
+    hashed = without_texts(shown)
     found = _outcome(trial)
     head = (
         f"# Trial {trial.number} of {number_of_trials} of srmu tune: of what was to go {found.remaining:.3f} "
         f"remained, of what was to stay {found.kept:.3f} was kept in the worst group.\n"
     )
-    return head + str(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True))
+    if hashed != shown:
+        head += "# Texts that were given as strings are stored nowhere: here are their hashes. Give the texts anew.\n"
+    return head + str(yaml.safe_dump(hashed, sort_keys=False, allow_unicode=True))
