@@ -202,7 +202,7 @@ sys.exit(" ".join(name for name in sys.argv[2:] if name in sys.modules) or 0)
 
 MOST_ENTRIES, MOST_LINES, MOST_FUNCTION_LINES = 16, 350, 60
 # To be cut; nothing may be added here.
-STILL_LONGER = {"srmu/results/report/run_page.py", "srmu/demo/run.py:run_demo"}
+STILL_LONGER: set[str] = set()
 
 
 def lines_of(function):
