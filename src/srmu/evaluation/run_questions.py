@@ -42,7 +42,7 @@ def write_run_questions(run_dir: Path, questions: Mapping[str, Sequence[Question
             fields = dataclasses.asdict(question)
             lines.append(json.dumps({"question": fields.pop("prompt"), **fields}, ensure_ascii=False) + "\n")
         names.append(questions_file(group))
-        write_atomic(run_dir / names[-1], "".join(lines).encode("utf-8", "surrogatepass"))
+        write_atomic(run_dir / names[-1], "".join(lines).encode("utf-8", "surrogatepass"), private=True)
     return names
 
 
