@@ -1,1 +1,1 @@
-"""The command line: one file a command; nothing else in the package prints."""
+"""The command line: one file per command; nothing else in the package prints."""

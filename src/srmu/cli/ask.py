@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
         model: str = typer.Argument(..., metavar="RUN|MODEL", help="Run directory, checkpoint directory or hub id."),
         prompt: list[str] = typer.Option([], "--prompt", help="A prompt; may be repeated."),
         prompts: list[str] = typer.Option(
-            [], "--prompts", metavar="FILE", help="A prompt a line, or JSONL with 'prompt'; may be repeated."
+            [], "--prompts", metavar="FILE", help="One prompt per line, or JSONL with 'prompt'; may be repeated."
         ),
         base: str | None = typer.Option(None, "--base", help="Model to compare with; of a run, its own base."),
         chat: bool = typer.Option(False, "--chat", help="Ask in the tokenizer's chat template."),

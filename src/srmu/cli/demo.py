@@ -9,8 +9,8 @@ import typer
 if TYPE_CHECKING:
     from srmu.demo.run import GroupAnswer
 
-LEGEND = """Good is low in forget, and as high as the base elsewhere: entangled (told in the
-retain texts), other (told nowhere); neighbours are other facts about what is
+LEGEND = """Good is low in forget, and as high as the base elsewhere: entangled (stated in the
+retain texts), other (stated nowhere); neighbours are other facts about what is
 forgotten. text, nll: nats per token of ordinary text. seconds: training; peak MB:
 the most memory of the whole run, measuring included."""
 EPILOG = "Example: srmu demo elements --methods rmu,paper"

@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
         run: str = typer.Argument(..., metavar="RUN", help="A finished run directory."),
         form: str = typer.Option(..., "--as", metavar="FORM", help="lora, delta, gguf or hub."),
         out: str = typer.Option(..., "--out", help="Directory (lora), file (delta, gguf) or repository (hub) to make."),
-        rank: str = typer.Option("auto", "--rank", help="Of lora; auto = the smallest that answers alike."),
+        rank: str = typer.Option("auto", "--rank", help="Of lora; auto = the smallest that gives the same answers."),
         questions: list[str] = typer.Option([], "--questions", metavar="NAME=PATH", help="To choose the rank by."),
         base: str | None = typer.Option(None, "--base", help="The base, where it is not at its recorded place."),
         outtype: str = typer.Option("auto", "--outtype", help="Of gguf, as llama.cpp's converter names it."),

@@ -88,7 +88,7 @@ def settings_command(
     """
     shown = [setting for setting in ("preset", *FIELDS) if setting not in (*NO_FLAG, *leave_out)]
     flags = [*own, *(flag for setting in shown for flag in _flags(setting)), *(_old_flag(old) for old in RENAMED)]
-    # Panels of the help stand in the order in which their first flags come.
+    # Panels of the help come in the order in which their first flags come.
     panels = [None, *PANELS.values()]
     flags.sort(key=lambda flag: panels.index(flag[2].rich_help_panel))
     return make_dataclass(name, flags, bases=(SettingsCommand,), namespace={"run": run}, kw_only=True)
@@ -176,7 +176,7 @@ def _flags(name: str) -> list[Flag]:
 
 
 def _old_flag(old: str) -> Flag:
-    """A flag that once was: it is not shown, and its use is told the new name."""
+    """A flag that once was: it is not shown, and its use is answered with the new name."""
     flag, new = "--" + old.replace("_", "-"), "--" + RENAMED[old].replace("_", "-")
 
     def refuse(value: Any) -> Any:

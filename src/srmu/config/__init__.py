@@ -1,1 +1,1 @@
-"""What a run is told: settings, presets, acceptance criteria."""
+"""What a run is given: settings, presets, acceptance criteria."""

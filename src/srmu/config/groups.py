@@ -94,7 +94,7 @@ class DataConfig(CheckedConfig):
     chat: bool = option(False, "Wrap plain texts and questions in the tokenizer's chat template.")
     max_length: int = option(64, "Longest row in tokens.", positive_up_to(10**8))
     short_documents: ShortDocuments = option(
-        "keep", "keep each short document a row, or pack several into a row, so that rows of all texts are alike."
+        "keep", "keep one row per short document, or pack several into a row, so that all rows look the same."
     )
     long_documents: LongDocuments = option(
         "split", "split documents longer than a row, or cut them to their first row."
@@ -171,7 +171,7 @@ class TargetConfig(CheckedConfig):
         at_least(0),
     )
     forget_tokens: ForgetTokens = option(
-        "specific", "Drive away all forget tokens alike (all), or each as far as the retain texts lack it (specific)."
+        "specific", "Drive away all forget tokens equally (all), or each as far as the retain texts lack it (specific)."
     )
     skip_sinks: bool = option(True, "Leave attention-sink positions out of loss, norms and map.")
     sink_norm_ratio: float = option(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-# What all published methods do: every forget token counts alike, and the last step's matrices are the result.
+# What all published methods do: every forget token counts equally, and the last step's matrices are the result.
 PUBLISHED: dict[str, Any] = {"forget_tokens": "all", "weight_averaging": 0.0}
 # RMU's published settings for zephyr-7b-beta; sources in docs/background/papers.md.
 _RMU_RECIPE: dict[str, Any] = {

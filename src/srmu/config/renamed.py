@@ -1,4 +1,4 @@
-"""Names that settings once had, so that an old run file or command is told the new one."""
+"""Names that settings once had, so that the message about an old run file or command gives the new one."""
 
 RENAMED = {
     "auto": "search",

@@ -34,7 +34,7 @@ TYPES = {name: hint for group in GROUPS.values() for name, hint in typing.get_ty
 """Setting -> the type of its value."""
 PRESET_HELP = "A named group of settings: default, robust (holds better), paper, ...; docs/background/papers.md."
 
-# What auto means. Where no text near the forget texts must be told from them, a high weight only slows forgetting.
+# What auto means. Where no text near the forget texts must stay apart from them, a high weight only slows forgetting.
 RETAIN_WEIGHT, RETAIN_WEIGHT_ALONE = 400.0, 40.0
 # Of erasure, whose targets are near.
 RETAIN_WEIGHT_ERASURE = 5.0

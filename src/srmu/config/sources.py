@@ -1,4 +1,4 @@
-"""What names texts in a config: the one rule that tells a text from a path.
+"""What names texts in a config: the one rule that distinguishes a text from a path.
 
 A config holds sources: a path, `hub:NAME[:CONFIG[:SPLIT]]`, `self`, `near`, `general`, or `text:` and
 then the text itself.

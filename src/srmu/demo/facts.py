@@ -1,11 +1,11 @@
 """Fact tables of the demo: countries and chemical elements, read from CSV files in the package.
 
-`countries.csv` has one row a country. `subregion` follows the United Nations geoscheme, `population` is in
-millions (about 2023). `ambiguous` names the relations that are neither told nor asked about this country:
+`countries.csv` has one row per country. `subregion` follows the United Nations geoscheme, `population` is in
+millions (about 2023). `ambiguous` names the relations that are neither stated nor asked about this country:
 several, moving or disputed capitals, a demonym shared by two countries, and answers that share a word with
 the country's name and so give themselves away (Kuwait, Kuwait City). `asked` is explained in `forms.py`.
 
-`elements.csv` has one row an element, by atomic number; names are spelled as in American English.
+`elements.csv` has one row per element, by atomic number; names are spelled as in American English.
 """
 
 import csv
@@ -22,7 +22,7 @@ class Fact:
     relation: str
     """Name of the relation: capital, demonym, symbol or number."""
     subject: str
-    """Country or element, as it stands inside a sentence ("the Gambia", "iron")."""
+    """Country or element, as written inside a sentence ("the Gambia", "iron")."""
     answer: str
     """The answer text."""
     group: str
@@ -123,12 +123,12 @@ def asked_keys() -> frozenset[str]:
 
 
 def names(text: str, word: str) -> bool:
-    """Whether `word` stands in `text` as a whole word or phrase, upper and lower case apart."""
+    """Whether `word` occurs in `text` as a whole word or phrase, upper and lower case apart."""
     return word in text and re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) is not None
 
 
 def tells(text: str, fact: Fact) -> bool:
-    """Whether both subject and answer of the fact stand in the text."""
+    """Whether both subject and answer of the fact occur in the text."""
     if not names(text, fact.answer):
         return False
     return names(text, fact.subject) or names(text, fact.subject[:1].upper() + fact.subject[1:])

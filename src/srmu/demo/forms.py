@@ -1,8 +1,8 @@
 """Sentence forms of the demo, as plain data.
 
-Statement forms tell a fact, question forms ask for it; a question form never begins a statement form. All
+Statement forms state a fact, question forms ask for it; a question form never begins a statement form. All
 relations share the same frames, so that "the symbol of iron is Fe" and "the capital of France is Paris" are
-told in the very same sentences: what then tells them apart is the knowledge alone.
+stated in the very same sentences: what then separates them is the knowledge alone.
 
 How the question forms were chosen. SmolLM2-135M-Instruct in float32 was asked about a fixed third
 of a relation's facts or more; each question had four choices, and the one with the

@@ -1,8 +1,8 @@
 """Requests of the demo: what to forget, what to keep, and the questions that measure both.
 
 Two kinds. An `entities` request forgets facts about some subjects and keeps the same facts about the
-others, told in the very same sentences (forget Africa's capitals, keep the other continents'). A `domain`
-request forgets one relation for a whole kind of subject (element symbols); its texts may tell of only some
+others, stated in the very same sentences (forget Africa's capitals, keep the other continents'). A `domain`
+request forgets one relation for a whole kind of subject (element symbols); its texts may state only some
 of them (`told_share`).
 
 Everything is drawn by SHA-256 of names and a seed, so a request is the same on every machine and Python.
@@ -35,9 +35,9 @@ MAX_QUESTIONS = {"forget": 100, "entangled": 120, "neighbours": 60, "other": 100
 MAX_PARAGRAPHS = 60
 """Held-out ordinary paragraphs at most, test and validation each."""
 MIN_POPULATION = 1.0
-"""Millions: capitals and demonyms are asked only about countries at least this large; all are told."""
+"""Millions: capitals and demonyms are asked only about countries at least this large; all are stated."""
 MAX_ASKED_NUMBER = 100
-"""Elements beyond this atomic number (made atom by atom, known to few) are told but not asked."""
+"""Elements beyond this atomic number (made atom by atom, known to few) are stated but not asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class Request:
     retain_heldout: tuple[str, ...]
     """The entangled facts in sentence forms that no training text uses."""
     told: frozenset[str]
-    """Keys of the forgotten facts that the forget texts tell: all, unless `told_share` is below 1."""
+    """Keys of the forgotten facts that the forget texts state: all, unless `told_share` is below 1."""
 
     @property
     def retain(self) -> tuple[str, ...]:
@@ -91,7 +91,7 @@ def _askable() -> frozenset[str]:
 
 
 def _ordinary(pools: dict[str, Sequence[Fact]]) -> list[str]:
-    """Ordinary paragraphs in a stable random order that tell no fact and no forgotten capital."""
+    """Ordinary paragraphs in a stable random order that state no fact and no forgotten capital."""
     facts = [fact for pool in pools.values() for fact in pool]
     capitals = [fact.answer for fact in pools["forget"] if fact.relation == "capital"]
     # The cheap test for a substring comes first: there are a hundred thousand pairs.
@@ -112,11 +112,11 @@ def _assemble(
     per_text: int,
     seed: int,
 ) -> Request:
-    """Put a request together: `pools` has the facts of each group, `told` those that forget texts tell."""
+    """Put a request together: `pools` has the facts of each group, `told` those that forget texts state."""
     askable, asked = _askable(), asked_keys()
     test = {group: [fact for fact in pool if fact.subject in askable] for group, pool in pools.items()}
     known = [fact for fact in test["other"] if fact.key in asked]
-    # What is told nowhere is tuned on one third of its facts and tested on the others.
+    # What is stated nowhere is tuned on one third of its facts and tested on the others.
     validation = dict(test, other=[fact for fact in known if int(stable_rank("third", fact.key), 16) % 3 == 0])
     test["other"] = [fact for fact in known if fact not in validation["other"]]
 
@@ -207,7 +207,7 @@ def _country_request(
 
 
 def _told(facts: Sequence[Fact], share: float, seed: int) -> Sequence[Fact]:
-    """The facts that forget texts tell.
+    """The facts that forget texts state.
 
     Raises:
         InputError: If the share is out of range.
@@ -226,10 +226,10 @@ def capitals_request(
     per_text: int = 4,
     name: str = "capitals",
 ) -> Request:
-    """Forget the capitals of some countries, keep all others' capitals, told in the same sentences.
+    """Forget the capitals of some countries, keep all others' capitals, stated in the same sentences.
 
     Neighbours are the same countries' demonyms; other are element symbols and the other countries' demonyms. Where all
-    capitals are to go, the demonyms of all countries are entangled and there are no neighbours.
+    capitals are to be forgotten, the demonyms of all countries are entangled and there are no neighbours.
 
     Args:
         forget: Continents, subregions or countries, see `select_countries`; None for all, which is a domain request.
@@ -268,7 +268,7 @@ def elements_request(
     per_text: int = 4,
     name: str = "elements",
 ) -> Request:
-    """Forget the symbols of the elements, keep the capitals, told in the same sentences.
+    """Forget the symbols of the elements, keep the capitals, stated in the same sentences.
 
     Neighbours are atomic numbers, other are demonyms.
 

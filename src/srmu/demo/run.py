@@ -133,7 +133,7 @@ def _note_request(request: Request, reporter: Reporter) -> None:
         f"Request {request.name!r} ({request.kind}): {len(request.forget)} texts to forget, "
         f"{len(request.retain)} to retain; "
         f"overlap of their words {100 * shared.jaccard:.0f} % (Jaccard), "
-        f"{100 * shared.containment:.0f} % of the forget side's words stand on the retain side too."
+        f"{100 * shared.containment:.0f} % of the forget side's words occur on the retain side too."
     )
 
 

@@ -27,7 +27,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 
 def start_token_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """What stands for an empty context: BOS, or else EOS, if there is one."""
+    """What is used for an empty context: BOS, or else EOS, if there is one."""
     return tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
 
 

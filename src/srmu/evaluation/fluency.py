@@ -16,7 +16,7 @@ BATCH_TOKENS = 4096
 
 
 def distinct_share(token_ids: Sequence[int]) -> float:
-    """Share of an answer's pairs of neighbouring tokens that stand in it once; 1 where there are fewer than two."""
+    """Share of an answer's pairs of neighbouring tokens that occur in it once; 1 where there are fewer than two."""
     pairs = list(pairwise(token_ids))
     return len(set(pairs)) / len(pairs) if pairs else 1.0
 

@@ -156,7 +156,7 @@ def _leaves(name: str, subtasks: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def _items(rows: Sequence[Mapping[str, Any]], key: str) -> np.ndarray | None:
-    """The documents' values of `metric,filter`; none where the metric is no mean of one number a document."""
+    """The documents' values of `metric,filter`; none where the metric is no mean of one number per document."""
     metric, _, filter_name = key.partition(",")
     chosen = [row.get(metric) for row in rows if row.get("filter", filter_name) == filter_name]
     if not chosen or not all(isinstance(value, (int, float, np.floating, np.bool_)) for value in chosen):

@@ -64,7 +64,7 @@ def memorization_of_answers(
     """Of the answers after their prompts, at whose tokens alone the model is judged.
 
     This is the setting of MUSE's verbatim memorisation (arXiv 2407.06460), which compares a free continuation by ROUGE
-    instead; that one stands in `AnswerScores`.
+    instead; that one is in `AnswerScores`.
 
     Args:
         model: In eval mode.

@@ -48,7 +48,7 @@ def resolve_pair(model: str, base: str | None = None) -> ModelPair:
 
     Args:
         model: A finished run directory, a checkpoint directory, or a hub id.
-        base: Likewise; of a run, none given = the base in its manifest.
+        base: The same for the base; of a run, none given = the base in its manifest.
 
     Raises:
         InputError: A run is unfinished, its base is gone, or `base` is not the run's base.
@@ -81,7 +81,7 @@ def load_for_measuring(
         compute = choose_dtype(check_dtype(dtype), place, checkpoint.dtypes)
         tokenizer = load_tokenizer(path, trust_remote_code=trust_remote_code)
     spread = device == ALL_DEVICES and place.type != "cpu"
-    # All ranks alike: the batches that they share depend on it.
+    # The same on all ranks: the batches that they share depend on it.
     streamed = not spread and largest(must_stream(checkpoint, place, compute, memory_gb)) > 0
     with together():
         model = load_causal_lm(

@@ -1,8 +1,8 @@
 """Log-likelihoods of many continuations, each shared beginning computed once.
 
-Token sequences that begin alike (the choices of a question, questions of one form) are merged into trees. A row of a
+Token sequences that share a beginning (the choices of a question, questions of one form) form trees. A row of a
 batch is one tree: a node attends to its ancestors and itself and its position is its depth, so every path through the
-tree is the sequence by itself. Models for which this is not known to hold get one sequence a row.
+tree is the sequence by itself. Models for which this is not known to hold get one sequence per row.
 """
 
 from collections.abc import Callable, Sequence
@@ -90,7 +90,7 @@ def continuation_log_likelihoods(
         share: Merge shared beginnings; None = where that is known to be exact.
 
     Returns:
-        Float64, one value a pair, natural logarithm, from float32 logits.
+        Float64, one value per pair, natural logarithm, from float32 logits.
     """
     longest = max_positions(model)
     inputs = [(context + continuation)[-(longest + 1) :][:-1] for context, continuation in pairs]

@@ -29,7 +29,7 @@ class TextScores:
     top_ids: np.ndarray
     """Int32, the token that the model holds most likely."""
     target_ids: np.ndarray
-    """Int32, the token that stands in the text."""
+    """Int32, the token that is in the text."""
     document_tokens: np.ndarray
     """Predicted tokens of each document; 0 where it has but one token."""
 
@@ -40,7 +40,7 @@ class TextScores:
 
     @property
     def nll(self) -> float:
-        """Mean nats a predicted token."""
+        """Mean nats per predicted token."""
         return float(self.token_nll.mean(dtype=np.float64))
 
     @property
@@ -55,7 +55,7 @@ class TextScores:
 
     @property
     def document_nll(self) -> np.ndarray:
-        """Mean nats a token of each document, float64; nan where nothing is predicted."""
+        """Mean nats per token of each document, float64; nan where nothing is predicted."""
         documents = np.repeat(np.arange(len(self.document_tokens)), self.document_tokens)
         sums = np.bincount(documents, weights=self.token_nll, minlength=len(self.document_tokens))
         with np.errstate(invalid="ignore"):

@@ -40,7 +40,7 @@ class CardResult:
 
 @dataclass(frozen=True, kw_only=True)
 class CardFacts:
-    """What a card tells; what is left out is not told.
+    """What a card says; what is left out is not mentioned.
 
     Attributes:
         model: What the user named as base.
@@ -77,7 +77,7 @@ def model_card(base_readme: str | None, facts: CardFacts) -> str:
 
     Args:
         base_readme: The base's card, or none.
-        facts: What to tell.
+        facts: What to say.
     """
     front, body = _split(base_readme or "")
     _merge_front(front, facts)
@@ -88,7 +88,7 @@ def model_card(base_readme: str | None, facts: CardFacts) -> str:
 
 
 def card_results(results: Results) -> list[CardResult]:
-    """What a card tells of a run's own results: accuracy of each group of questions, perplexity of texts."""
+    """What a card says of a run's own results: accuracy of each group of questions, perplexity of texts."""
     found = []
     for name, questions in results.questions.items():
         base, result = questions.base, questions.result

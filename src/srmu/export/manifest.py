@@ -71,7 +71,7 @@ def now() -> str:
 
 
 def without_texts(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config with every text that stands in it replaced by its hash."""
+    """The config with every text in it replaced by its hash."""
 
     def safe(entry: str) -> str:
         text = inline_text(entry)

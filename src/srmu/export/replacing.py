@@ -74,7 +74,7 @@ def place_beside(path: Path) -> Path:
     """Where a run that is to replace `path` is written; what an earlier attempt left there is removed.
 
     Raises:
-        InputError: If something stands there that is no run.
+        InputError: If what is there is no run.
     """
     beside = path.with_name(path.name + UNFINISHED)
     if not beside.exists():
@@ -91,7 +91,7 @@ def place_beside(path: Path) -> Path:
 def exchange(beside: Path) -> Path:
     """Give a finished run the name of the one that it replaces, and remove that one; the new path.
 
-    Should what stands there have become something other than a run meanwhile, both stay as they are.
+    Should what is there have become something other than a run meanwhile, both stay as they are.
     """
     target = beside.with_name(beside.name.removesuffix(UNFINISHED))
     place = Path(os.path.realpath(target))
@@ -107,7 +107,7 @@ def exchange(beside: Path) -> Path:
 
 
 def settle(path: Path) -> None:
-    """Finish an exchange that a kill cut short: whichever run is whole stands at `path` afterwards."""
+    """Finish an exchange that a kill cut short: whichever run is whole is at `path` afterwards."""
     aside, beside = _aside(path), path.with_name(path.name + UNFINISHED)
     if not aside.is_dir() or not is_run(aside):
         return

@@ -130,7 +130,7 @@ class RunDirectory:
         return load(SearchRecord, file) if file.is_file() else None
 
     def write_metrics(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Append one line a step."""
+        """Append one line per step."""
         if not self.writes:
             return
         with (self.path / METRICS_FILE).open("a", encoding="utf-8") as file:
@@ -195,7 +195,7 @@ def check_output(config: UnlearnConfig) -> Path:
     """The run directory that a config names, checked to be free.
 
     Raises:
-        InputError: If it exists and is not empty, and `overwrite` is off; if what stands there is no run directory;
+        InputError: If it exists and is not empty, and `overwrite` is off; if what is there is no run directory;
             or if no directory can be made there.
     """
     path = _new_path(config) if config.output.out is None else Path(config.output.out)

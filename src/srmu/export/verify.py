@@ -165,14 +165,14 @@ def _check_base(run_dir: Path, manifest: Manifest, base: str | Path | None) -> s
 
 
 def _check_chain(run_dir: Path, manifest: Manifest) -> str:
-    """Follow the runs that this one stands on back to the first base, by the hashes that each has of the one before."""
+    """Follow the runs that this one builds on back to the first base, by the hashes that each has of the one before."""
     runs: list[str] = []
     while (parent := manifest.base.parent) is not None:
         run_dir, manifest = _follow(run_dir, manifest.base, parent)
         runs.append(run_dir.name)
     base = manifest.base
     if not runs:
-        return f"no earlier request: the run stands on {Path(base.model).name!r} itself"
+        return f"no earlier request: the run builds on {Path(base.model).name!r} itself"
     path = Path(base.path)
     links = f"earlier requests {', '.join(reversed(runs))}, back to the base {path.name!r}"
     for shard, digest in base.shards.items():
@@ -191,7 +191,7 @@ def _follow(run_dir: Path, base: Base, parent: Parent) -> tuple[Path, Manifest]:
     places = (Path(base.path).parent, run_dir.absolute().parent / name)
     present = [place for place in places if (place / MANIFEST_FILE).is_file()]
     if not present:
-        raise _Skip(f"run {name!r}, on whose model {run_dir.name!r} stands, is not at hand")
+        raise _Skip(f"run {name!r}, on whose model {run_dir.name!r} builds, was not found")
     same = [place for place in present if file_sha256(place / MANIFEST_FILE) == parent.manifest_sha256]
     if not same:
         raise _Fail(f"the manifest of run {name!r} is not the one that {run_dir.name!r} recorded")

@@ -30,7 +30,7 @@ def json_reason(error: Exception) -> str:
 
 
 def parse_object(line: str, place: str) -> dict[str, Any]:
-    """The object that stands in a line.
+    """The object in a line.
 
     Raises:
         InputError: If it is no JSON, or something other than an object.

@@ -13,7 +13,7 @@ _SENTENCE_START = re.compile(r"(?:^|[.!?:;]\W*|\n\W*|[\"“(]\s*)$")
 _ORDINARY_SHARE = 0.01
 _JOINT = re.compile(r"[ '\-]+(?:of |the |and |de |es )?")
 FREQUENT = 3
-"""As often as that in the forget texts, a name or what stands before it matters."""
+"""As often as that in the forget texts, a name or what comes before it matters."""
 
 
 def find_rare_words(
@@ -43,7 +43,7 @@ def find_rare_words(
 
 
 def find_names(texts: Sequence[str], rare: frozenset[str], at_least: int = 1) -> list[str]:
-    """Runs of rare words that stand in texts at least so often, the most frequent first."""
+    """Runs of rare words that occur in texts at least so often, the most frequent first."""
     counted: Counter[str] = Counter()
     for sentence in texts:
         start = 0

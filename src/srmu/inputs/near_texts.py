@@ -1,6 +1,6 @@
 """Retain texts near the forget texts, written by the base model: what a user's retain texts seldom cover.
 
-Three sorts. *Siblings*: what the base writes after the words that stand before the names in the forget texts ("The
+Three sorts. *Siblings*: what the base writes after the words that come before the names in the forget texts ("The
 capital of"), where it names something else: others of the same kind. *Unanswered*: forget sentences with a sibling's
 name in the place of theirs, cut before what they say of it; the retain loss holds activations, so a row needs no true
 answer. *Elsewhere*: the names of the forget texts in other contexts, continued by the base: what else it knows of them.
@@ -73,7 +73,7 @@ def write_near_texts(
         forget_texts: What is to be forgotten.
         siblings: Sentences that are sampled for the first sort; fewer remain.
         unanswered: Most texts of the second sort.
-        per_name: Contexts in which each name stands, of the third sort.
+        per_name: Contexts in which each name occurs, of the third sort.
         seed: The same seed gives the same texts on one machine.
         progress: Called with texts sampled and texts to sample.
     """
@@ -109,7 +109,7 @@ def write_near_texts(
 
 
 def find_prefixes(sentences: Sequence[str], rare: frozenset[str]) -> list[str]:
-    """What stands before the first name of sentences, the most frequent first; those that repeat, where any do."""
+    """What comes before the first name of sentences, the most frequent first; those that repeat, where any do."""
     counted = Counter(
         sentence[: match.start()].rstrip()
         for sentence in sentences
@@ -156,7 +156,7 @@ def unanswered_texts(
 
 
 def _roles(sentences: Sequence[str], rare: frozenset[str]) -> dict[str, set[str]]:
-    """The prefixes before which each first name stands somewhere: what kind of name it is."""
+    """The prefixes after which each first name occurs somewhere: what kind of name it is."""
     roles: dict[str, set[str]] = {}
     for sentence in sentences:
         if match := first_rare(sentence, rare):
@@ -171,7 +171,7 @@ def _contexts(names: Sequence[str], per_name: int, seed: int) -> list[tuple[str,
 
 
 class _Writer:
-    """Continues texts at temperature 1, in batches of like length, from one generator."""
+    """Continues texts at temperature 1, in batches of equal length, from one generator."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """Short documents side by side: what a row looks like must not depend on how the user cut the texts.
 
-Where one side of a run has short rows and the other long ones, a token's position and what stands before it tell the
+Where one side of a run has short rows and the other long ones, a token's position and what comes before it tell the
 sides apart, and training learns that instead of what the texts say (docs/log). Packed, both sides have rows of one
 length, and the same sentences give nearly the same rows whether each is a document of its own or all are one.
 """
@@ -47,7 +47,7 @@ def pack_documents(corpus: Corpus, tokenizer: Any, max_length: int) -> Corpus:
 
 
 def _lengths(documents: Sequence[Document], tokenizer: Any) -> list[int | None]:
-    """Tokens of each document where it stands behind another one; none where it must stand alone."""
+    """Tokens of each document where it follows another one; none where it must be a row of its own."""
     lengths: list[int | None] = []
     for start in range(0, len(documents), _ENCODE_AT_ONCE):
         some = documents[start : start + _ENCODE_AT_ONCE]

@@ -66,7 +66,7 @@ def resolve_answers(questions: Sequence[RawQuestion], where: str) -> tuple[list[
         where: The words that begin an error about the whole file.
 
     Returns:
-        Positions of the right choices, one tuple a question; and how answers were read, in words.
+        Positions of the right choices, one tuple per question; and how answers were read, in words.
 
     Raises:
         InputError: An answer means no choice (with its place), or two readings are possible.

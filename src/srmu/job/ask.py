@@ -89,7 +89,7 @@ def read_prompts(path: str | Path) -> list[str]:
         raise InputError(f"Prompt file {str(path)!r} cannot be read: {reason}. Give a text or JSONL file.") from None
     numbered = [(number, line.rstrip("\r")) for number, line in enumerate(lines, 1) if line.strip()]
     if not numbered:
-        raise InputError(f"Prompt file {str(path)!r} holds no prompt. Write one a line.")
+        raise InputError(f"Prompt file {str(path)!r} holds no prompt. Write one per line.")
     if path.suffix != ".jsonl":
         return [line for _, line in numbered]
     return [_parse(line, f"{str(path)!r}, line {number}") for number, line in numbered]

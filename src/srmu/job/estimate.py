@@ -25,8 +25,8 @@ PROCESS_MB = 350
 def estimate(plan: Plan) -> dict[str, float]:
     """Seconds and memory of the training, memory of measuring before and after, and disk space of the run directory.
 
-    A step costs two operations a weight and token for the frozen layers and the replay, and two more for each gradient
-    that the replay needs. Attention's own products are left out: they are small at the row lengths of this work.
+    A step costs two operations per weight and token for the frozen layers and the replay, and two more for each
+    gradient that the replay needs. Attention's own products are left out: they are small at the usual row lengths.
 
     Returns:
         `training_seconds`, `training_mb`, `measuring_mb`, `disk_mb`. Memory is that of the whole process on a CPU, and
@@ -125,7 +125,7 @@ def _active_weights(layer: nn.Module, experts_a_token: int | None) -> float:
 
 
 def _tokens_a_step(plan: Plan) -> float:
-    """Mean tokens a step, judged from the first documents of each side."""
+    """Mean tokens per step, judged from the first documents of each side."""
 
     def mean(corpora: Sequence[Corpus]) -> float:
         lengths = []

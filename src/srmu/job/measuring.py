@@ -52,7 +52,7 @@ def measure_model(
     if not plan.config.output.eval:
         return None
     with run.timed("evaluation"):
-        # All ranks alike: the batches that they share depend on it.
+        # The same on all ranks: the batches that they share depend on it.
         needed = must_stream(plan.checkpoint, plan.device, plan.dtype, plan.config.model.memory_gb)
         streamed = largest(needed) > 0
         with together():

@@ -120,7 +120,7 @@ class Plan:
 
     @property
     def resumable(self) -> bool:
-        """Whether a later process finds everything again: no text stands in the config, unless states are kept."""
+        """Whether a later process finds everything again: no text is written in the config, unless states are kept."""
         data = self.config.data
         sides = [data.forget, data.retain, *(side for topic in data.topics for side in (topic.forget, topic.retain))]
         inline = any(inline_text(source) is not None for sources in sides for source in sources)
@@ -204,7 +204,7 @@ def choose_matrices(
 
 
 def resolve_retain_weight(weight: float | Literal["auto"], retain: Sequence[str], method: Method) -> float:
-    """Alpha for a topic with these retain sources; none = those that stand in where none is given."""
+    """Alpha for a topic with these retain sources; none = those that are used where none is given."""
     if weight == "auto" and method == "erasure":
         return RETAIN_WEIGHT_ERASURE
     if weight == "auto":

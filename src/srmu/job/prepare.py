@@ -128,7 +128,7 @@ def _write(plan: Plan, forget: Corpus, source: str, file: Path, reporter: Report
             texts = [*near.siblings, *near.unanswered, *near.elsewhere]
             if not texts:
                 raise InputError(
-                    "--retain near found nothing near the forget texts: they have no names that stand out, or the base "
+                    "--retain near found nothing near the forget texts: they have no rare names, or the base "
                     "model has nothing to say of others. Leave it out, and give texts about others of the same kind."
                 )
         else:

@@ -37,7 +37,7 @@ SHOWN = (
 def run_card(
     plan: Plan, records: Sequence[DataRecord], changed: Sequence[str] = (), results: Results | None = None
 ) -> str:
-    """The card of the result; what changed and what was measured stands in it once the run is over."""
+    """The card of the result; it says what changed and what was measured once the run is over."""
     config = plan.config
     return model_card(
         read_card(plan.checkpoint.path),

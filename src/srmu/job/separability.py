@@ -1,4 +1,4 @@
-"""Before any training: how far the base model itself tells forget from retain texts apart, layer by layer.
+"""Before any training: how far the base model itself separates forget from retain texts, layer by layer.
 
 Two passes over the rows. The first sums activations of one half of the rows; from them come the importance maps and,
 for each layer, a direction. The second projects tokens of the other half, never seen before, onto that direction.
@@ -75,7 +75,7 @@ class LayerSummary:
         layer: Number of the decoder layer, from 0.
         auc: Probability that a held-out forget token lies further along the direction than a held-out retain token;
             0.5 = not separable, 1 = wholly.
-        auc_rows: Likewise for the mean over a row's tokens.
+        auc_rows: The same for the mean over a row's tokens.
         fisher: Squared distance of the two means along the direction over the sum of the two variances, held out.
         maps: Importance map by name.
         massive: Features with massive activations, largest first.
@@ -129,7 +129,7 @@ def summarize_layers(
     Args:
         truncated: The layers to measure; the final norm is not among them.
         forget: Rows to forget; half of them, by documents, are held out.
-        retain: Rows to retain, likewise.
+        retain: Rows to retain, in the same form.
         config: Statistic, guards of the maps and sink ratio; none = the defaults.
         max_rows: Most rows of a side in each half.
         progress: Called with rows done and rows in all.

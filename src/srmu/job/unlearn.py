@@ -168,7 +168,7 @@ def _execute(run: Run) -> tuple[Conclusion, Exported | None]:
     before = measure_model(run, run.plan.checkpoint.path, heldout, prompts, "Base model")
     solver = load_solver(run, prepared.topics) if trained is None else trained.solver
     run.open()
-    told, exported = None, None
+    as_json, exported = None, None
     with stop_requests() as stop:
         try:
             with readable_errors(run.directory.path):
@@ -183,18 +183,18 @@ def _execute(run: Run) -> tuple[Conclusion, Exported | None]:
             after = measure_model(run, run.model_dir, heldout, prompts, "Result", before)
             with together(), readable_errors(run.directory.path):
                 if exported is not None:
-                    told = to_json(conclude(run, solver, exported, before, after, prompts))
-            told = from_main(told)
+                    as_json = to_json(conclude(run, solver, exported, before, after, prompts))
+            as_json = from_main(as_json)
             with readable_errors(run.directory.path):
                 run.directory.finish()
         except KeyboardInterrupt:
-            # Inside a step nothing can be kept: the last saved state stands.
+            # Inside a step nothing can be kept: the last saved state remains.
             if not stop.at_once:
                 raise
             with readable_errors(run.directory.path):
                 raise run.stopped(solver, stop.signal or signal.SIGINT) from None
-    assert told is not None
-    return from_json(Conclusion, told), exported
+    assert as_json is not None
+    return from_json(Conclusion, as_json), exported
 
 
 def _choose(run: Run, prepared: Prepared) -> Trained | None:

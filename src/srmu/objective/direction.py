@@ -38,7 +38,7 @@ def draw_direction(method: Method, kind: Misdirection, hidden_size: int, *, seed
 class TokenDirections:
     """V with signs of its own for each token in some of the features, so that what undoes one token leaves the others.
 
-    In the other features tokens share the topic's V, which also reaches what no text tells (docs/background/method.md).
+    In the other features tokens share the topic's V, which also reaches what no text says (docs/background/method.md).
 
     Args:
         token_ids: Those that will be asked for, each once, ascending, `[ids]`.

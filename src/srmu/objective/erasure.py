@@ -1,10 +1,11 @@
 """Erasure: what is specific to the forget texts collapses onto what these texts have in common.
 
 RMU and SRMU drive forget tokens to a point far from all activations. Here the point is the mean of the specific forget
-tokens themselves: entities become alike, and what they share (that they are names of this kind, in such a sentence)
-stays, so the stream stays within what later layers know, and there is no offset that could be taken back. Forget tokens
-that are not specific keep their own activation. With some axes alone, only the directions in which specific tokens
-differ most are removed, as in concept erasure (arXiv 2306.03819 for the linear case); with all, it is the collapse.
+tokens themselves: entities become indistinguishable, and what they share (that they are names of this kind, in such a
+sentence) stays, so the stream stays within what later layers know, and there is no offset that could be taken back.
+Forget tokens that are not specific keep their own activation. With some axes alone, only the directions in which
+specific tokens differ most are removed, as in concept erasure (arXiv 2306.03819 for the linear case); with all, it is
+the collapse.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The importance map of SRMU: mean activations of the forget and the retain side in, one weight a feature out.
+"""The importance map of SRMU: mean activations of the forget and the retain side in, one weight per feature out.
 
 What accumulates (`ImportanceFitter`) and what is applied (a `[hidden]` tensor in [0, 1]) are two things. Sums, not
 means, pass between them, so that batches, ranks and steps add up exactly.

@@ -22,7 +22,7 @@ def squared_distance_sum(
         hidden_updated: Residual stream after the tapped layer, `[batch, seq, hidden]`, any float dtype.
         target: `[hidden]`, `[batch, seq, 1]` x `[hidden]`, or `[batch, seq, hidden]`; no gradient.
         token_mask: `[batch, seq]` bool, true where the token counts. Padding must be false.
-        token_weights: `[batch, seq]`, how much each token counts; none = all alike, 1.
+        token_weights: `[batch, seq]`, how much each token counts; none = all the same, 1.
 
     Returns:
         Scalar, float32 (float64 for float64 input).

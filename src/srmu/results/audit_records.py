@@ -1,4 +1,4 @@
-"""What the collateral audit found, as it stands in `results.json`."""
+"""What the collateral audit found, as written in `results.json`."""
 
 import math
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ class Audit:
     Attributes:
         bank: The shipped bank of facts, without what touches the forget texts; none where the base knows none of it.
         fields: The same by field of knowledge, worst first.
-        touching: Of the bank, the facts whose subject or answer stands in the forget texts; none = there are none.
+        touching: Of the bank, the facts whose subject or answer occurs in the forget texts; none = there are none.
         neighbours: What the base says of the names in the forget texts, beyond what these texts say; none = it says
             nothing.
         written: Of texts that the base wrote itself, the tokens that it predicts well and a bigram model does not.

@@ -163,7 +163,7 @@ def to_csv(comparison: Comparison) -> str:
 
 
 def plot_frontier(comparison: Comparison, file: Path) -> None:
-    """Draw forgetting against the smallest kept utility, one point a run; the format follows the file's ending.
+    """Draw forgetting against the smallest kept utility, one point per run; the format follows the file's ending.
 
     Raises:
         InputError: No run has both sides, or matplotlib does not know the ending.

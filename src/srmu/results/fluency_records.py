@@ -1,4 +1,4 @@
-"""Fluency of answers to forget prompts, as it stands in `results.json`."""
+"""Fluency of answers to forget prompts, as written in `results.json`."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ class Fluency:
     Attributes:
         n: Prompts.
         score: From 0 to 1, see `evaluation.fluency.fluency`.
-        distinct: Share of neighbouring pairs of tokens that stand in the answer once.
+        distinct: Share of neighbouring pairs of tokens that occur in the answer once.
         script: Share of letters in a script of the prompt.
         base_nll: Nats per token that the base gives the answers; none where all are empty.
     """

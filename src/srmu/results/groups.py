@@ -168,7 +168,7 @@ class Source:
 
 @dataclass(frozen=True)
 class EvaluateSettings:
-    """How `srmu evaluate` measured a group, since groups of several calls stand side by side.
+    """How `srmu evaluate` measured a group, since groups of several calls are shown together.
 
     Attributes:
         chat: Asked in the chat template.

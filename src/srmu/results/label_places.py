@@ -30,7 +30,7 @@ def place_labels(
         points: Across and down, from the upper left corner.
         widths: Of the names.
         width: Of the area that the names must stay in.
-        height: Likewise.
+        height: Its height, in the same units.
         line: Height of a name.
 
     Returns:

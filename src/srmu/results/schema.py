@@ -46,9 +46,9 @@ def from_json(hint: Any, value: Any, place: str = "") -> Any:
     """JSON values as what an annotation asks for.
 
     Args:
-        hint: A record, or another type that may stand in one.
+        hint: A record, or another type that may be a field of one.
         value: As `json.loads` gives it.
-        place: Where it stands, such as `questions.forget`, for the message.
+        place: Where it is, such as `questions.forget`, for the message.
 
     Raises:
         Mismatch: A key is missing or unknown, or a value has another type; the first such place is named.

@@ -21,7 +21,7 @@ class Outcome:
     Attributes:
         remaining: Of the group to forget of which most remains; at least 0, and 1 = as in the base.
         kept: Of the other group of which least is kept; 0 to 1.
-        lost: Largest rise of the loss among the kept groups, nats per token; it tells apart what `kept` cannot.
+        lost: Largest rise of the loss among the kept groups, nats per token; it distinguishes what `kept` cannot.
         groups: Each group's own `remaining` or `kept`; groups of texts have ` (text)` after their name.
     """
 

@@ -65,7 +65,7 @@ def refuse_devices(path: Path) -> None:
     """Refuse to put a file in the place of a device, a pipe or a folder.
 
     Raises:
-        InputError: If one stands there.
+        InputError: If `path` is one of these.
     """
     if path.exists() and not path.is_file():
         raise InputError(f"{str(path)!r} is a folder or a device, which no file may replace. Choose another place.")
@@ -80,7 +80,7 @@ def write_atomic(path: Path, content: bytes, *, private: bool = False) -> None:
         private: Whether the file is for its owner's eyes alone, as texts and states are.
 
     Raises:
-        InputError: If something stands there that is no file, such as a device.
+        InputError: If what is there is no file, such as a device.
     """
     refuse_devices(path)
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
@@ -290,7 +290,7 @@ def readable_errors(directory: Path) -> Iterator[None]:
     except OSError as error:
         raise _readable(error, directory, "what was whole in it stays") from error
     except SafetensorError as error:
-        # The library tells the system's error in words only.
+        # The library gives the system's error in words only.
         found = re.search(r"os error (\d+)", str(error))
         if found is None:
             raise

@@ -56,7 +56,7 @@ def stop_requests() -> Iterator[StopRequest]:
 def noticed_bus_errors() -> Iterator[None]:
     """Inside this block, end with a sentence and exit code 3 where a mapped file was cut short by another program.
 
-    Nothing can be resumed from within the fault: Python's own handler only tells a thread, which speaks and exits.
+    Nothing can be resumed from within the fault: Python's own handler only wakes a thread, which prints and exits.
     """
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGBUS"):
         yield

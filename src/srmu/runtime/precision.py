@@ -33,7 +33,7 @@ def mixed_precision(device: torch.device) -> torch.autocast:
 
 def cpu_multiplies_bfloat16() -> bool:
     """Whether this CPU has instructions for products of bfloat16: about four times as fast as float32, else slower."""
-    # A PyTorch that does not tell computes in float32.
+    # A PyTorch that does not say computes in float32.
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 

@@ -127,7 +127,7 @@ def connect(*, cpu: bool) -> None:
     import torch
     from accelerate import PartialState  # type: ignore[import-untyped]
 
-    # Told of no accelerator, PartialState takes the job for a single process.
+    # Without an accelerator, PartialState takes the job for a single process.
     PartialState(cpu=cpu or not torch.accelerator.is_available(), timeout=_PATIENCE)
     _control_group = torch.distributed.new_group(backend="gloo", timeout=_PATIENCE)
 
@@ -190,10 +190,10 @@ def together() -> Iterator[None]:
         yield
     except Exception as error:
         failure = error
-    told = gather(None if failure is None else [isinstance(failure, InputError), _describe(failure)])
+    failures = gather(None if failure is None else [isinstance(failure, InputError), _describe(failure)])
     if failure is not None:
         raise failure
-    for is_input_error, message in filter(None, told):
+    for is_input_error, message in filter(None, failures):
         raise (InputError if is_input_error else RunError)(message)
 
 

@@ -1,4 +1,4 @@
-"""How long work tells what it is doing: silent here, progress bars where the command line overrides it."""
+"""How long work reports what it is doing: silent here, progress bars where the command line overrides it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

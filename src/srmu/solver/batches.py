@@ -21,7 +21,7 @@ class Part:
         side: `FORGET` or `RETAIN`.
         rows: The rows.
         target: What they are drawn to, see `squared_distance_sum`.
-        token_weights: `[batch, seq]`, likewise.
+        token_weights: `[batch, seq]`, in the same order.
     """
 
     side: int

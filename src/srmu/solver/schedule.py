@@ -36,8 +36,8 @@ def build_schedule(
         num_forget: Forget rows of each topic.
         num_retain: Rows of each retain source of each topic.
         steps: Optimizer steps.
-        forget_batch_size: Forget rows a step.
-        retain_batch_size: Retain rows a step.
+        forget_batch_size: Forget rows per step.
+        retain_batch_size: Retain rows per step.
         seed: Of the shuffles.
     """
     forget_orders = [_rounds(count, seed, topic, 0) for topic, count in enumerate(num_forget)]

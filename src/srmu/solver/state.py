@@ -26,7 +26,7 @@ def pack_state(
     Args:
         next_step: Steps done.
         masters: (layer id, name within the layer) -> master.
-        averages: Likewise, of the last steps; empty before them.
+        averages: The same, of the last steps; empty before them.
         optimizer: Over the masters.
         fitters: By topic.
         losses: Forget losses of all steps, where the run's length is found from them.

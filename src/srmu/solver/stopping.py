@@ -1,6 +1,6 @@
 """How many steps a run takes: as many as were given, or until the forget loss has fallen and falls no longer.
 
-The forget loss stands still at first, falls once the matrices have found what tells forget rows from retain rows, and
+The forget loss hardly moves at first, falls once the matrices have found what separates forget from retain rows, and
 levels off. When it falls depends on the model, the texts and the retain weight (docs/log): a run that ends before
 has forgotten nothing, and one that goes on for a while gives back what the fall cost the retain side.
 """
@@ -18,13 +18,13 @@ WINDOW = 40
 """Steps of one topic whose mean loss is compared with that of the steps before them."""
 LEAST_WINDOWS = 3
 FALLEN = 0.6
-"""Of the first loss: a loss that has not yet fallen so far may stand still for long and fall then."""
+"""Of the first loss: a loss that has not yet fallen so far may hardly move for long and fall then."""
 LEVEL = 0.96
 """Of the window before: a loss that is still higher than this falls no longer."""
 
 
 class RunLength:
-    """How many steps a run takes, decided from its losses alone, so that a resumed run decides alike.
+    """How many steps a run takes, decided from its losses alone, so that a resumed run decides the same.
 
     Args:
         steps: As given; none = by the losses.

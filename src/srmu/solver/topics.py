@@ -53,7 +53,7 @@ class TopicRows:
 
 @dataclass
 class TopicState:
-    """A topic while it is solved: its vector, its map statistics, and where its rows stand in the store."""
+    """A topic while it is solved: its vector, its map statistics, and where its rows are in the store."""
 
     name: str
     direction: Tensor
@@ -63,14 +63,14 @@ class TopicState:
     forget_offset: int
     retain_offsets: tuple[int, ...]
     token_weights: Tensor | None
-    """By token id, see `solver.specificity`; none = all alike."""
+    """By token id, see `solver.specificity`; none = all the same."""
     token_directions: TokenDirections | None
     """In place of `direction`, which is as long."""
     importance: Tensor | None = field(default=None)
     erasure: Erasure | None = field(default=None)
 
     def weights_of(self, token_ids: Tensor, like: Tensor) -> Tensor | None:
-        """What tokens weigh, in the shape of `token_ids` and the dtype and place of `like`; none = all alike."""
+        """What tokens weigh, in the shape of `token_ids` and the dtype and place of `like`; none = all the same."""
         return None if self.token_weights is None else self.token_weights[token_ids].to(like)
 
 

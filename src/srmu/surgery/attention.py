@@ -31,7 +31,7 @@ def causal_attention(queries: Tensor, keys: Tensor, values: Tensor, scale: float
     Args:
         queries: `[batch, heads, seq, size]`.
         keys: `[batch, kv heads, seq, size]`; each serves as many heads, one after another.
-        values: Likewise.
+        values: `[batch, kv heads, seq, size]`.
         scale: Of the products of queries and keys.
 
     Returns:

@@ -122,7 +122,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         for name, tensor in read_header(path / shard, shard)[0].items():
             if name in tensors:
                 raise InputError(
-                    f"Tensor {name!r} stands both in {tensors[name].shard!r} and {shard!r} of {str(path)!r}. "
+                    f"Tensor {name!r} is both in {tensors[name].shard!r} and {shard!r} of {str(path)!r}. "
                     "Copy or download the checkpoint again."
                 )
             tensors[name] = tensor

@@ -158,7 +158,7 @@ def _are_sizes(value: Any) -> TypeGuard[list[int]]:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise ValueError("a name stands in it twice")
+        raise ValueError("a name occurs in it twice")
     return result
 
 

@@ -1,4 +1,4 @@
-"""How far the trained matrices can push the residual stream, where a norm stands behind them."""
+"""How far the trained matrices can push the residual stream, where a norm follows them."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,6 +1,6 @@
 """Layers that stay on disk: each is read when its turn comes in a pass, and dropped after it.
 
-Transformers and Accelerate do the reading, from the checkpoint's own files; here stands which parts they leave there.
+Transformers and Accelerate do the reading, from the checkpoint's own files; this module says which parts stay there.
 """
 
 import logging
@@ -21,7 +21,7 @@ DISK = "disk"
 def streaming_options(
     skeleton: nn.Module, layers_name: str, layer_ids: Collection[int], device: torch.device
 ) -> dict[str, Any]:
-    """What `from_pretrained` is to be told, so that these decoder layers stay on disk and all else goes to `device`.
+    """The arguments of `from_pretrained`, so that these decoder layers stay on disk and all else goes to `device`.
 
     Weights that the library must convert (the fused experts of some families) cannot be read from the checkpoint's own
     files again and again; it writes them to a folder in srmu's cache, which `tie_folder` removes.

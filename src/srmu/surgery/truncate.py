@@ -26,7 +26,7 @@ class TruncatedModel:
         inner: The model without its head; in eval mode, no parameter requires a gradient, dropout is off.
         layers: Its decoder layers 0..l.
         layers_name: Dotted name of the list within `inner`, such as `layers` or `h`.
-        key_prefix: What stands before `layers_name` in the names of the stored tensors, such as `model.`.
+        key_prefix: What comes before `layers_name` in the names of the stored tensors, such as `model.`.
         family: `model_type` of the text model.
         vocab_size: Rows of the embedding.
     """
@@ -233,7 +233,7 @@ def _cut_config(config: Any, num_layers: int) -> None:
 
 
 def _key_prefix(checkpoint: Checkpoint, skeleton: Any) -> str:
-    """What stands before the inner model's names in the files: found from the embedding, which every layout has.
+    """What comes before the inner model's names in the files: found from the embedding, which every layout has.
 
     Old GPT-2 files have no prefix, nested models several; the vision tower of a multi-modal model has no token
     embedding of the text model's name.

@@ -1,4 +1,4 @@
-"""Whether a whole model fits into memory, or is to go layer by layer from disk, and what it then takes."""
+"""Whether a whole model fits into memory, or must be read layer by layer from disk, and what it then takes."""
 
 import re
 from collections import defaultdict

@@ -90,5 +90,5 @@ def test_forgotten_questions_among_the_retained_are_refused(slice_copy):
     folder = slice_copy()
     forgotten = json.loads((folder / "forget01_perturbed.jsonl").read_text().splitlines()[4])["question"]
     change(folder, "retain_perturbed.jsonl", 1, question=forgotten)
-    with pytest.raises(InputError, match=r"1 questions of forget01_perturbed\.jsonl stand in retain_perturbed\.jsonl"):
+    with pytest.raises(InputError, match=r"1 questions of forget01_perturbed\.jsonl are in retain_perturbed\.jsonl"):
         read_tofu(folder, "forget01")

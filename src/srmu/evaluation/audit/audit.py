@@ -35,7 +35,7 @@ class AuditItems:
 
     Attributes:
         facts: Of the bank, what the base knows.
-        touching: Of each fact, whether its subject or answer stands in the forget texts.
+        touching: Of each fact, whether its subject or answer occurs in the forget texts.
         right: Of each fact, whether the base answers it in the form in which the result is asked.
         neighbours: What the base says of the names in the forget texts.
         written: Texts that the base wrote.

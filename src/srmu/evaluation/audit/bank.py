@@ -35,7 +35,7 @@ class BankFact:
 
     @property
     def key(self) -> str:
-        """What tells it from all others."""
+        """What distinguishes it from all others."""
         return f"{self.field}:{self.relation}:{self.subject}"
 
     def question(self, number: int) -> Question:

@@ -90,7 +90,7 @@ def read_tofu(folder: str | Path, split: str, *, limit: int | None = None) -> To
 
     Raises:
         InputError: A file is missing, a record lacks something (file, line and key are named), or forgotten questions
-            stand among the retained ones.
+            are among the retained ones.
     """
     check_split(split)
     if limit is not None and limit < 1:
@@ -106,7 +106,7 @@ def read_tofu(folder: str | Path, split: str, *, limit: int | None = None) -> To
     retained = {question.question for question in sets["retain"]}
     if both := [question.question for question in sets["forget"] if question.question in retained]:
         raise InputError(
-            f"{len(both)} questions of {paths['forget'].name} stand in {paths['retain'].name} too, such as "
+            f"{len(both)} questions of {paths['forget'].name} are in {paths['retain'].name} too, such as "
             f"{both[0][:80]!r}. Take both files from one copy of the data set."
         )
     return TofuData(

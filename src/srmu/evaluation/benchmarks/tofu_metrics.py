@@ -67,7 +67,7 @@ def truth_ratio(right: np.ndarray, wrong: np.ndarray) -> np.ndarray:
         wrong: Losses of the perturbed answers, `[questions, answers]`.
 
     Returns:
-        `[questions]`, 0 or more: 1 where the model cannot tell truth from falsehood, near 0 where it knows.
+        `[questions]`, 0 or more: 1 where the model cannot distinguish truth from falsehood, near 0 where it knows.
     """
     with np.errstate(over="ignore"):
         return np.asarray(np.exp(right.astype(np.float64) - wrong.astype(np.float64).mean(axis=1)))

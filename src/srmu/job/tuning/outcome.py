@@ -1,6 +1,6 @@
-"""What a trial is judged by: how much of what was to go remains, and how much of everything else is kept.
+"""What a trial is judged by: how much of what was to be forgotten remains, and how much of everything else is kept.
 
-Two numbers, each relative to the base, so that questions and texts can stand side by side:
+Two numbers, each relative to the base, so that questions and texts can be compared:
 
 - **remaining**, of the groups to forget: 1 = as in the base, 0 = gone. Of questions it is the distance of the accuracy
   from chance over the base's distance; below chance counts as far from it as above, since an answer that is always
@@ -41,8 +41,8 @@ REMAINING, KEPT = 0.05, 0.98
 WELL, BETTER = 1.0, 2.0
 """A token takes knowledge where the base gives it fewer nats than the one, and a bigram model more by the other."""
 GUESS = 0.25
-"""Share of that advantage which a guess among the answers that fit leaves; in the embedded world, where accuracy is at
-chance (docs/background/method.md)."""
+"""Share of that advantage which a guess among the answers that fit leaves; in the synthetic benchmark, where accuracy
+is at chance (docs/background/method.md)."""
 BACK_OFF = 2.0
 """Weight of a token's frequency beside its pairs, in tokens."""
 PRICE = 10.0
@@ -83,7 +83,7 @@ def make_validation(
 ) -> Validation:
     """Bound every group, and find what ignorance of the texts to forget would be.
 
-    Questions about what is to be forgotten, if there are any, stand for it alone: a model's text falls apart before its
+    Questions about what is to be forgotten, if there are any, decide alone: a model's text falls apart before its
     answers are at chance.
 
     Args:

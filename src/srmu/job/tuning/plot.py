@@ -40,7 +40,7 @@ def plot_front(record: StudyRecord, chosen: int, file: Path) -> None:
         label="chosen",
     )
     axes.axhline(KEPT, color="black", linewidth=0.8, linestyle=":", label=f"{100 * KEPT:.0f} % kept")
-    axes.set_xlabel("remaining of what is to go ↓ (base = 1)")
+    axes.set_xlabel("remaining of what is to be forgotten ↓ (base = 1)")
     axes.set_ylabel("kept of what is to stay, worst group ↑")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

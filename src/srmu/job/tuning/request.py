@@ -11,7 +11,7 @@ from srmu.job.plan import Plan, TopicTexts
 
 Kind = Literal["entities", "domain"]
 SAME_KIND = 0.2
-"""Share of the forget texts' content-word pairs in the retain texts from which these tell things of the same kind."""
+"""Share of the forget texts' content-word pairs in the retain texts from which these say things of the same kind."""
 MOST_DOCUMENTS = 1000
 """Documents of a side that are counted."""
 
@@ -23,7 +23,7 @@ class Request:
     Attributes:
         kind: `entities`: others of the same kind must stay. `domain`: all of the kind must go.
         reason: One sentence.
-        shared: Share of the running pairs of content words in the forget texts that stand in the retain texts too; none
+        shared: Share of the running pairs of content words in the forget texts that occur in the retain texts too; none
             where it was not counted.
     """
 
@@ -35,19 +35,19 @@ class Request:
 def decide_request(plan: Plan) -> Request:
     """The user's word, or else by the overlap of forget and retain texts.
 
-    Retain texts that tell things of the same kind use the same turns of phrase with other names in them; pairs of
+    Retain texts that say things of the same kind use the same turns of phrase with other names in them; pairs of
     content words show that, single words do not. Texts that the model writes and shipped paragraphs are not counted.
     """
     if plan.config.search.request != "auto":
         return Request(plan.config.search.request, "as asked for")
     counted = [share for topic in plan.topics if (share := _shared(topic)) is not None]
     if not counted:
-        return Request("domain", "no retain texts were given that could tell of others of the same kind")
+        return Request("domain", "no retain texts were given that could be about others of the same kind")
     shared = max(counted)
-    found = f"{100 * shared:.0f} % of the forget texts' pairs of content words stand in the retain texts"
+    found = f"{100 * shared:.0f} % of the forget texts' pairs of content words occur in the retain texts"
     if shared >= SAME_KIND:
-        return Request("entities", f"{found}: they tell of others of the same kind", shared)
-    return Request("domain", f"{found}: they tell of other things", shared)
+        return Request("entities", f"{found}: they are about others of the same kind", shared)
+    return Request("domain", f"{found}: they are about other things", shared)
 
 
 def _shared(topic: TopicTexts) -> float | None:

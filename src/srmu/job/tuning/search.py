@@ -225,7 +225,7 @@ def say(trial: Tried) -> str:
         return f"{settings}: diverged"
     outcome = trial.outcome
     return (
-        f"{settings}: of what is to go {100 * outcome.remaining:.0f} % remains, of what is to stay "
+        f"{settings}: of what is to be forgotten {100 * outcome.remaining:.0f} % remains, of what is to stay "
         f"{100 * outcome.kept:.1f} % is kept in the worst group, {trial.seconds:.0f} s"
     )
 

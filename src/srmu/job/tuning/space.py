@@ -96,7 +96,7 @@ def to_settings(values: Mapping[str, Any], automatic_rate: float) -> dict[str, A
 
 
 def given_values(config: UnlearnConfig, space: Mapping[str, Key], automatic_rate: float) -> dict[str, Any]:
-    """Where the settings given stand in the space, for the first trial; what lies outside goes to the nearest end."""
+    """Where the settings given lie in the space, for the first trial; what lies outside goes to the nearest end."""
     values: dict[str, Any] = {}
     for name, key in space.items():
         value = config.get(name)

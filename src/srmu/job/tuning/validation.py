@@ -32,7 +32,7 @@ def search_validation(plan: Plan, prepared: Prepared, kind: Kind) -> Validation:
 
     To forget: for entities the rows that are trained on, since what they name is the request; for a domain held-out
     rows, since forgetting must reach beyond what the texts say. To keep: held-out rows of each retain source, and
-    shipped paragraphs. Where nothing was held out, rows that are trained on stand in.
+    shipped paragraphs. Where nothing was held out, rows that are trained on take their place.
 
     Raises:
         InputError: If no group of questions is named as one to forget.
@@ -65,7 +65,7 @@ def known_texts(base: Measurement, validation: Validation, vocab_size: int) -> V
 
 
 def _by_group(prepared: Prepared, forget: dict[str, TokenRows], *, stand_in: bool) -> dict[str, TokenRows]:
-    """Rows to forget by topic, and held-out rows of each retain source; those trained on may stand in for none."""
+    """Rows to forget by topic, and held-out rows of each retain source, or trained ones with `stand_in`."""
     texts: dict[str, TokenRows] = {}
     for topic in prepared.topics:
         prefix = "" if len(prepared.topics) == 1 else f"{topic.name}."

@@ -17,7 +17,7 @@ FORMATS: dict[str, Callable[[float], str]] = {
 
 
 def number(value: float | None, form: str = "plain") -> Markup:
-    """A number that stands in the run's files, as a `<data>` element.
+    """A number from the run's files, as a `<data>` element.
 
     Args:
         value: As read; none or not finite = a dash.

@@ -172,7 +172,7 @@ def _overview(comparison: Comparison) -> Figure | None:
         values,
         x_label=words,
         title="Before and after",
-        description=f"The {words} in each group; the same numbers stand in the table",
+        description=f"The {words} in each group; the same numbers are in the table",
     )
     return Figure(picture, [series.name for series in values])
 

@@ -94,7 +94,7 @@ def histogram(values: Sequence[float], *, x_label: str, title: str, description:
 
 
 def scatter(series: Sequence[Series], *, x_label: str, y_label: str, title: str, description: str) -> Markup:
-    """One point a series with its name; points in one place show as rings, and a line leads to a name further away."""
+    """One point per series with its name; points in one place show as rings, and a line leads to a distant name."""
     axes = _Axes([x for one in series for x in one.x], [y for one in series for y in one.y])
     points = [axes.at(one.x[0], one.y[0]) for one in series]
     places = place_labels(
