@@ -192,7 +192,7 @@ def test_a_missing_shard_is_named(copy: Path) -> None:
 def test_a_tensor_in_two_shards_is_refused(copy: Path) -> None:
     first, second, *_ = sorted(copy.glob("*.safetensors"))
     save_file(load_file(first) | {next(iter(load_file(second))): torch.ones(1)}, first)
-    with pytest.raises(InputError, match="stands both in"):
+    with pytest.raises(InputError, match="is both in"):
         open_checkpoint(copy)
 
 
