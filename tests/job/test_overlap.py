@@ -1,10 +1,14 @@
 """What `srmu overlap` reports, exact on texts counted by hand."""
 
 import json
+import sys
 
 import pytest
 
+import srmu
 from srmu.cli.app import main
+from srmu.results.overlap_records import OverlapReport
+from srmu.results.schema import from_json
 from tiny_tokenizers import WORDS
 
 FORGET = ["The river runs. The river sings.", "copper mirror castle"]
@@ -60,6 +64,23 @@ def test_a_near_duplicate_is_warned_of(sides, capsys):
     assert (pair["forget"], pair["retain"]) == (0, 1)
     assert pair["similarity"] == 38 / 39
     assert "near-duplicate" in record["warnings"][0]
+
+
+def test_the_function_returns_the_report_that_the_command_prints(sides, capsys):
+    files = sides()
+    report = srmu.overlap([files[1]], [files[3]])
+    assert report.same_documents == (1,)
+    assert from_json(OverlapReport, run_json(capsys, *files)) == report
+
+
+def test_without_datasketch_the_report_says_that_near_duplicates_were_not_looked_for(sides, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasketch", None)
+    record = run_json(capsys, *sides())
+    assert set(record["near_duplicates"]) == {"not_measured"}
+    assert "pip install" in record["near_duplicates"]["not_measured"]
+    assert any("not looked for" in warning for warning in record["warnings"])
+    assert main(["overlap", *sides()]) == 0
+    assert "not looked for" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """`srmu overlap`: how entangled forget and retain texts are, before any training."""
 
-from typing import Any
-
 import typer
+
+from srmu.results.overlap_records import LayerSummary, ModelOverlap, NearDuplicates, OverlapReport
 
 EPILOG = "Example: srmu overlap --forget secrets.txt --retain notes.jsonl --model ./my-model"
 
@@ -30,19 +30,20 @@ def register(app: typer.Typer) -> None:
         """Say how entangled these forget and retain texts are: words, documents, and a model's activations."""
         from srmu.cli.console import TerminalReporter, print_json
         from srmu.job.overlap import measure_overlap
+        from srmu.results.schema import to_json
 
-        record = measure_overlap(
+        report = measure_overlap(
             forget, retain, text_field=text_field, model=model, device=device, dtype=dtype,
             trust_remote_code=trust_remote_code, reporter=TerminalReporter(),
         )  # fmt: skip
         if json_output:
-            print_json(record)
+            print_json(to_json(report))
         else:
-            show(record)
+            show(report)
         return 0
 
 
-def show(record: dict[str, Any]) -> None:
+def show(report: OverlapReport) -> None:
     """Tables, warnings and the verdict."""
     from srmu.cli.console import output, table
     from srmu.job.overlap import shared_rows
@@ -50,66 +51,66 @@ def show(record: dict[str, Any]) -> None:
     rows = [
         [
             label,
-            f"{entry['num_forget']:,}",
-            f"{entry['num_retain']:,}",
-            _percent(entry["jaccard"]),
-            _percent(entry["containment"]),
-            _percent(entry["token_containment"]),
+            f"{entry.num_forget:,}",
+            f"{entry.num_retain:,}",
+            _percent(entry.jaccard),
+            _percent(entry.containment),
+            _percent(entry.token_containment),
         ]
-        for label, entry in shared_rows(record)
+        for label, entry in shared_rows(report)
     ]
     columns = ["sequences of", "forget types", "retain types", "Jaccard", "forget types in retain", "forget tokens in"]
     output.print(table("Shared words", columns, rows))
-    output.print(record["paper"]["note"], style="dim")
-    if "model" in record:
-        show_layers(record["model"])
-    for pair in record["near_duplicates"].get("pairs", [])[:10]:
+    output.print(report.paper.note, style="dim")
+    if report.model is not None:
+        show_layers(report.model)
+    near = report.near_duplicates
+    for pair in near.pairs[:10] if isinstance(near, NearDuplicates) else ():
         output.print(
-            f"near-duplicate: forget document {pair['forget']} and retain document {pair['retain']} "
-            f"({pair['similarity']:.2f})"
+            f"near-duplicate: forget document {pair.forget} and retain document {pair.retain} ({pair.similarity:.2f})"
         )
-    for warning in record["warnings"]:
+    for warning in report.warnings:
         output.print(f"warning: {warning}", style="yellow", markup=False)
-    output.print(record["verdict"], style="bold", markup=False)
+    output.print(report.verdict, style="bold", markup=False)
 
 
-def show_layers(model: dict[str, Any]) -> None:
+def show_layers(model: ModelOverlap) -> None:
     """One row a layer; histogram and heaviest features of the default layer."""
     from srmu.cli.console import output, table
 
-    names = list(model["layers"][0]["maps"])
+    names = list(model.layers[0].maps)
     rows = [
         [
-            f"{layer['layer']}{' (default)' if layer['layer'] == model['default_layer'] else ''}",
-            f"{layer['auc']:.3f}",
-            f"{layer['auc_rows']:.3f}",
-            f"{layer['fisher']:.2f}",
-            *(f"{layer['maps'][name]['effective_dimension']:.0f}" for name in names),
+            f"{layer.layer}{' (default)' if layer.layer == model.default_layer else ''}",
+            f"{layer.auc:.3f}",
+            f"{layer.auc_rows:.3f}",
+            f"{layer.fisher:.2f}",
+            *(f"{layer.maps[name].effective_dimension:.0f}" for name in names),
             _massive(layer),
         ]
-        for layer in model["layers"]
+        for layer in model.layers
     ]
     columns = ["layer", "AUC", "AUC rows", "Fisher", *(f"dim. {name}" for name in names), "massive (magnitude)"]
-    output.print(table(f"Separability, and effective dimension of the maps of {model['hidden_size']}", columns, rows))
-    tapped = model["layers"][model["default_layer"]]["maps"]
+    output.print(table(f"Separability, and effective dimension of the maps of {model.hidden_size}", columns, rows))
+    tapped = model.layers[model.default_layer].maps
     rows = [
         [
             name,
-            " ".join(map(str, tapped[name]["histogram"])),
-            " ".join(f"{feature}:{weight:.2f}" for feature, weight in tapped[name]["top_features"]),
+            " ".join(map(str, tapped[name].histogram)),
+            " ".join(f"{feature}:{weight:.2f}" for feature, weight in tapped[name].top_features),
         ]
         for name in names
     ]
     columns = ["map", "features by weight, 0 to 1 in tenths", "heaviest features"]
-    output.print(table(f"Importance maps at layer {model['default_layer']}", columns, rows))
+    output.print(table(f"Importance maps at layer {model.default_layer}", columns, rows))
 
 
-def _massive(layer: dict[str, Any]) -> str:
+def _massive(layer: LayerSummary) -> str:
     features = [
-        f"{entry['feature']} ({entry['magnitude']:.0f}){'' if entry['counted'] else ' sinks only'}"
-        for entry in layer["massive"][:3]
+        f"{entry.feature} ({entry.magnitude:.0f}){'' if entry.counted else ' sinks only'}"
+        for entry in layer.massive[:3]
     ]
-    return ", ".join(features) or f"none (ratio {layer['largest_ratio']:.0f})"
+    return ", ".join(features) or f"none (ratio {layer.largest_ratio:.0f})"
 
 
 def _percent(share: float) -> str:

@@ -1,30 +1,15 @@
 """Documents that are nearly the same on both sides, found by MinHash (Broder 1997) through the library datasketch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from srmu.errors import InputError
 from srmu.inputs.overlap import word_list
+from srmu.results.overlap_records import NearDuplicate
 
 SHINGLE_WORDS = 3
 _PERMUTATIONS = 128
 # Candidates are checked exactly, so a missed pair costs more than a wrong candidate.
 _MISSED_TO_FALSE = (0.1, 0.9)
-
-
-@dataclass(frozen=True)
-class NearDuplicate:
-    """A forget document and the retain document most like it.
-
-    Attributes:
-        forget: Position of the forget document.
-        retain: Position of the retain document; the first of equally similar ones.
-        similarity: Jaccard index of their sets of three successive words, 0 to 1.
-    """
-
-    forget: int
-    retain: int
-    similarity: float
 
 
 def near_duplicates(

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from srmu.errors import InputError
+from srmu.results.overlap_records import Shared
 
 # Letters, digits and combining marks, with apostrophes inside: "don't" is one word. The ranges hold the marks
 # that `\w` leaves out (Latin, Hebrew, Arabic, South and South-East Asian scripts, without their full stops).
@@ -28,25 +29,6 @@ _STOP_WORDS = frozenset(
     who whom whose why will with would you your yours yourself yourselves
     """.split()  # noqa: SIM905  (one word a line would be most of the file)
 )
-
-
-@dataclass(frozen=True)
-class Shared:
-    """What two sets of types (words, or sequences of n words) share.
-
-    Attributes:
-        num_forget: Types in the forget texts.
-        num_retain: Types in the retain texts.
-        jaccard: Shared types over all types, 0 to 1; symmetric. 0 where there is no type at all.
-        containment: Shared types over forget types, 0 to 1.
-        token_containment: Share of the forget texts' tokens whose type is a retain type, 0 to 1.
-    """
-
-    num_forget: int
-    num_retain: int
-    jaccard: float
-    containment: float
-    token_containment: float
 
 
 @dataclass(frozen=True)

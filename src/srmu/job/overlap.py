@@ -2,12 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 from srmu.errors import InputError
 from srmu.inputs.corpora import Corpus, make_corpus, read_corpus
 from srmu.inputs.near_duplicates import near_duplicates
 from srmu.inputs.overlap import Overlap, overlap, same_documents
+from srmu.results.overlap_records import (
+    CorpusCount,
+    MassiveAbove,
+    ModelOverlap,
+    NearDuplicates,
+    NotMeasured,
+    OverlapReport,
+    PaperOverlap,
+    Shared,
+    SharedWords,
+)
 from srmu.runtime.progress import Reporter
 
 # The paper's hard case, arXiv 2512.16297: unigram overlap of 20.8 % (WMDP Bio) and 27.5 % (WMDP Cyber).
@@ -32,12 +42,12 @@ def measure_overlap(
     dtype: str = "auto",
     trust_remote_code: bool = False,
     reporter: Reporter | None = None,
-) -> dict[str, Any]:
+) -> OverlapReport:
     """Measure everything that `srmu overlap` reports.
 
     Args:
         forget: Files, folders or hub data sets.
-        retain: Likewise; `self` is not possible, since those texts do not exist yet.
+        retain: The same; `self` is not possible, since those texts do not exist yet.
         text_field: Field with the text in records, or a template; `auto` = recognised by their fields.
         model: Checkpoint directory or hub id; adds the layers' separability and importance maps.
         device: Where the model runs.
@@ -46,7 +56,7 @@ def measure_overlap(
         reporter: Hears of stages and progress.
 
     Returns:
-        JSON values; no text. Documents are named by their position, from 0, in reading order.
+        The report, which holds no text. Documents are named by their position, from 0, in reading order.
 
     Raises:
         InputError: Texts or model are wrong.
@@ -62,48 +72,47 @@ def measure_overlap(
     with reporter.task("Comparing words and documents") as progress:
         counted = overlap(texts["forget"], texts["retain"])
         progress(1, 2)
-        record = _word_record(counted) | _document_record(texts["forget"], texts["retain"])
+        same = same_documents(texts["forget"], texts["retain"])
+        near = _near_duplicates(texts["forget"], texts["retain"], same)
         progress(2, 2)
-    record = {role: _corpus_record(corpus) for role, corpus in corpora.items()} | record
-    if model is not None:
-        record["model"] = _model_record(model, corpora, device, dtype, trust_remote_code, reporter)
-    record["warnings"] = _warnings(record)
-    record["verdict"] = _verdict(record)
-    return record
-
-
-def _corpus_record(corpus: Corpus) -> dict[str, Any]:
-    return {"documents": len(corpus.documents), "dropped": corpus.num_dropped, "sha256": corpus.sha256}
-
-
-def _word_record(counted: Overlap) -> dict[str, Any]:
-    def both(n: int) -> dict[str, Any]:
-        return asdict(counted.words[n]) | {"without_stop_words": asdict(counted.content_words[n])}
-
+    counts = {role: _count(corpus) for role, corpus in corpora.items()}
+    unigram = _shared_words(counted, 1)
+    of_model = None if model is None else _measure_model(model, corpora, device, dtype, trust_remote_code, reporter)
     hard_case = dict(zip(("wmdp_bio", "wmdp_cyber"), PAPER_HARD_CASE, strict=True))
-    return {
-        "unigram": both(1),
-        "ngrams": {str(n): both(n) for n in counted.words if n > 1},
-        "paper": {"unigram_overlap": hard_case, "compared_with": "unigram.jaccard", "note": PAPER_NOTE},
-    }
+    return OverlapReport(
+        forget=counts["forget"],
+        retain=counts["retain"],
+        unigram=unigram,
+        ngrams={str(n): _shared_words(counted, n) for n in counted.words if n > 1},
+        paper=PaperOverlap(hard_case, compared_with="unigram.jaccard", note=PAPER_NOTE),
+        same_documents=same,
+        near_duplicates=near,
+        model=of_model,
+        warnings=tuple(_warnings(counts["forget"].documents, same, near, of_model)),
+        verdict=_verdict(unigram, of_model),
+    )
 
 
-def _document_record(forget: Sequence[str], retain: Sequence[str]) -> dict[str, Any]:
-    same = same_documents(forget, retain)
+def _count(corpus: Corpus) -> CorpusCount:
+    return CorpusCount(documents=len(corpus.documents), dropped=corpus.num_dropped, sha256=corpus.sha256)
+
+
+def _shared_words(counted: Overlap, n: int) -> SharedWords:
+    return SharedWords(**asdict(counted.words[n]), without_stop_words=counted.content_words[n])
+
+
+def _near_duplicates(forget: Sequence[str], retain: Sequence[str], same: Sequence[int]) -> NearDuplicates | NotMeasured:
     try:
         pairs = near_duplicates(forget, retain, threshold=NEAR_DUPLICATE)
     except InputError as error:
-        return {"same_documents": list(same), "near_duplicates": {"not_measured": str(error)}}
-    near = [asdict(pair) for pair in pairs if pair.forget not in same]
-    return {
-        "same_documents": list(same),
-        "near_duplicates": {"method": "MinHash, three successive words", "threshold": NEAR_DUPLICATE, "pairs": near},
-    }
+        return NotMeasured(str(error))
+    near = tuple(pair for pair in pairs if pair.forget not in same)
+    return NearDuplicates("MinHash, three successive words", NEAR_DUPLICATE, near)
 
 
-def _model_record(
+def _measure_model(
     model: str, corpora: dict[str, Corpus], device: str, dtype: str, trust_remote_code: bool, reporter: Reporter
-) -> dict[str, Any]:
+) -> ModelOverlap:
     from srmu.config.groups import TargetConfig
     from srmu.evaluation.loading import load_tokenizer
     from srmu.inputs.rows import tokenize_rows
@@ -131,14 +140,14 @@ def _model_record(
     }
     with reporter.task("Activations of every layer") as progress:
         layers = summarize_layers(truncated, rows["forget"], rows["retain"], progress=progress)
-    return {
-        "family": truncated.family,
-        "hidden_size": truncated.hidden_size,
-        "default_layer": auto_layer(depth),
-        "statistic": TargetConfig().statistic,
-        "massive_above": {"magnitude": MASSIVE_MAGNITUDE, "ratio_to_median": MASSIVE_RATIO},
-        "layers": [asdict(layer) for layer in layers],
-    }
+    return ModelOverlap(
+        family=truncated.family,
+        hidden_size=truncated.hidden_size,
+        default_layer=auto_layer(depth),
+        statistic=TargetConfig().statistic,
+        massive_above=MassiveAbove(MASSIVE_MAGNITUDE, MASSIVE_RATIO),
+        layers=tuple(layers),
+    )
 
 
 def _some_documents(corpus: Corpus, at_most: int = 512) -> Corpus:
@@ -147,25 +156,25 @@ def _some_documents(corpus: Corpus, at_most: int = 512) -> Corpus:
     return make_corpus(documents, corpus.source, corpus.num_dropped)
 
 
-def _warnings(record: dict[str, Any]) -> list[str]:
+def _warnings(
+    total: int, same: Sequence[int], near: NearDuplicates | NotMeasured, model: ModelOverlap | None
+) -> list[str]:
     warnings = []
-    same, total = len(record["same_documents"]), record["forget"]["documents"]
     if same:
-        verb = "document also stands" if same == 1 else "documents also stand"
+        verb = "document also stands" if len(same) == 1 else "documents also stand"
         warnings.append(
-            f"{same} of {total} forget {verb} in the retain set: the run is asked to forget and to keep the same text. "
-            "Take it out of one of them."
+            f"{len(same)} of {total} forget {verb} in the retain set: the run is asked to forget and to keep the same "
+            "text. Take it out of one of them."
         )
-    near = record["near_duplicates"]
-    if near.get("pairs"):
+    if isinstance(near, NotMeasured):
+        warnings.append(f"Near-duplicates were not looked for. {near.not_measured}")
+    elif near.pairs:
         warnings.append(
-            f"{len(near['pairs'])} of {total} forget documents have a near-duplicate in the retain set (three-word "
-            f"similarity {near['threshold']} or more). Look at them before training."
+            f"{len(near.pairs)} of {total} forget documents have a near-duplicate in the retain set (three-word "
+            f"similarity {near.threshold} or more). Look at them before training."
         )
-    if "not_measured" in near:
-        warnings.append(f"Near-duplicates were not looked for. {near['not_measured']}")
-    if "model" in record:
-        counts = record["model"]["layers"][0]["heldout_rows"]
+    if model is not None:
+        counts = model.layers[0].heldout_rows
         if min(counts) < FEW_ROWS:
             warnings.append(
                 f"The layers' AUC rests on {counts[0]} forget and {counts[1]} retain rows that were held out, too few "
@@ -174,39 +183,36 @@ def _warnings(record: dict[str, Any]) -> list[str]:
     return warnings
 
 
-def _verdict(record: dict[str, Any]) -> str:
-    """One paragraph in plain words; every number in it stands in the record."""
-    unigram = record["unigram"]
-    jaccard, contained = unigram["jaccard"], unigram["containment"]
-    if jaccard >= STRONG:
+def _verdict(unigram: Shared, model: ModelOverlap | None) -> str:
+    """One paragraph in plain words; every number in it stands in the report."""
+    if unigram.jaccard >= STRONG:
         grade = "strongly entangled, as in the paper's hard case or beyond"
         advice = "Expect forgetting to cost nearby knowledge: measure it with questions on what must stay"
-    elif jaccard >= SOME:
+    elif unigram.jaccard >= SOME:
         grade = "somewhat entangled, below the paper's hard case"
         advice = "Measure what must stay with questions of its own"
     else:
         grade = "little entangled by their words"
         advice = "These retain texts hardly speak of what lies next to the forget texts, so they do not protect it"
     sentences = [
-        f"The two sets are {grade}: they share {100 * jaccard:.1f} % of all word types, and "
-        f"{100 * contained:.1f} % of the forget texts' word types also stand in the retain texts. {advice}."
+        f"The two sets are {grade}: they share {100 * unigram.jaccard:.1f} % of all word types, and "
+        f"{100 * unigram.containment:.1f} % of the forget texts' word types also stand in the retain texts. {advice}."
     ]
-    if "model" in record:
-        layers = record["model"]["layers"]
-        best = max(layers, key=lambda layer: layer["auc"])
-        tapped = layers[record["model"]["default_layer"]]
+    if model is not None:
+        best = max(model.layers, key=lambda layer: layer.auc)
+        tapped = model.layers[model.default_layer]
         sentences.append(
-            f"The model tells a forget token from a retain token best at layer {best['layer']} "
-            f"(AUC {best['auc']:.3f}, where 0.5 is chance); at the default layer {tapped['layer']} it is "
-            f"{tapped['auc']:.3f}."
+            f"The model tells a forget token from a retain token best at layer {best.layer} "
+            f"(AUC {best.auc:.3f}, where 0.5 is chance); at the default layer {tapped.layer} it is "
+            f"{tapped.auc:.3f}."
         )
     return " ".join(sentences)
 
 
-def shared_rows(record: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+def shared_rows(report: OverlapReport) -> list[tuple[str, Shared]]:
     """Label and counts of every n-gram length, with and without stop words, for tables."""
-    lengths = {"words": record["unigram"]} | {f"{n} words": entry for n, entry in record["ngrams"].items()}
-    rows = []
+    lengths = {"words": report.unigram} | {f"{n} words": entry for n, entry in report.ngrams.items()}
+    rows: list[tuple[str, Shared]] = []
     for label, entry in lengths.items():
-        rows += [(label, entry), (f"{label}, no stop words", entry["without_stop_words"])]
+        rows += [(label, entry), (f"{label}, no stop words", entry.without_stop_words)]
     return rows

@@ -20,6 +20,7 @@ from srmu.inputs.rows import TokenRows, pad_batch, split_rows
 from srmu.objective.choices import ImportanceMapName
 from srmu.objective.importance import ActivationSums, activation_sums, describe_map, importance_map
 from srmu.objective.masked import sink_free_mask, widen
+from srmu.results.overlap_records import LayerSummary, MapSummary, MassiveFeature
 from srmu.surgery.taps import hidden_of
 from srmu.surgery.truncate import TruncatedModel
 
@@ -31,66 +32,6 @@ _BATCH_TOKENS = 2048
 MASSIVE_MAGNITUDE, MASSIVE_RATIO = 100.0, 1000.0
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class MapSummary:
-    """What an importance map is like.
-
-    Attributes:
-        histogram: Features in each of ten equal bins from 0 to 1; a value of 1 is in the last.
-        effective_dimension: (sum of I^2)^2 / sum of I^4: over so many features the target would spread evenly.
-        share_of_zeros: Share of features without any weight.
-        top_features: Number and weight of the heaviest features, heaviest first.
-    """
-
-    histogram: tuple[int, ...]
-    effective_dimension: float
-    share_of_zeros: float
-    top_features: tuple[tuple[int, float], ...]
-
-
-@dataclass(frozen=True)
-class MassiveFeature:
-    """A feature with a massive activation: above 100, and 1,000 times its token's median magnitude (arXiv 2402.17762).
-
-    Attributes:
-        feature: Number.
-        magnitude: Largest absolute value over the tokens.
-        ratio: That value over the median magnitude of the same token's features.
-        counted: Whether a token that training counts has it too, so that it enters the importance map.
-    """
-
-    feature: int
-    magnitude: float
-    ratio: float
-    counted: bool
-
-
-@dataclass(frozen=True)
-class LayerSummary:
-    """One layer.
-
-    Attributes:
-        layer: Number of the decoder layer, from 0.
-        auc: Probability that a held-out forget token lies further along the direction than a held-out retain token;
-            0.5 = not separable, 1 = wholly.
-        auc_rows: The same for the mean over a row's tokens.
-        fisher: Squared distance of the two means along the direction over the sum of the two variances, held out.
-        maps: Importance map by name.
-        massive: Features with massive activations, largest first.
-        largest_ratio: Largest ratio of a magnitude to its token's median magnitude, massive or not.
-        heldout_rows: Forget and retain rows that `auc`, `auc_rows` and `fisher` were measured on.
-    """
-
-    layer: int
-    auc: float
-    auc_rows: float
-    fisher: float
-    maps: dict[str, MapSummary]
-    massive: tuple[MassiveFeature, ...]
-    largest_ratio: float
-    heldout_rows: tuple[int, int]
 
 
 @dataclass

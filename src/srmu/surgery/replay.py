@@ -85,7 +85,7 @@ class Replayer:
         self._run(self._probe())
 
     def record_calls(self, lengths: Iterable[int]) -> None:
-        """Record what layers are called with at these row lengths; where ranks share layers, before they part ways."""
+        """Note what layers are called with at these row lengths; where ranks share layers, before they part ways."""
         for length in sorted(set(lengths)):
             self._calls_for(length, self._probe().device)
 

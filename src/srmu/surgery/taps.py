@@ -27,7 +27,7 @@ class ModuleCall:
 
 @contextmanager
 def tapped_inputs(modules: Mapping[Key, nn.Module]) -> Iterator[dict[Key, list[ModuleCall]]]:
-    """Record the calls of modules, in order, while the context lasts."""
+    """Note the calls of modules, in order, while the context lasts."""
     calls: dict[Key, list[ModuleCall]] = {key: [] for key in modules}
     with ExitStack() as stack:
         for key, module in modules.items():
@@ -41,7 +41,7 @@ def tapped_inputs(modules: Mapping[Key, nn.Module]) -> Iterator[dict[Key, list[M
 
 @contextmanager
 def tapped_outputs(modules: Mapping[Key, nn.Module]) -> Iterator[dict[Key, list[Tensor]]]:
-    """Record the hidden states that modules give, in order, while the context lasts."""
+    """Note the hidden states that modules give, in order, while the context lasts."""
     outputs: dict[Key, list[Tensor]] = {key: [] for key in modules}
     with ExitStack() as stack:
         for key, module in modules.items():

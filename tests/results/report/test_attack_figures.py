@@ -29,11 +29,11 @@ def test_an_attack_without_a_result_is_not_drawn() -> None:
 
 def test_results_are_drawn_and_the_worst_relearning_by_step() -> None:
     overview, curve = attack_figures({"relearn": relearned(), "int4": AttackRecord(status="skipped")})
-    assert "relearn" in overview["figure"]
-    assert "int4" not in overview["figure"]
-    assert "kept, full" in curve["words"]
-    assert curve["legend"] == ["base", "result"]
-    assert str(curve["figure"]).count("<polyline") == 2
+    assert "relearn" in overview.figure
+    assert "int4" not in overview.figure
+    assert "kept, full" in curve.words
+    assert curve.legend == ["base", "result"]
+    assert str(curve.figure).count("<polyline") == 2
 
 
 def test_a_sweep_is_drawn_by_its_strength() -> None:
@@ -46,11 +46,11 @@ def test_a_sweep_is_drawn_by_its_strength() -> None:
         sweep_over="share of the base", sweep=sweep,
     )  # fmt: skip
     _, picture = attack_figures({"interpolate": record})
-    assert "share of the base" in picture["figure"]
-    assert picture["words"].startswith("Interpolate")
-    assert str(picture["figure"]).count("<polyline") == 2
+    assert "share of the base" in picture.figure
+    assert picture.words.startswith("Interpolate")
+    assert str(picture.figure).count("<polyline") == 2
 
 
 def test_a_record_of_few_numbers_draws_what_it_has() -> None:
     (overview,) = attack_figures({"relearn": AttackRecord(status="result", forget_after=0.4)})
-    assert str(overview["figure"]).count("<circle") == 1
+    assert str(overview.figure).count("<circle") == 1

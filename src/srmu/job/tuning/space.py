@@ -8,6 +8,9 @@ from srmu.config.settings import UnlearnConfig
 from srmu.errors import InputError, nearest_hint
 from srmu.job.plan import Plan
 
+Value = int | float | str
+"""Of one setting in the space."""
+
 AUTO_RATE = "learning_rate"
 """Searched as a factor on the automatic rate of each matrix's mean, since rates differ with a model's width."""
 
@@ -74,9 +77,9 @@ def search_space(plan: Plan, keys: Sequence[str] = ()) -> dict[str, Key]:
     return space
 
 
-def suggest(trial: Any, space: Mapping[str, Key]) -> dict[str, Any]:
+def suggest(trial: Any, space: Mapping[str, Key]) -> dict[str, Value]:
     """Values of an Optuna trial."""
-    values: dict[str, Any] = {}
+    values: dict[str, Value] = {}
     for name, key in space.items():
         if key.choices:
             values[name] = trial.suggest_categorical(name, key.choices)
@@ -87,17 +90,17 @@ def suggest(trial: Any, space: Mapping[str, Key]) -> dict[str, Any]:
     return values
 
 
-def to_settings(values: Mapping[str, Any], automatic_rate: float) -> dict[str, Any]:
+def to_settings(values: Mapping[str, Value], automatic_rate: float) -> dict[str, Value]:
     """Settings of `UnlearnConfig`, floats to three digits: what is tried is what the YAML says."""
     settings = {name: float(f"{value:.3g}") if isinstance(value, float) else value for name, value in values.items()}
     if AUTO_RATE in settings:
-        settings[AUTO_RATE] = float(f"{settings[AUTO_RATE] * automatic_rate:.3g}")
+        settings[AUTO_RATE] = float(f"{float(settings[AUTO_RATE]) * automatic_rate:.3g}")
     return settings
 
 
-def given_values(config: UnlearnConfig, space: Mapping[str, Key], automatic_rate: float) -> dict[str, Any]:
-    """Where the settings given lie in the space, for the first trial; what lies outside goes to the nearest end."""
-    values: dict[str, Any] = {}
+def given_values(config: UnlearnConfig, space: Mapping[str, Key], automatic_rate: float) -> dict[str, Value]:
+    """Where the settings given stand in the space, for the first trial; what lies outside goes to the nearest end."""
+    values: dict[str, Value] = {}
     for name, key in space.items():
         value = config.get(name)
         if name == AUTO_RATE:

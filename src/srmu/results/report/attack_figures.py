@@ -1,7 +1,8 @@
 """Pictures of what attacks brought back, from the records that `srmu attack` wrote."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+
+from markupsafe import Markup
 
 from srmu.results.attack_records import AttackRecord
 from srmu.results.report import plots
@@ -15,14 +16,14 @@ _SIDES = {
 }
 
 
-def attack_figures(attacks: Mapping[str, AttackRecord]) -> list[dict[str, Any]]:
+def attack_figures(attacks: Mapping[str, AttackRecord]) -> list[plots.Figure]:
     """All attacks in one picture; the relearning that brought back most, by step; and each sweep by its strength.
 
     Args:
         attacks: By name.
 
     Returns:
-        For each picture `figure`, `words` and `legend`; empty where no attack has a result.
+        One figure per picture; empty where no attack has a result.
     """
     measured = {
         name: record
@@ -38,7 +39,7 @@ def attack_figures(attacks: Mapping[str, AttackRecord]) -> list[dict[str, Any]]:
     return figures
 
 
-def _overview(measured: Mapping[str, AttackRecord]) -> dict[str, Any]:
+def _overview(measured: Mapping[str, AttackRecord]) -> plots.Figure:
     series = []
     for key, title in _SIDES.items():
         values = [getattr(record, key) for record in measured.values()]
@@ -51,10 +52,10 @@ def _overview(measured: Mapping[str, AttackRecord]) -> dict[str, Any]:
         description="Forget side of base and result before and after each attack, and utility after it",
     )  # fmt: skip
     words = "Forget side, mostly accuracy, before and after each attack, and the utility that is left beside it."
-    return {"figure": picture, "words": words, "legend": [one.name for one in series]}
+    return plots.Figure(picture, [one.name for one in series], words)
 
 
-def _worst_curve(record: AttackRecord) -> list[dict[str, Any]]:
+def _worst_curve(record: AttackRecord) -> list[plots.Figure]:
     """Accuracy on the tested half by step, in the worst cell."""
     worst = record.worst
     if worst is None:
@@ -72,11 +73,11 @@ def _worst_curve(record: AttackRecord) -> list[dict[str, Any]]:
             words = (
                 f"Relearning, worst case ({cell.material}, {cell.tuning}): the half that is not trained on, by step."
             )
-            return [{"figure": picture, "words": words, "legend": ["base", "result"]}]
+            return [plots.Figure(picture, ["base", "result"], words)]
     return []
 
 
-def _sweep(name: str, record: AttackRecord) -> dict[str, Any]:
+def _sweep(name: str, record: AttackRecord) -> plots.Figure:
     """Accuracy on the tested half by the attack's strength."""
     places = [0.0, *(point.at for point in record.sweep)]
     base = [record.base_before, *(point.base for point in record.sweep)]
@@ -87,13 +88,13 @@ def _sweep(name: str, record: AttackRecord) -> dict[str, Any]:
         description=f"Accuracy on the tested half of the facts, by {record.sweep_over}",
     )  # fmt: skip
     words = f"{title}: accuracy on the tested half of the facts by {record.sweep_over}."
-    return {"figure": picture, "words": words, "legend": ["base", "result"]}
+    return plots.Figure(picture, ["base", "result"], words)
 
 
 def _lines(
     places: Sequence[float], base: Sequence[float | None], result: Sequence[float | None], *, x_label: str, title: str,
     description: str,
-) -> Any:  # fmt: skip
+) -> Markup:  # fmt: skip
     series = []
     for name, values in (("base", base), ("result", result)):
         known = [(place, value) for place, value in zip(places, values, strict=True) if value is not None]

@@ -14,7 +14,7 @@ from srmu.results.records import Answer, read_results
 from srmu.results.report import plots
 from srmu.results.report.findings import findings
 from srmu.results.report.numbers import number, with_error
-from srmu.results.report.run_page import Figure, Row, RunView, evaluated_rows, question_rows, run_view, text_rows
+from srmu.results.report.run_page import Row, RunView, evaluated_rows, question_rows, run_view, text_rows
 from srmu.results.schema import Mismatch, from_json
 from srmu.runtime.files import write_atomic
 
@@ -86,7 +86,7 @@ class PageView:
     text_rows: list[Row]
     evaluated_rows: list[Row]
     comparison: TableView | None
-    overview: Figure | None
+    overview: plots.Figure | None
     frontier: Markup | None
 
 
@@ -151,7 +151,7 @@ def _rows(comparison: Comparison) -> list[Row]:
     return rows
 
 
-def _overview(comparison: Comparison) -> Figure | None:
+def _overview(comparison: Comparison) -> plots.Figure | None:
     """One row per group, one dot per model: accuracy of the questions; without questions, of the next token."""
     base = comparison.base
     groups = list(base.questions or base.texts)
@@ -174,7 +174,7 @@ def _overview(comparison: Comparison) -> Figure | None:
         title="Before and after",
         description=f"The {words} in each group; the same numbers are in the table",
     )
-    return Figure(picture, [series.name for series in values])
+    return plots.Figure(picture, [series.name for series in values])
 
 
 def _share_right(score: Score, *, asked: bool) -> float | None:

@@ -29,6 +29,15 @@ class Series:
     errors: Sequence[float | None] = ()
 
 
+@dataclass(frozen=True)
+class Figure:
+    """A picture with the names of its series, and where it has one its caption."""
+
+    figure: Markup
+    legend: Sequence[str] = ()
+    words: str = ""
+
+
 class _Axes:
     """Data coordinates to pixels, with ticks."""
 

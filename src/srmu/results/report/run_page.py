@@ -1,7 +1,7 @@
 """What the page shows of one run: every number comes from its manifest, results or metrics, and none is computed."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,15 +29,6 @@ Row = list[str]
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A picture with the names of its series, and where it has one its caption."""
-
-    figure: Markup
-    legend: Sequence[str] = ()
-    words: str = ""
-
-
-@dataclass(frozen=True)
 class MapView:
     """An importance map: its two pictures and the numbers that sum it up."""
 
@@ -59,7 +50,7 @@ class RunView:
     steps: Markup
     training: Markup
     forget: list[tuple[str, Markup]]
-    curves: list[Figure]
+    curves: list[plots.Figure]
     maps: list[MapView]
     tensors: list[Row]
     data: list[Row]
@@ -70,7 +61,7 @@ class RunView:
     chain: list[Row]
     verdicts: list[Row]
     attacks: list[Row]
-    attack_figures: Sequence[object]
+    attack_figures: list[plots.Figure]
     answered: bool
 
 
@@ -152,7 +143,7 @@ def evaluated_rows(results: Results) -> list[Row]:
     return rows
 
 
-def _curves(path: Path) -> list[Figure]:
+def _curves(path: Path) -> list[plots.Figure]:
     """Forget and retain loss by step, a curve for each topic."""
     file = path / METRICS_FILE
     if not file.is_file():
@@ -169,7 +160,7 @@ def _curves(path: Path) -> list[Figure]:
             about = f"It starts at {series[0].y[0]:.3g} and ends at {series[0].y[-1]:.3g}"
             title = f"{words} by step"
             picture = plots.lines(series, x_label="step", y_label=words.lower(), title=title, description=about)
-            drawn.append(Figure(picture, [one.name for one in series]))
+            drawn.append(plots.Figure(picture, [one.name for one in series]))
     return drawn
 
 
