@@ -76,7 +76,7 @@ class Request:
 def statements(
     facts: Sequence[Fact], forms: Sequence[str] = STATEMENTS, *, per_text: int, seed: int
 ) -> tuple[str, ...]:
-    """Every fact in every form, in a stable random order, `per_text` statements to a text."""
+    """Every fact in every form, in a stable random order, `per_text` statements per text."""
     told = sorted(
         (fill(form, fact) for fact in facts for form in forms),
         key=lambda text: stable_rank(seed, "told", text),

@@ -126,7 +126,7 @@ def share_of_changed_predictions(before: TextScores, after: TextScores) -> float
 
 
 def batches_by_length(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
-    """Numbers of pieces of like length together, longest first, so many that padded they have at most these tokens."""
+    """Numbers of pieces, those of similar length together, longest first; padded, a batch has at most these tokens."""
     batches: list[list[int]] = []
     for number in sorted(range(len(lengths)), key=lambda number: -lengths[number]):
         if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= batch_tokens:

@@ -171,7 +171,7 @@ def _contexts(names: Sequence[str], per_name: int, seed: int) -> list[tuple[str,
 
 
 class _Writer:
-    """Continues texts at temperature 1, in batches of equal length, from one generator."""
+    """Continues texts at temperature 1, in batches of similar length, from one generator."""
 
     def __init__(
         self,

@@ -18,7 +18,7 @@ SEPARATOR = " "
 
 
 def pack_documents(corpus: Corpus, tokenizer: Any, max_length: int) -> Corpus:
-    """The corpus with short plain documents joined by a space, in order, as many as fit into a row.
+    """The corpus with short plain documents joined by a space, in order, as many per row as fit.
 
     Chats, and documents of which the answer alone counts, are left as they are; they end a row.
 
