@@ -54,7 +54,7 @@ def test_a_forget_document_in_the_retain_set_is_warned_of(sides, capsys):
     record = run_json(capsys, *sides())
     assert record["same_documents"] == [1]
     assert record["near_duplicates"]["pairs"] == []  # it is the same, not nearly
-    assert "1 of 2 forget document also stands in the retain set" in record["warnings"][0]
+    assert "1 of 2 forget document is also in the retain set" in record["warnings"][0]
 
 
 def test_a_near_duplicate_is_warned_of(sides, capsys):

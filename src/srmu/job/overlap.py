@@ -161,7 +161,7 @@ def _warnings(
 ) -> list[str]:
     warnings = []
     if same:
-        verb = "document also stands" if len(same) == 1 else "documents also stand"
+        verb = "document is also" if len(same) == 1 else "documents are also"
         warnings.append(
             f"{len(same)} of {total} forget {verb} in the retain set: the run is asked to forget and to keep the same "
             "text. Take it out of one of them."
@@ -196,7 +196,7 @@ def _verdict(unigram: Shared, model: ModelOverlap | None) -> str:
         advice = "These retain texts hardly speak of what lies next to the forget texts, so they do not protect it"
     sentences = [
         f"The two sets are {grade}: they share {100 * unigram.jaccard:.1f} % of all word types, and "
-        f"{100 * unigram.containment:.1f} % of the forget texts' word types also stand in the retain texts. {advice}."
+        f"{100 * unigram.containment:.1f} % of the forget texts' word types also occur in the retain texts. {advice}."
     ]
     if model is not None:
         best = max(model.layers, key=lambda layer: layer.auc)
