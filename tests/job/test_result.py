@@ -126,3 +126,9 @@ def test_answers_come_before_and_after_and_are_not_stored(result):
     assert all(isinstance(answer, Answer) and answer.base is not None for answer in result.answers)
     stored = b"".join(content or b"" for name, content in all_bytes(result.run_dir).items() if name.endswith(".json"))
     assert all(answer.prompt.encode() not in stored for answer in result.answers)
+
+
+def test_in_a_console_a_result_shows_itself_in_one_short_line_without_places(result):
+    assert repr(result).startswith(f"UnlearnResult({len(result.matrices)} matrices changed")
+    assert len(repr(result)) < 200
+    assert str(result.run_dir) not in repr(result)

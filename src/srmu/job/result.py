@@ -22,7 +22,7 @@ from srmu.results.run_files import MODEL_DIR
 COLUMNS = ("kind", "group", "measure", "before", "after", "change", "stderr")
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class UnlearnResult:
     """What a run found and made.
 
@@ -62,6 +62,14 @@ class UnlearnResult:
         if folders is not None:
             weakref.finalize(result, folders.close)
         return result
+
+    def __repr__(self) -> str:
+        groups = ", ".join(
+            f"{name} {group.base.accuracy:.2f} to {group.result.accuracy:.2f}"
+            for name, group in self.report.questions.items()
+            if group.base is not None
+        )
+        return f"UnlearnResult({len(self.matrices)} matrices changed{'; ' + groups if groups else ''})"
 
     @property
     def model_dir(self) -> Path:
