@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import typer
 
+from srmu.cli.compute_flags import DEVICE_OR_ALL, DTYPE, MEMORY_GB, TRUST_REMOTE_CODE
 from srmu.results.records import Answer
 
 EPILOG = "Example: srmu ask runs/first --prompt 'The capital of Ghana is' --prompt 'The capital of Chile is'"
@@ -22,12 +23,10 @@ def register(app: typer.Typer) -> None:
         base: str | None = typer.Option(None, "--base", help="Model to compare with; of a run, its own base."),
         chat: bool = typer.Option(False, "--chat", help="Ask in the tokenizer's chat template."),
         max_new_tokens: int = typer.Option(64, "--max-new-tokens", help="Most tokens of an answer."),
-        device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, ..., all (spread over accelerators)."),
-        dtype: str = typer.Option("auto", "--dtype", help="auto, float32, bfloat16, float16."),
-        memory_gb: str = typer.Option(
-            "auto", "--memory-gb", help="GiB that a model may take; auto = what is free. Beyond, layers stay on disk."
-        ),
-        trust_remote_code: bool = typer.Option(False, "--trust-remote-code", help="Run code of the checkpoint."),
+        device: str = DEVICE_OR_ALL,
+        dtype: str = DTYPE,
+        memory_gb: str = MEMORY_GB,
+        trust_remote_code: bool = TRUST_REMOTE_CODE,
         json_output: bool = typer.Option(False, "--json", help="Print as JSON."),
     ) -> int:
         """Answer prompts with the base and the result, side by side. Nothing is stored."""

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from srmu.cli.compute_flags import DEVICE, TRUST_REMOTE_CODE
+
 if TYPE_CHECKING:
     from srmu.results.attack_records import AttackReport
 
@@ -40,9 +42,9 @@ def register(app: typer.Typer) -> None:
         seed: list[int] = typer.Option(
             [0], "--seed", help="Of halves, order and noise; given several times, accuracies are averaged over seeds."
         ),
-        device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, ..."),
+        device: str = DEVICE,
         dtype: str = typer.Option("auto", "--dtype", help="auto, float32, bfloat16, float16; relearning: float32."),
-        trust_remote_code: bool = typer.Option(False, "--trust-remote-code", help="Run code of the checkpoint."),
+        trust_remote_code: bool = TRUST_REMOTE_CODE,
         json_output: bool = typer.Option(False, "--json", help="Print as JSON."),
     ) -> int:
         """Try to bring back what was forgotten: relearning, prompts, quantisation, a look inside, sampling.

@@ -2,6 +2,7 @@
 
 import typer
 
+from srmu.cli.compute_flags import DEVICE_OR_ALL, DTYPE, MEMORY_GB, TRUST_REMOTE_CODE
 from srmu.results.benchmark_tofu import TofuResult
 
 EPILOG = "Example: srmu benchmark tofu runs/first --split forget10 --data tofu --gold ./retain90"
@@ -40,12 +41,10 @@ def tofu_command(
         False, "--space-apart", help="Leave the space before an answer with the prompt, as OpenUnlearning does."
     ),
     max_new_tokens: int = typer.Option(200, "--max-new-tokens", help="Most tokens of a written answer."),
-    device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, ..., all (spread over accelerators)."),
-    dtype: str = typer.Option("auto", "--dtype", help="auto, float32, bfloat16, float16."),
-    memory_gb: str = typer.Option(
-        "auto", "--memory-gb", help="GiB that a model may take; auto = what is free. Beyond, layers stay on disk."
-    ),
-    trust_remote_code: bool = typer.Option(False, "--trust-remote-code", help="Run code of the checkpoint."),
+    device: str = DEVICE_OR_ALL,
+    dtype: str = DTYPE,
+    memory_gb: str = MEMORY_GB,
+    trust_remote_code: bool = TRUST_REMOTE_CODE,
     json_output: bool = typer.Option(False, "--json", help="Print as JSON."),
 ) -> int:
     """TOFU: what is left of forgotten authors, and of all else; with --gold, whether it looks retrained.

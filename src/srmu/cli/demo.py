@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from srmu.cli.compute_flags import DEVICE
+
 if TYPE_CHECKING:
     from srmu.demo.run import GroupAnswer
 
@@ -30,7 +32,7 @@ def register(app: typer.Typer) -> None:
         model: str | None = typer.Option(None, "--model", help="Another checkpoint than SmolLM2-135M-Instruct."),
         out: Path = typer.Option(Path("runs/demo"), "--out", help="Directory for runs, plot and comparison."),
         seed: int = typer.Option(0, "--seed", help="Seed of every run."),
-        device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, ..."),
+        device: str = DEVICE,
         json_output: bool = typer.Option(False, "--json", help="Print the comparison as JSON."),
     ) -> int:
         """Make a real pretrained model forget: one request, several methods, one table, answers before and after."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import typer
 
+from srmu.cli.compute_flags import DEVICE_OR_ALL, DTYPE, MEMORY_GB, TRUST_REMOTE_CODE
 from srmu.results.groups import (
     AnswerSummary,
     Group,
@@ -44,12 +45,10 @@ def register(app: typer.Typer) -> None:
         ),
         chat: bool = typer.Option(False, "--chat", help="Ask in the tokenizer's chat template."),
         limit: int | None = typer.Option(None, "--limit", help="Most items of every group and task."),
-        device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, ..., all (spread over accelerators)."),
-        dtype: str = typer.Option("auto", "--dtype", help="auto, float32, bfloat16, float16."),
-        memory_gb: str = typer.Option(
-            "auto", "--memory-gb", help="GiB that a model may take; auto = what is free. Beyond, layers stay on disk."
-        ),
-        trust_remote_code: bool = typer.Option(False, "--trust-remote-code", help="Run code of the checkpoint."),
+        device: str = DEVICE_OR_ALL,
+        dtype: str = DTYPE,
+        memory_gb: str = MEMORY_GB,
+        trust_remote_code: bool = TRUST_REMOTE_CODE,
         json_output: bool = typer.Option(False, "--json", help="Print as JSON."),
     ) -> int:
         """Measure a model; with a base, everything side by side with its difference and paired standard error.

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
+from srmu.cli.compute_flags import DEVICE, DTYPE, TRUST_REMOTE_CODE
+
 if TYPE_CHECKING:
     from srmu.job.export import AdapterExport
 
@@ -23,9 +25,9 @@ def register(app: typer.Typer) -> None:
         base: str | None = typer.Option(None, "--base", help="The base, where it is not at its recorded place."),
         outtype: str = typer.Option("auto", "--outtype", help="Of gguf, as llama.cpp's converter names it."),
         public: bool = typer.Option(False, "--public", help="Of hub: a repository that everybody can read."),
-        device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, ..."),
-        dtype: str = typer.Option("auto", "--dtype", help="auto, float32, bfloat16, float16."),
-        trust_remote_code: bool = typer.Option(False, "--trust-remote-code", help="Run code of the checkpoint."),
+        device: str = DEVICE,
+        dtype: str = DTYPE,
+        trust_remote_code: bool = TRUST_REMOTE_CODE,
         json_output: bool = typer.Option(False, "--json", help="Print as JSON."),
     ) -> int:
         """Give a result away: as a LoRA adapter for PEFT, as its changed tensors, as GGUF, or on the hub."""

@@ -2,6 +2,7 @@
 
 import typer
 
+from srmu.cli.compute_flags import DEVICE, DTYPE, TRUST_REMOTE_CODE
 from srmu.results.overlap_records import LayerSummary, ModelOverlap, NearDuplicates, OverlapReport
 
 EPILOG = "Example: srmu overlap --forget secrets.txt --retain notes.jsonl --model ./my-model"
@@ -22,9 +23,9 @@ def register(app: typer.Typer) -> None:
         model: str | None = typer.Option(
             None, "--model", help="Checkpoint directory or hub id: adds each layer's separability and importance maps."
         ),
-        device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, ..."),
-        dtype: str = typer.Option("auto", "--dtype", help="auto, float32, bfloat16, float16."),
-        trust_remote_code: bool = typer.Option(False, "--trust-remote-code", help="Run code of the checkpoint."),
+        device: str = DEVICE,
+        dtype: str = DTYPE,
+        trust_remote_code: bool = TRUST_REMOTE_CODE,
         json_output: bool = typer.Option(False, "--json", help="Print as JSON."),
     ) -> int:
         """Say how entangled these forget and retain texts are: words, documents, and a model's activations."""

@@ -5,6 +5,7 @@ becomes an object that holds the flags as they were given, and `srmu.cli.app.mai
 """
 
 import typing
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, make_dataclass
 from typing import Any, Literal
@@ -41,12 +42,12 @@ Flag = tuple[str, Any, Any]
 
 
 @dataclass(kw_only=True)
-class SettingsCommand:
+class SettingsCommand(ABC):
     """A command line with settings in it; a command's own dataclass is made from this one."""
 
+    @abstractmethod
     def run(self) -> int:
         """Do the work; returns the exit code."""
-        raise NotImplementedError
 
     def settings(self) -> dict[str, Any]:
         """The settings that were given as flags, in the form of `make_config`.

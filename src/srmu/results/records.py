@@ -11,7 +11,6 @@ from pathlib import Path
 from srmu.config.groups import Side
 from srmu.results.attack_records import AttackRecord
 from srmu.results.audit_records import Audit
-from srmu.results.fluency_records import Fluency
 from srmu.results.groups import AnswerGroup, Group, QuestionGroup, TaskGroup, TextGroup
 from srmu.results.run_files import RESULTS_FILE
 from srmu.results.schema import load, to_json
@@ -85,7 +84,6 @@ class Results:
         evaluate: What `srmu evaluate` added.
         attacks: What `srmu attack` added, by name of the attack.
         audit: What the run took that nobody asked about.
-        fluency: Of answers to forget prompts, by model: `base`, `result`.
     """
 
     format: int = RESULTS_FORMAT
@@ -95,7 +93,6 @@ class Results:
     evaluate: Evaluation = field(default_factory=Evaluation)
     attacks: Mapping[str, AttackRecord] = field(default_factory=dict)
     audit: Audit | None = None
-    fluency: Mapping[str, Fluency] = field(default_factory=dict)
 
     def side_of(self, group: str) -> Side:
         """The side of a group, as the run took it."""
