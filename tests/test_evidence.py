@@ -1,10 +1,13 @@
 """A run's evidence from end to end on a tiny model: report and card without texts, gate, chain, trackers."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from accelerate.logging import get_logger
 
 from main_job import FORGET, call, files_with, flags, write_texts
 from results.report.test_page import assert_numbers_are_recorded
@@ -87,6 +90,8 @@ class Recorder:
         self.calls.append(("new", project, options))
 
     def start(self) -> None:
+        # Each of accelerate's own does so, and its log asks for a state.
+        get_logger(__name__).debug("started")
         self.calls.append(("start",))
 
     def store_init_configuration(self, values: dict) -> None:
@@ -102,8 +107,10 @@ class Recorder:
 def test_each_step_s_metrics_go_to_the_tracker_that_was_asked_for(
     unlearn: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from accelerate import PartialState
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
+    PartialState._reset_state()
     monkeypatch.setitem(LOGGER_TYPE_TO_CLASS, "wandb", Recorder)
     monkeypatch.setattr(trackers, "check_tracker", lambda name: None)
     monkeypatch.setattr("srmu.job.unlearn.check_tracker", lambda name: None)
@@ -125,6 +132,36 @@ def test_tensorboard_files_are_written_into_the_run(tmp_path: Path) -> None:
     tracker.log([{"step": 1, "topic": "forget", "forget_loss": 2.0, "retain_loss": None}])
     tracker.finish()
     assert list((tmp_path / "tensorboard").rglob("events.out.tfevents.*"))
+
+
+TRACKIO_RUN = """
+import json, sys
+from pathlib import Path
+from srmu.runtime.trackers import open_tracker
+tracker = open_tracker("trackio", Path("runs/first"), {"steps": 2, "layer": 3, "forget": ["a text"]})
+losses = [{"step": step, "topic": "forget", "forget_loss": 2.0 / step, "retain_loss": None} for step in (1, 2)]
+tracker.log(losses)
+tracker.finish()
+from trackio.sqlite_storage import SQLiteStorage
+logs = SQLiteStorage.get_logs("srmu", "first")
+print(json.dumps([[log["step"], log["forget/forget_loss"]] for log in logs]))
+config = SQLiteStorage.get_run_config("srmu", "first")
+print(json.dumps({key: value for key, value in config.items() if not key.startswith("_")}))
+"""
+
+
+def test_trackio_itself_keeps_each_step_in_its_local_folder_and_prints_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("trackio", reason="trackio is not installed")
+    # Its folder is read once, when it is imported.
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(trackers.__file__).parents[2]))
+    done = subprocess.run([sys.executable, "-c", TRACKIO_RUN], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    losses, config = map(json.loads, done.stdout.splitlines())
+    assert losses == [[1, 2.0], [2, 1.0]]
+    assert config == {"steps": 2, "layer": 3}
 
 
 def test_a_tracker_that_is_unknown_or_not_installed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

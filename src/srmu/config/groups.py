@@ -26,7 +26,7 @@ ShortDocuments = Literal["keep", "pack"]
 LearningRateSchedule = Literal["constant", "linear"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16", "float64"]
 Side = Literal["forget", "kept", "reported"]
-Tracker = Literal["wandb", "tensorboard", "mlflow"]
+Tracker = Literal["wandb", "tensorboard", "mlflow", "trackio"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,7 +248,9 @@ class OutputConfig(CheckedConfig):
     require: tuple[str, ...] = option(
         (), "What must hold of the results, such as 'forget<=0.30'; see srmu gate; repeatable."
     )
-    track: Tracker | None = option(None, "Send each step's metrics to wandb, tensorboard or mlflow; none = to no one.")
+    track: Tracker | None = option(
+        None, "Send each step's metrics to wandb, tensorboard, mlflow or trackio; none = to no one."
+    )
     save_every: int = option(0, "Steps between resumable states; 0 = none.", at_least(0))
 
     def problems(self) -> list[str]:

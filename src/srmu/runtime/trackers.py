@@ -1,5 +1,11 @@
-"""Per-step metrics sent to an experiment tracker, through accelerate's trackers; off by default."""
+"""Per-step metrics sent to an experiment tracker; off by default.
 
+All go through accelerate's trackers but trackio: there accelerate does not close what prints once more at the end of the
+process, on stdout, where `--json` is.
+"""
+
+import contextlib
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +14,7 @@ from srmu.errors import InputError
 
 PROJECT = "srmu"
 # Name in the config -> the package that it needs.
-PACKAGES = {"wandb": "wandb", "tensorboard": "tensorboard", "mlflow": "mlflow"}
+PACKAGES = {"wandb": "wandb", "tensorboard": "tensorboard", "mlflow": "mlflow", "trackio": "trackio"}
 
 
 class Tracker:
@@ -21,7 +27,9 @@ class Tracker:
         """Flush and close."""
 
 
-class _AccelerateTracker(Tracker):
+class _RunningTracker(Tracker):
+    """Sends the numbers of each step to a tracker that has `log` and `finish`."""
+
     def __init__(self, inner: Any):
         self._inner = inner
 
@@ -33,6 +41,32 @@ class _AccelerateTracker(Tracker):
 
     def finish(self) -> None:
         self._inner.finish()
+
+
+class _Trackio:
+    """A run of trackio, in its local folder (`TRACKIO_DIR`) unless its own variables name a space or a server."""
+
+    def __init__(self, name: str, config: Mapping[str, Any]):
+        import trackio
+
+        self._trackio = trackio
+        with _silenced():
+            # Steps alone: how busy the machine is belongs to no run of ours.
+            trackio.init(
+                project=PROJECT, name=name, config=dict(config), embed=False, auto_log_gpu=False, auto_log_cpu=False
+            )
+
+    def log(self, values: Mapping[str, Any], step: int) -> None:
+        self._trackio.log(dict(values), step=step)
+
+    def finish(self) -> None:
+        with _silenced():
+            self._trackio.finish()
+
+
+def _silenced() -> contextlib.AbstractContextManager[Any]:
+    """Stdout is for what `--json` prints."""
+    return contextlib.redirect_stdout(io.StringIO())
 
 
 def check_tracker(name: str | None) -> None:
@@ -57,16 +91,19 @@ def open_tracker(name: str | None, run_dir: Path, config: Mapping[str, Any]) -> 
     """
     if name is None:
         return Tracker()
+    values = {key: value for key, value in config.items() if isinstance(value, (bool, int, float, str))}
+    if name == "trackio":
+        return _RunningTracker(_Trackio(run_dir.name, values))
+    from accelerate import PartialState  # type: ignore[import-untyped]
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS  # type: ignore[import-untyped]
 
+    PartialState()  # accelerate's log asks it who it is
     tracker_class = LOGGER_TYPE_TO_CLASS[name]
     folder = {"logging_dir": str(run_dir)} if tracker_class.requires_logging_directory else {}
     inner = tracker_class(name if folder else PROJECT, **folder, **_run_name(name, run_dir))
     inner.start()
-    inner.store_init_configuration(
-        {key: value for key, value in config.items() if isinstance(value, (bool, int, float, str))}
-    )
-    return _AccelerateTracker(inner)
+    inner.store_init_configuration(values)
+    return _RunningTracker(inner)
 
 
 def _run_name(name: str, run_dir: Path) -> dict[str, str]:
