@@ -1,6 +1,6 @@
 """Per-step metrics sent to an experiment tracker; off by default.
 
-All go through accelerate's trackers but trackio: there accelerate does not close what prints once more at the end of the
+All go through accelerate's trackers but trackio: there accelerate leaves open what prints once more at the end of the
 process, on stdout, where `--json` is.
 """
 
