@@ -35,7 +35,7 @@ from srmu.evaluation.benchmarks.tofu_prompt import TofuPrompt, encode_answer
 from srmu.evaluation.loading import load_causal_lm, load_tokenizer
 from srmu.evaluation.prefix_trees import Pair
 from srmu.inputs.jsonl import parse_object
-from srmu.job.benchmark import RECIPE_FILE
+from srmu.job.benchmarks.tofu import RECIPE_FILE
 from srmu.runtime.cache import cache_directory
 from srmu.runtime.devices import choose_device
 from srmu.runtime.files import file_sha256, new_directory, write_json_atomic, write_tensors_atomic

@@ -44,6 +44,7 @@ CASES: dict[str, dict[str, Any]] = {
     "rmu": {"forget_batch_size": 5, "retain_batch_size": 1, "method": "rmu", "coefficient_unit": "absolute"},
     "adaptive-rmu": {"forget_batch_size": 1, "retain_batch_size": 3, "method": "adaptive-rmu"},
 }
+TOFU = Path(__file__).parent / "data" / "tofu"
 SHARDED = ("float32", "ratio", "running", "corpus")
 RECORDED = (
     "step",
@@ -119,6 +120,10 @@ def command_lines(checkpoint: Path, texts: Path, out: Path) -> dict[str, list[st
         "evaluate": [
             "evaluate", str(checkpoint), "--base", str(checkpoint), "--json",
             *(part for pair in zip(kinds, asked, strict=True) for part in pair),
+        ],
+        "benchmark": [
+            "benchmark", "tofu", str(checkpoint), "--data", str(TOFU), "--split", "forget01", "--limit", "3",
+            "--max-new-tokens", "4", "--json",
         ],
         "divided": [
             "unlearn", str(checkpoint), *sources, *flags(steps=3, forget_batch_size=3, retain_batch_size=3), "--json",

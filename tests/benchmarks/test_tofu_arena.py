@@ -12,7 +12,7 @@ from tofu_arena import answer_loss, arena_model, make_recipe
 from families import FAMILIES
 from srmu.errors import InputError
 from srmu.evaluation.benchmarks.tofu_prompt import TofuPrompt, encode_answer
-from srmu.job.benchmark import RECIPE_FILE
+from srmu.job.benchmarks.tofu import RECIPE_FILE
 from srmu.runtime.progress import Reporter
 from tiny_tokenizers import WORDS, make_tokenizer
 

@@ -221,14 +221,15 @@ def command_of_ranks(name: str, told: Sequence[dict[str, Any]]) -> tuple[list[in
     return [entry["code"] for entry in found], found[0]["output"], found[0]["errors"]
 
 
-def test_an_evaluation_by_two_processes_gives_the_numbers_of_one(
-    llama: Path, ranks: tuple[Path, list[dict[str, Any]]], tmp_path: Path, capsys: Any
+@pytest.mark.parametrize("name", ["evaluate", "benchmark"])
+def test_a_measurement_by_two_processes_gives_the_numbers_of_one(
+    name: str, llama: Path, ranks: tuple[Path, list[dict[str, Any]]], tmp_path: Path, capsys: Any
 ) -> None:
     folder, told = ranks
-    codes, output, errors = command_of_ranks("evaluate", told)
+    codes, output, errors = command_of_ranks(name, told)
     assert codes == [0, 0], errors
     capsys.readouterr()
-    assert main(command_lines(llama, folder / "texts", tmp_path)["evaluate"]) == 0
+    assert main(command_lines(llama, folder / "texts", tmp_path)[name]) == 0
     # The same batches on either side: the same bits.
     assert json.loads(output) == json.loads(capsys.readouterr().out)
 

@@ -10,7 +10,6 @@ import typer
 from srmu.cli import apply as apply_command
 from srmu.cli import ask as ask_command
 from srmu.cli import attack as attack_command
-from srmu.cli import benchmark as benchmark_command
 from srmu.cli import compare as compare_command
 from srmu.cli import demo as demo_command
 from srmu.cli import doctor as doctor_command
@@ -22,6 +21,7 @@ from srmu.cli import report as report_command
 from srmu.cli import tune as tune_command
 from srmu.cli import unlearn as unlearn_command
 from srmu.cli import verify as verify_command
+from srmu.cli.benchmark import app as benchmark_command
 from srmu.cli.settings_command import SettingsCommand
 from srmu.cli.streams import describe_os_error, printable_streams, silence_stdout
 from srmu.errors import InputError, SrmuError
@@ -56,7 +56,7 @@ doctor_command.register(app)
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
-SHARED = ("unlearn", "evaluate")
+SHARED = ("unlearn", "evaluate", "benchmark")
 """Commands whose work several processes share."""
 # A launcher ends all processes when the first one ends badly: that is to be the one that says why.
 SECONDS_TO_SPEAK = 2.0
@@ -111,7 +111,7 @@ def _run(arguments: Sequence[str]) -> int:
         if world_size() > 1 and (arguments or [""])[0] not in SHARED:
             raise InputError(
                 f"srmu {' '.join(arguments[:1])} was launched as {world_size()} processes, and only srmu "
-                f"{' and '.join(SHARED)} share their work between processes. Start it without a launcher."
+                f"{', '.join(SHARED)} share their work between processes. Start it without a launcher."
             )
         result = app(args=arguments, standalone_mode=False)
         if result == INTERRUPTED:

@@ -11,6 +11,7 @@ Grammar of a requirement, spaces allowed between its parts::
                                      predictions_changed, moved on held-out texts
                 task.NAME            accuracy (`acc`) on that task of lm-evaluation-harness, from `srmu evaluate`
                 task.NAME.KEY        another metric of that task: acc_norm, exact_match, ...
+                benchmark.NAME.PART.KEY   a number of `srmu benchmark`: benchmark.tofu.forget10.model_utility
                 collateral           share that the result answers of the shipped facts that the base knows
                 collateral.PART      the same of neighbours, written, touching, or of a field of knowledge
                 attack.NAME          accuracy on the forget questions after that attack (its `forget_after`)
@@ -31,6 +32,7 @@ from srmu.config.requirements import Requirement, parse_requirement
 from srmu.errors import InputError
 from srmu.results.attack_records import AttackRecord
 from srmu.results.audit_records import Audit
+from srmu.results.benchmarks.records import Benchmarks
 from srmu.results.groups import QuestionGroup, TaskGroup, TextGroup, measures_of
 from srmu.results.records import Results
 from srmu.runtime.escaping import visible
@@ -141,6 +143,8 @@ def _measured(metric: str, results: Results) -> tuple[float | None, float | None
         return _text(texts[group], key)
     if metric.startswith("task."):
         return _task(metric.removeprefix("task."), results.evaluate.tasks)
+    if metric.startswith("benchmark."):
+        return _benchmark(metric.removeprefix("benchmark."), results.benchmarks)
     if metric == "collateral" or metric.startswith("collateral."):
         return _collateral(metric.removeprefix("collateral").removeprefix("."), results.audit)
     if metric.startswith("attack."):
@@ -177,6 +181,15 @@ def _task(path: str, tasks: Mapping[str, TaskGroup]) -> tuple[float | None, floa
     if found[0] is None:
         raise _NoNumber("missing", f"task {name!r} has no {key!r}; there are {_known(result)}")
     return found[0], found[1]
+
+
+def _benchmark(path: str, benchmarks: Benchmarks) -> tuple[float | None, float | None]:
+    """A benchmark is measured on the result alone, so there is no base."""
+    found = benchmarks.numbers()
+    name = next((name for name in found if path.startswith(f"{name}.")), None)
+    if name is None:
+        raise _NoNumber("missing", f"benchmark {path!r} was not measured; there are {_known(found)}")
+    return _both(found[name], {}, path.removeprefix(f"{name}."))
 
 
 def _collateral(name: str, audit: Audit | None) -> tuple[float | None, float | None]:

@@ -1,4 +1,4 @@
-"""Everything in `results.json`: what a run measured, what `srmu evaluate` and `srmu attack` added later.
+"""Everything in `results.json`: what a run measured, what `srmu evaluate`, `benchmark` and `attack` added later.
 
 `result` is the unlearned model, `base` the model it was made from, `change` their paired difference. Nothing here holds
 a text. A number that is not defined is none (null in JSON).
@@ -11,6 +11,7 @@ from pathlib import Path
 from srmu.config.groups import Side
 from srmu.results.attack_records import AttackRecord
 from srmu.results.audit_records import Audit
+from srmu.results.benchmarks.records import Benchmarks
 from srmu.results.groups import AnswerGroup, Group, QuestionGroup, TaskGroup, TextGroup
 from srmu.results.run_files import RESULTS_FILE
 from srmu.results.schema import load, to_json
@@ -82,6 +83,7 @@ class Results:
         questions: Groups of questions that the run asked before and after, by name.
         texts: Held-out texts that the run measured before and after, by side and topic.
         evaluate: What `srmu evaluate` added.
+        benchmarks: What `srmu benchmark` added.
         attacks: What `srmu attack` added, by name of the attack.
         audit: What the run took that nobody asked about.
     """
@@ -91,6 +93,7 @@ class Results:
     questions: Mapping[str, QuestionGroup] = field(default_factory=dict)
     texts: Mapping[str, TextGroup] = field(default_factory=dict)
     evaluate: Evaluation = field(default_factory=Evaluation)
+    benchmarks: Benchmarks = field(default_factory=Benchmarks)
     attacks: Mapping[str, AttackRecord] = field(default_factory=dict)
     audit: Audit | None = None
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from srmu.results.attack_records import AttackReport
+from srmu.results.benchmarks.records import BenchmarkRecord
 from srmu.results.manifest import Manifest
 from srmu.results.records import Answer, EvaluationReport, Results
 from srmu.results.schema import json_schema
@@ -15,6 +16,7 @@ SCHEMAS: dict[str, type] = {
     "trials": StudyRecord,
     "evaluate": EvaluationReport,
     "attack": AttackReport,
+    "benchmark": BenchmarkRecord,
     "answer": Answer,
 }
 """Name of the schema -> its record: files of a run or a study, and what commands print with `--json`."""

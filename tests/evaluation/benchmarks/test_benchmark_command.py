@@ -9,12 +9,16 @@ import pytest
 from evaluation.benchmarks.conftest import SLICE
 from export.conftest import write_run
 from main_job import call
-from srmu.cli.benchmark import show_tofu
+from measured_runs import make_results, write_measured
+from srmu.cli.benchmark.tofu import show_tofu
 from srmu.errors import InputError
 from srmu.evaluation.benchmarks.tofu_data import full_size
 from srmu.evaluation.benchmarks.tofu_published import published
-from srmu.job.benchmark import benchmark_tofu
-from srmu.results.benchmark_tofu import TOFU_FILE, as_record, keep_tofu_result, read_tofu_record
+from srmu.job.benchmarks.tofu import benchmark_tofu
+from srmu.results.benchmarks.records import BENCHMARK_FORMAT, BenchmarkRecord, Benchmarks, read_benchmarks
+from srmu.results.gate import check_requirements
+from srmu.results.records import read_results
+from srmu.results.report.page import render
 from srmu.results.schema import to_json
 
 SHORT = ("--data", str(SLICE), "--split", "forget01", "--max-new-tokens", "6")
@@ -24,12 +28,16 @@ def benchmark(capsys, model, *arguments):
     return call(capsys, "benchmark", "tofu", str(model), *SHORT, *map(str, arguments))
 
 
+def record(result):
+    return BenchmarkRecord(format=BENCHMARK_FORMAT, benchmarks=Benchmarks(tofu={result.split: result}))
+
+
 @pytest.fixture(scope="module")
 def gold_file(checkpoints, tmp_path_factory):
     """The retrained model's own result, as `--json` prints it."""
     result = benchmark_tofu(str(checkpoints["retrained"]), split="forget01", data=SLICE, max_new_tokens=6)
     path = tmp_path_factory.mktemp("gold") / "gold.json"
-    path.write_text(json.dumps(to_json(as_record(result))))
+    path.write_text(json.dumps(to_json(record(result))))
     return path
 
 
@@ -50,7 +58,7 @@ def test_a_sample_is_said_to_be_one_and_has_no_published_rows_beside_it(checkpoi
 
 
 def test_a_whole_split_stands_beside_published_rows(capsys, checkpoints, gold_file):
-    result = read_tofu_record(gold_file).splits["forget01"]
+    result = read_benchmarks(gold_file).tofu["forget01"]
     sets = {
         name: replace(getattr(result, name), n=full_size("forget01", name))
         for name in ("forget", "retain", "real_authors", "world_facts")
@@ -72,7 +80,7 @@ def test_published_rows_are_of_the_split_that_is_asked_for():
 def test_json_is_a_record_that_can_be_given_as_gold(checkpoints, capsys, gold_file):
     code, out, _ = benchmark(capsys, checkpoints["retrained"], "--gold", gold_file, "--json")
     assert code == 0
-    found = json.loads(out)["splits"]["forget01"]
+    found = json.loads(out)["benchmarks"]["tofu"]["forget01"]
     assert found["gold"]["forget_quality"] == 1
     assert found["forget"]["n"] == len(found["truth_ratios"]) == 8
     assert found["asked"]["limit"] is None
@@ -83,19 +91,37 @@ def test_a_run_keeps_its_result_beside_those_of_other_splits(saved_family, tmp_p
     run = write_run(base, tmp_path / "run")
     # The tiny tokenizer drops most letters; what is written plays no part here.
     code, _, err = benchmark(capsys, run, "--limit", 2)
-    assert (code, (run / TOFU_FILE).is_file()) == (0, True), err
-    record = read_tofu_record(run / TOFU_FILE)
-    found = record.splits["forget01"]
-    assert (list(record.splits), found.model, found.gold) == (["forget01"], str(run / "model"), None)
-    keep_tofu_result(run, replace(found, split="forget05"))
-    assert list(read_tofu_record(run / TOFU_FILE).splits) == ["forget01", "forget05"]
-    assert read_tofu_record(run / TOFU_FILE).splits["forget01"] == found
+    assert code == 0, err
+    benchmarks = read_results(run).benchmarks
+    found = benchmarks.tofu["forget01"]
+    assert (list(benchmarks.tofu), found.model, found.gold) == (["forget01"], str(run / "model"), None)
+    both = benchmarks.merged(Benchmarks(tofu={"forget05": replace(found, split="forget05")}))
+    assert list(both.tofu) == ["forget01", "forget05"]
+    assert both.tofu["forget01"] == found
 
 
-def test_a_damaged_record_of_a_run_is_named(tmp_path):
-    (tmp_path / TOFU_FILE).write_text('{"format": 1, "splits": {"forget01": {}}}')
-    with pytest.raises(InputError, match=r"splits\.forget01"):
-        read_tofu_record(tmp_path / TOFU_FILE)
+def test_a_gate_and_the_report_read_the_numbers_that_a_run_keeps(saved_family, tmp_path, capsys):
+    run = write_run(saved_family("llama", tokenizer="bytes"), tmp_path / "run")
+    assert benchmark(capsys, run, "--limit", 1)[0] == 0
+    results = read_results(run)
+    utility = results.benchmarks.tofu["forget01"].model_utility
+    name = "benchmark.tofu.forget01"
+    verdicts = check_requirements(
+        [f"{name}.model_utility<=1", f"{name}.forget.probability<=1", f"{name}.forget_quality>0.05",
+         f"{name}.model_utility>=0.9*base", "benchmark.tofu.forget10.model_utility>0"], results,
+    )  # fmt: skip
+    assert [verdict.status for verdict in verdicts] == ["pass", "pass", "missing", "missing", "missing"]
+    assert verdicts[0].value == utility
+    assert "there are tofu.forget01" in verdicts[4].detail
+    shown = render([write_measured(tmp_path / "measured", make_results(benchmarks=results.benchmarks))])
+    assert "extraction_strength" in shown
+    assert f'<data value="{utility!r}">' in shown
+
+
+def test_a_damaged_file_of_results_is_named(tmp_path):
+    (tmp_path / "gold.json").write_text('{"format": 1, "benchmarks": {"tofu": {"forget01": {}}}}')
+    with pytest.raises(InputError, match=r"benchmarks\.tofu\.forget01"):
+        read_benchmarks(tmp_path / "gold.json")
 
 
 def test_another_splits_gold_is_refused_by_its_recipe(checkpoints, tmp_path, capsys):
@@ -111,7 +137,9 @@ def test_another_splits_gold_is_refused_by_its_recipe(checkpoints, tmp_path, cap
 def test_a_gold_file_of_another_split_or_measured_otherwise_is_refused(checkpoints, tmp_path, capsys, gold_file):
     content = json.loads(gold_file.read_text())
     other = tmp_path / "other.json"
-    other.write_text(json.dumps({**content, "splits": {"forget10": content["splits"]["forget01"]}}))
+    other.write_text(
+        json.dumps({**content, "benchmarks": {"tofu": {"forget10": content["benchmarks"]["tofu"]["forget01"]}}})
+    )
     code, out, err = benchmark(capsys, checkpoints["full"], "--gold", other)
     assert (code, out) == (2, "")
     assert "holds results on forget10, and forget01 was asked for" in err

@@ -10,7 +10,7 @@ from srmu.errors import InputError
 from srmu.evaluation.benchmarks.tofu import SetScores, estimate_seconds, score_gold, score_tofu, set_result
 from srmu.evaluation.benchmarks.tofu_prompt import TofuPrompt, encode_answer
 from srmu.evaluation.loading import load_causal_lm
-from srmu.job.benchmark import benchmark_tofu
+from srmu.job.benchmarks.tofu import benchmark_tofu
 from srmu.runtime.progress import Reporter
 
 PROMPT = TofuPrompt()

@@ -17,7 +17,7 @@ from srmu.evaluation.logits import max_positions
 from srmu.evaluation.memorization import exact_memorization, extraction_strength
 from srmu.evaluation.prefix_trees import Pair, continuation_log_likelihoods
 from srmu.evaluation.texts import text_scores
-from srmu.results.benchmark_tofu import TofuSetResult
+from srmu.results.benchmarks.tofu import TofuSetResult
 from srmu.runtime.progress import Progress, Reporter
 
 BATCH_TOKENS = 4096

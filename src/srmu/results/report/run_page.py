@@ -60,6 +60,7 @@ class RunView:
     environment: list[Row]
     chain: list[Row]
     verdicts: list[Row]
+    benchmarks: list[Row]
     attacks: list[Row]
     attack_figures: list[plots.Figure]
     answered: bool
@@ -90,6 +91,7 @@ def run_view(path: Path, name: str) -> RunView:
         environment=_environment(manifest.environment),
         chain=_chain(manifest, results, name),
         verdicts=_verdicts(manifest, results),
+        benchmarks=_benchmarks(results),
         attacks=_attacks(results.attacks),
         attack_figures=attack_figures(results.attacks),
         answered=bool(results.all_questions),
@@ -287,6 +289,15 @@ def _verdicts(manifest: Manifest, results: Results) -> list[Row]:
         return []
     verdicts = check_requirements(manifest.requirements, results)
     return [[Markup("<code>{}</code>").format(v.requirement), v.status, number(v.value)] for v in verdicts]
+
+
+def _benchmarks(results: Results) -> list[Row]:
+    """One row per number, as `srmu gate` names it; one that is not known stands as a dash."""
+    return [
+        [name, key, number(value, "short")]
+        for name, numbers in results.benchmarks.numbers().items()
+        for key, value in numbers.items()
+    ]
 
 
 def _attacks(attacks: Mapping[str, AttackRecord]) -> list[Row]:

@@ -1,8 +1,8 @@
-"""The work of `srmu benchmark`: a model on a published benchmark, beside a gold standard where there is one."""
+"""The work of `srmu benchmark tofu`: a model on one split, beside a gold standard where there is one."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -19,30 +19,16 @@ from srmu.evaluation.benchmarks.tofu import (
 )
 from srmu.evaluation.benchmarks.tofu_data import RETRAINED_ON, TofuData, read_tofu
 from srmu.evaluation.benchmarks.tofu_prompt import TofuPrompt
-from srmu.evaluation.model_pair import LoadedModel, free, load_for_measuring, resolve_pair
-from srmu.results.benchmark_tofu import (
-    TofuAsked,
-    TofuGoldResult,
-    TofuResult,
-    keep_tofu_result,
-    read_tofu_record,
-)
+from srmu.evaluation.model_pair import LoadedModel, resolve_pair
+from srmu.job.benchmarks.common import ComputeOptions, duration, find_model, keep, measured
+from srmu.results.benchmarks.records import Benchmarks, read_benchmarks
+from srmu.results.benchmarks.tofu import TofuAsked, TofuGoldResult, TofuResult
 from srmu.runtime.progress import Reporter
-from srmu.surgery.whole_model import MemoryLimit, rows_at_once
+from srmu.surgery.whole_model import rows_at_once
 
 RECIPE_FILE = "tofu_recipe.json"
 """Beside a model that was trained on TOFU by a recipe; its `data` names the part, such as `retain90`."""
 BATCH_ROWS = 32
-
-
-@dataclass(frozen=True, kw_only=True)
-class ComputeOptions:
-    """Where and in which precision models compute, as for `srmu evaluate`."""
-
-    device: str = "auto"
-    dtype: str = "auto"
-    memory_gb: MemoryLimit = "auto"
-    trust_remote_code: bool = False
 
 
 def benchmark_tofu(
@@ -80,32 +66,27 @@ def benchmark_tofu(
     questions = read_tofu(data, split, limit=limit)
     metrics.check_packages(gold=gold is not None)
     asked = _asked(questions, prompt, max_new_tokens)
-    pair = resolve_pair(model)
+    pair = find_model(model, compute)
     known = None if gold is None else _find_gold(gold, split, asked)
-    loaded = _load(pair.model, compute)
-    rows = rows_at_once(loaded.model, max_new_tokens + 256, BATCH_ROWS)
-    _say_estimate(loaded, questions, prompt, max_new_tokens, rows, reporter)
-    scores = score_tofu(
-        loaded.model, loaded.tokenizer, questions,
-        prompt=prompt, max_new_tokens=max_new_tokens, batch_rows=rows, reporter=reporter,
-    )  # fmt: skip
-    del loaded
-    free(compute.device)
+
+    def judge(judged: LoadedModel) -> TofuScores:
+        rows = rows_at_once(judged.model, max_new_tokens + 256, BATCH_ROWS)
+        _say_estimate(judged, questions, prompt, max_new_tokens, rows, reporter)
+        return score_tofu(
+            judged.model, judged.tokenizer, questions,
+            prompt=prompt, max_new_tokens=max_new_tokens, batch_rows=rows, reporter=reporter,
+        )  # fmt: skip
+
+    def judge_gold(standard: LoadedModel) -> GoldScores:
+        return score_gold(standard.model, standard.tokenizer, questions, prompt=prompt, reporter=reporter)
+
+    scores = measured(pair.model, compute, judge)
     if isinstance(known, Path):
-        loaded = _load(known, compute)
-        known = score_gold(loaded.model, loaded.tokenizer, questions, prompt=prompt, reporter=reporter)
+        known = measured(known, compute, judge_gold)
     _warn_of_gold(known, split, reporter)
     result = _result(str(pair.model), asked, split, scores, str(gold), known)
-    if pair.run_dir is not None:
-        keep_tofu_result(pair.run_dir, result)
+    keep(pair, Benchmarks(tofu={split: result}))
     return result
-
-
-def _load(path: Path, compute: ComputeOptions) -> LoadedModel:
-    return load_for_measuring(
-        path, device=compute.device, dtype=compute.dtype, memory_gb=compute.memory_gb,
-        trust_remote_code=compute.trust_remote_code,
-    )  # fmt: skip
 
 
 def _asked(data: TofuData, prompt: TofuPrompt, max_new_tokens: int) -> TofuAsked:
@@ -139,7 +120,7 @@ def _warn_of_gold(known: GoldScores | None, split: str, reporter: Reporter) -> N
 
 
 def _gold_from_file(gold: Path, split: str, asked: TofuAsked) -> GoldScores:
-    splits = read_tofu_record(gold).splits
+    splits = read_benchmarks(gold).tofu
     if split not in splits:
         raise InputError(
             f"--gold {str(gold)!r} holds results on {', '.join(splits) or 'nothing'}, and {split} was asked for. Give "
@@ -185,7 +166,7 @@ def _check_recipe(gold: Path, split: str) -> None:
 
 
 def _say_estimate(
-    loaded: LoadedModel,
+    judged: LoadedModel,
     data: TofuData,
     prompt: TofuPrompt,
     max_new_tokens: int,
@@ -193,16 +174,12 @@ def _say_estimate(
     reporter: Reporter,
 ) -> None:
     scoring, writing = estimate_seconds(
-        loaded.model, loaded.tokenizer, data, prompt=prompt, max_new_tokens=max_new_tokens, batch_rows=batch_rows
+        judged.model, judged.tokenizer, data, prompt=prompt, max_new_tokens=max_new_tokens, batch_rows=batch_rows
     )
     reporter.note(
-        f"{data.num_questions:,} questions: about {_duration(scoring)} to score their answers, and at most "
-        f"{_duration(writing)} to write answers of up to {max_new_tokens} tokens"
+        f"{data.num_questions:,} questions: about {duration(scoring)} to score their answers, and at most "
+        f"{duration(writing)} to write answers of up to {max_new_tokens} tokens"
     )
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def _result(

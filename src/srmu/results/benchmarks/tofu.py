@@ -1,13 +1,7 @@
-"""What `srmu benchmark tofu` keeps: the record of a model on one split, and the file that holds a run's records."""
+"""What `srmu benchmark tofu` measured: a model on one split."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-
-from srmu.results.schema import load, to_json
-
-TOFU_FILE = "benchmark_tofu.json"
-TOFU_FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,39 +71,20 @@ class TofuResult:
     gold: TofuGoldResult | None
     """Null where no gold standard was given: then forget quality is not known."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class TofuRecord:
-    """The results of one model, by split."""
-
-    format: int
-    splits: Mapping[str, TofuResult]
-
-
-def read_tofu_record(path: Path) -> TofuRecord:
-    """Read `benchmark_tofu.json`, or what `srmu benchmark tofu --json` printed.
-
-    Raises:
-        InputError: The file cannot be read, has another format, or is damaged.
-    """
-    return load(TofuRecord, path, version=TOFU_FORMAT)
-
-
-def as_record(result: TofuResult) -> TofuRecord:
-    """A record of this result alone."""
-    return TofuRecord(format=TOFU_FORMAT, splits={result.split: result})
-
-
-def keep_tofu_result(run_dir: Path, result: TofuResult) -> None:
-    """Write a result into a run directory; results of other splits that are there stay.
-
-    Raises:
-        InputError: A record is there, and it is damaged.
-    """
-    # It loads torch, and the command line reads these types at its start.
-    from srmu.runtime.files import write_json_atomic
-
-    path = run_dir / TOFU_FILE
-    former = read_tofu_record(path).splits if path.is_file() else {}
-    record = TofuRecord(format=TOFU_FORMAT, splits={**former, result.split: result})
-    write_json_atomic(path, to_json(record))
+    @property
+    def numbers(self) -> dict[str, float | None]:
+        """What the tables show, by name."""
+        sets = {"forget": self.forget, "retain": self.retain, "real_authors": self.real_authors,
+                "world_facts": self.world_facts}  # fmt: skip
+        return {
+            "model_utility": self.model_utility,
+            "forget_quality": None if self.gold is None else self.gold.forget_quality,
+            "log10_forget_quality": None if self.gold is None else self.gold.log10_forget_quality,
+            "extraction_strength": self.extraction_strength,
+            "exact_memorization": self.exact_memorization,
+            **{
+                f"{name}.{key}": getattr(found, key)
+                for name, found in sets.items()
+                for key in ("probability", "rouge_l_recall", "truth_ratio")
+            },
+        }

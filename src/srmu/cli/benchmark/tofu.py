@@ -1,29 +1,18 @@
-"""`srmu benchmark`: the field's benchmarks with their authors' metrics."""
+"""`srmu benchmark tofu`: the four sets as in the paper's tables, and published rows of the split."""
 
 import typer
 
+from srmu.cli.benchmark.flags import JSON, MODEL, compute_options, reporter, show_or_print
 from srmu.cli.compute_flags import DEVICE_OR_ALL, DTYPE, MEMORY_GB, TRUST_REMOTE_CODE
-from srmu.results.benchmark_tofu import TofuResult
+from srmu.results.benchmarks.records import Benchmarks
+from srmu.results.benchmarks.tofu import TofuResult
 
 EPILOG = "Example: srmu benchmark tofu runs/first --split forget10 --data tofu --gold ./retain90"
 _SETS = {"forget": "forget", "retain": "retain", "real_authors": "real authors", "world_facts": "world facts"}
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to the application."""
-    benchmarks = typer.Typer(no_args_is_help=True)
-    # With one command alone, Typer would leave its name out.
-    benchmarks.callback()(_benchmark)
-    benchmarks.command("tofu", epilog=EPILOG)(tofu_command)
-    app.add_typer(benchmarks, name="benchmark", epilog=EPILOG)
-
-
-def _benchmark() -> None:
-    """Measure a model on a published benchmark: tofu."""
-
-
 def tofu_command(
-    model: str = typer.Argument(..., metavar="MODEL|RUN", help="Checkpoint directory, hub id or run directory."),
+    model: str = MODEL,
     data: str = typer.Option(..., "--data", metavar="FOLDER", help="TOFU's JSONL files, the perturbed ones."),
     split: str = typer.Option("forget10", "--split", help="forget01, forget05 or forget10."),
     gold: str | None = typer.Option(
@@ -45,18 +34,14 @@ def tofu_command(
     dtype: str = DTYPE,
     memory_gb: str = MEMORY_GB,
     trust_remote_code: bool = TRUST_REMOTE_CODE,
-    json_output: bool = typer.Option(False, "--json", help="Print as JSON."),
+    json_output: bool = JSON,
 ) -> int:
     """TOFU: what is left of forgotten authors, and of all else; with --gold, whether it looks retrained.
 
-    The result of a run directory is also kept in its benchmark_tofu.json.
+    The result of a run directory is also kept in its results.json.
     """  # fmt: skip
-    from srmu.cli.console import TerminalReporter, print_json
-    from srmu.config.settings import parse_memory
     from srmu.evaluation.benchmarks.tofu_prompt import TofuPrompt
-    from srmu.job.benchmark import ComputeOptions, benchmark_tofu
-    from srmu.results.benchmark_tofu import as_record
-    from srmu.results.schema import to_json
+    from srmu.job.benchmarks.tofu import benchmark_tofu
 
     starts = {"question_start": question_start, "question_end": question_end, "answer_start": answer_start}
     result = benchmark_tofu(
@@ -66,16 +51,10 @@ def tofu_command(
             **{name: text.replace("\\n", "\n") for name, text in starts.items()},
         ),
         max_new_tokens=max_new_tokens,
-        compute=ComputeOptions(
-            device=device, dtype=dtype, memory_gb=parse_memory(memory_gb), trust_remote_code=trust_remote_code
-        ),
-        reporter=TerminalReporter(),
+        compute=compute_options(device, dtype, memory_gb, trust_remote_code),
+        reporter=reporter(),
     )  # fmt: skip
-    if json_output:
-        print_json(to_json(as_record(result)))
-    else:
-        show_tofu(result)
-    return 0
+    return show_or_print(result, show_tofu, Benchmarks(tofu={split: result}), json_output=json_output)
 
 
 def show_tofu(result: TofuResult) -> None:

@@ -1,0 +1,1 @@
+"""`srmu benchmark`: one module per benchmark, which shows its table as its paper does."""

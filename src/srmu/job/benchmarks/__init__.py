@@ -1,0 +1,1 @@
+"""The work of `srmu benchmark`: one module per benchmark, and what they share."""

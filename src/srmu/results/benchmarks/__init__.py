@@ -1,0 +1,1 @@
+"""What `srmu benchmark` measured: one record type per benchmark, and all of them together."""
