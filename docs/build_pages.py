@@ -25,7 +25,7 @@ def commands() -> str:
 
     group = typer.main.get_command(app)
     parts = []
-    for name, command in sorted(group.commands.items()):  # type: ignore[attr-defined]
+    for name, command in sorted(with_subcommands(group.commands).items()):  # type: ignore[attr-defined]
         context = command.make_context(name, [], resilient_parsing=True)
         parts += [f"## srmu {name}", first_paragraph(command.help)]
         if command.epilog:
@@ -33,6 +33,15 @@ def commands() -> str:
         rows = [row(parameter, context) for parameter in command.get_params(context) if not is_help(parameter)]
         parts.append("\n".join(["| argument or flag | |", "|---|---|", *rows]))
     return "\n\n".join(parts)
+
+
+def with_subcommands(commands: dict[str, Any]) -> dict[str, Any]:
+    """Commands by their whole names; a group's are its own."""
+    found = {}
+    for name, command in commands.items():
+        inner = getattr(command, "commands", None)
+        found |= {f"{name} {part}": one for part, one in inner.items()} if inner else {name: command}
+    return found
 
 
 def is_help(parameter: Any) -> bool:

@@ -36,10 +36,12 @@ class HarnessTasks:
     Attributes:
         names: Names and YAML paths, as asked.
         manager: The harness's task manager.
+        definitions: Of tasks that the harness does not ship; those are then run.
     """
 
     names: tuple[str, ...]
     manager: Any
+    definitions: tuple[dict[str, Any], ...] = ()
 
 
 def find_tasks(names: Sequence[str]) -> HarnessTasks:
@@ -65,6 +67,19 @@ def find_tasks(names: Sequence[str]) -> HarnessTasks:
                 f"Task {name!r} is unknown to lm-evaluation-harness.{hint} List its tasks with: lm-eval ls tasks."
             )
     return HarnessTasks(tuple(names), manager)
+
+
+def define_tasks(definitions: Sequence[dict[str, Any]]) -> HarnessTasks:
+    """Tasks of our own, each with what a YAML file of the harness would hold.
+
+    Args:
+        definitions: At least `task`, its name.
+
+    Raises:
+        InputError: The harness is not installed.
+    """
+    names = tuple(str(definition["task"]) for definition in definitions)
+    return HarnessTasks(names, _make_manager(named=False), tuple(definitions))
 
 
 def run_tasks(
@@ -102,7 +117,7 @@ def run_tasks(
         wrapped = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
         found = simple_evaluate(
             model=wrapped,
-            tasks=list(tasks.names),
+            tasks=list(tasks.definitions or tasks.names),
             task_manager=tasks.manager,
             limit=limit,
             apply_chat_template=chat,

@@ -2,7 +2,7 @@
 
 import typer
 
-from srmu.cli.benchmark import tofu
+from srmu.cli.benchmark import rwku, tofu, wmdp
 
 EPILOG = tofu.EPILOG
 
@@ -10,11 +10,12 @@ EPILOG = tofu.EPILOG
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     benchmarks = typer.Typer(no_args_is_help=True)
-    # With one command alone, Typer would leave its name out.
     benchmarks.callback()(_benchmark)
     benchmarks.command("tofu", epilog=tofu.EPILOG)(tofu.tofu_command)
+    benchmarks.command("wmdp", epilog=wmdp.EPILOG)(wmdp.wmdp_command)
+    benchmarks.command("rwku", epilog=rwku.EPILOG)(rwku.rwku_command)
     app.add_typer(benchmarks, name="benchmark", epilog=EPILOG)
 
 
 def _benchmark() -> None:
-    """Measure a model on a published benchmark: tofu."""
+    """Measure a model on a published benchmark: tofu, wmdp or rwku."""

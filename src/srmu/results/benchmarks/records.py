@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from srmu.results.benchmarks.rwku import RwkuResult
 from srmu.results.benchmarks.tofu import TofuResult
+from srmu.results.benchmarks.wmdp import WmdpResult
 from srmu.results.schema import load
 
 BENCHMARK_FORMAT = 1
@@ -22,9 +24,13 @@ class Benchmarks:
 
     Attributes:
         tofu: By split.
+        wmdp: By part: bio, cyber, chem, mmlu and the variants.
+        rwku: By person, or `all`.
     """
 
     tofu: Mapping[str, TofuResult] = field(default_factory=dict)
+    wmdp: Mapping[str, WmdpResult] = field(default_factory=dict)
+    rwku: Mapping[str, RwkuResult] = field(default_factory=dict)
 
     def numbers(self) -> dict[str, Mapping[str, float | None]]:
         """The numbers of every result by its full name, such as `tofu.forget10`."""
