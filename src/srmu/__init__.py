@@ -5,6 +5,7 @@ Forget:
     resume          an interrupted run, to the result it would have had
     tune            a search for settings, over many trials
     overlap         how entangled the texts are, before any training
+    questions       four-choice questions made of the forget texts, for those who have none
 
 Look at the result:
     evaluate        a model, and its base beside it, on questions, texts, prompts and tasks
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from srmu.job.evaluate import evaluate
     from srmu.job.gate import gate
     from srmu.job.overlap import measure_overlap as overlap
+    from srmu.job.questions import make_questions as questions
     from srmu.job.result import UnlearnResult
     from srmu.job.tuning.study import TuneResult, tune
     from srmu.job.unlearn import resume, unlearn
@@ -76,6 +78,7 @@ __all__ = [
     "evaluate",
     "gate",
     "overlap",
+    "questions",
     "report",
     "resume",
     "tune",
@@ -100,12 +103,18 @@ _HOMES = {
     "evaluate": "job.evaluate",
     "gate": "job.gate",
     "overlap": "job.overlap",
+    "questions": "job.questions",
     "report": "results.report.page",
     "resume": "job.unlearn",
     "tune": "job.tuning.study",
     "unlearn": "job.unlearn",
 }
-_OWN_NAMES = {"compare": "compare_runs", "overlap": "measure_overlap", "report": "write_report"}
+_OWN_NAMES = {
+    "compare": "compare_runs",
+    "overlap": "measure_overlap",
+    "questions": "make_questions",
+    "report": "write_report",
+}
 
 
 def __getattr__(name: str) -> Any:

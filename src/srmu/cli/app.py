@@ -17,6 +17,7 @@ from srmu.cli import evaluate as evaluate_command
 from srmu.cli import export as export_command
 from srmu.cli import gate as gate_command
 from srmu.cli import overlap as overlap_command
+from srmu.cli import questions as questions_command
 from srmu.cli import report as report_command
 from srmu.cli import tune as tune_command
 from srmu.cli import unlearn as unlearn_command
@@ -40,6 +41,7 @@ app = typer.Typer(
 demo_command.register(app)
 unlearn_command.register(app)
 tune_command.register(app)
+questions_command.register(app)
 overlap_command.register(app)
 evaluate_command.register(app)
 ask_command.register(app)

@@ -106,7 +106,7 @@ def _rows(name: str, group: Group) -> list[list[str]]:
         for key, value in result.items()
     ]
     size = group.result.num_tokens if isinstance(group.result, TextSummary) else group.result.n
-    rows[0][:2] = [name, f"{size:,}"]
+    rows[0][:2] = [group.label(name) if isinstance(group, QuestionGroup) else name, f"{size:,}"]
     return [*rows, *_known_row(group.known)] if isinstance(group, QuestionGroup) and group.known else rows
 
 

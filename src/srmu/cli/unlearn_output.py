@@ -206,7 +206,7 @@ def result_tables(results: Results) -> list[Any]:
     if results.questions:
         rows = [
             [
-                name,
+                group.label(name),
                 str(group.result.n),
                 _with_error(group.base),
                 _with_error(group.result),

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from srmu.demo.facts import Fact, element_facts, relation_facts
 from srmu.demo.forms import fill
 from srmu.errors import InputError
-from srmu.inputs.questions import Question
+from srmu.inputs.questions import Question, place_answer
 from srmu.runtime.stable_order import stable_rank
 
 NUM_CHOICES = 4
@@ -44,8 +44,7 @@ def make_question(fact: Fact, form: str, pool: Iterable[Fact], seed: int, *, ali
             f" {len(others)}: choose a larger group."
         )
     wrong = sorted(others, key=lambda answer: stable_rank(seed, fact.key, form, answer))[: NUM_CHOICES - 1]
-    answer = int(stable_rank(seed, fact.key, form), 16) % NUM_CHOICES
-    choices = (*wrong[:answer], fact.answer, *wrong[answer:])
+    choices, answer = place_answer(fact.answer, wrong, seed, fact.key, form)
     return Question(prompt=fill(form, fact), choices=choices, answer=answer, fact=fact.key)
 
 

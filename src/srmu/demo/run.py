@@ -15,7 +15,7 @@ from srmu.demo.requests import REQUESTS, Request
 from srmu.errors import InputError, nearest_hint
 from srmu.export.replacing import is_run
 from srmu.inputs.overlap import overlap
-from srmu.inputs.questions import Question
+from srmu.inputs.questions import question_line
 from srmu.job.ask import ask
 from srmu.job.evaluate import evaluate
 from srmu.job.unlearn import unlearn
@@ -184,14 +184,8 @@ def _write_texts(request: Request, folder: Path) -> dict[str, str]:
     for name, texts in sides.items():
         write_atomic(folder / f"{name}.jsonl", "".join(json.dumps({"text": text}) + "\n" for text in texts).encode())
     for name, questions in request.questions.items():
-        lines = [json.dumps(_question_record(question)) + "\n" for question in questions]
-        write_atomic(folder / f"questions-{name}.jsonl", "".join(lines).encode())
+        write_atomic(folder / f"questions-{name}.jsonl", "".join(map(question_line, questions)).encode())
     return {name: str(folder / f"{name}.jsonl") for name in sides}
-
-
-def _question_record(question: Question) -> dict[str, object]:
-    record = dataclasses.asdict(question)
-    return {"question": record.pop("prompt"), **record}
 
 
 def _prompts(request: Request) -> list[tuple[str, str]]:

@@ -27,6 +27,8 @@ class QuestionScores:
     answer_nll: np.ndarray
     """Minus log-likelihood of the (first) right answer, nats per token."""
     facts: tuple[str, ...]
+    num_machine_made: int = 0
+    """Questions that srmu made itself."""
 
     @property
     def n(self) -> int:
@@ -124,6 +126,7 @@ def score_pairs(
         correct_raw=np.array([np.argmax(v) in _right(q) for v, q in zip(by_question, questions, strict=True)]),
         answer_nll=np.array([-sums[right] / len(pairs[right][1]) for right in rights]),
         facts=tuple(question.fact for question in questions),
+        num_machine_made=sum(question.machine_made for question in questions),
     )
 
 

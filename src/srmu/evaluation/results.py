@@ -27,13 +27,15 @@ def question_group(base: QuestionScores | None, result: QuestionScores) -> Quest
     Raises:
         ValueError: If the two were not asked the same questions.
     """
+    machine_made = result.num_machine_made or None
     if base is None:
-        return QuestionGroup(result=summarize_questions(result))
+        return QuestionGroup(result=summarize_questions(result), machine_made=machine_made)
     return QuestionGroup(
         base=summarize_questions(base),
         result=summarize_questions(result),
         change=compare_questions(base, result),
         known=compare_known(base, result),
+        machine_made=machine_made,
     )
 
 

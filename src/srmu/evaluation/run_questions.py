@@ -1,15 +1,13 @@
 """The questions of a run, kept in its directory, so that it can be attacked and evaluated wherever it lies."""
 
-import dataclasses
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 from srmu.config.groups import Side
 from srmu.errors import InputError
-from srmu.inputs.questions import Question
+from srmu.inputs.questions import Question, question_line
 from srmu.results.manifest import read_manifest
 from srmu.results.records import read_results
 from srmu.results.run_files import QUESTIONS_DIR
@@ -37,10 +35,7 @@ def write_run_questions(run_dir: Path, questions: Mapping[str, Sequence[Question
         (run_dir / QUESTIONS_DIR).mkdir(exist_ok=True)
     names = []
     for group, asked in questions.items():
-        lines = []
-        for question in asked:
-            fields = dataclasses.asdict(question)
-            lines.append(json.dumps({"question": fields.pop("prompt"), **fields}, ensure_ascii=False) + "\n")
+        lines = [question_line(question) for question in asked]
         names.append(questions_file(group))
         write_atomic(run_dir / names[-1], "".join(lines).encode("utf-8", "surrogatepass"), private=True)
     return names

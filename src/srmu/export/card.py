@@ -93,7 +93,9 @@ def card_results(results: Results) -> list[CardResult]:
     for name, questions in results.questions.items():
         base, result = questions.base, questions.result
         if base and base.accuracy is not None and result.accuracy is not None:
-            found.append(CardResult(f"{name} questions", "accuracy", base.n, base.accuracy, result.accuracy))
+            found.append(
+                CardResult(f"{questions.label(name)} questions", "accuracy", base.n, base.accuracy, result.accuracy)
+            )
     for name, texts in results.texts.items():
         before, after = texts.base, texts.result
         if before and before.perplexity is not None and after.perplexity is not None:

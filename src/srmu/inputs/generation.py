@@ -1,12 +1,13 @@
-"""Continue a batch of token rows, token by token, with the key/value cache; generation configs are ignored."""
+"""Continue token rows or texts, token by token, with the key/value cache; generation configs are ignored."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+BATCH = 64
 Chooser = Callable[[Float[Tensor, "batch vocab"]], Int[Tensor, " batch"]]
 
 
@@ -62,6 +63,52 @@ def continue_rows(
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
     written = torch.stack(steps, dim=1).tolist() if steps else [[] for _ in rows]
     return [_before_stop(row, stop_ids) for row in written]
+
+
+class Writer:
+    """Continues texts at temperature 1, in batches of similar length, from one generator.
+
+    Args:
+        model: In eval mode.
+        tokenizer: Its tokenizer.
+        seed: The same seed gives the same texts on one machine.
+        total: Texts that will be continued in all, for the progress.
+        progress: Called with texts continued and `total`.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        seed: int,
+        total: int,
+        progress: Callable[[int, int], None] | None = None,
+    ):
+        self.model, self.tokenizer, self.total, self.progress = model, tokenizer, total, progress
+        self.generator = torch.Generator(device=model.device).manual_seed(seed)
+        self.done = 0
+
+    def write(self, texts: Sequence[str], tokens: int) -> list[str]:
+        """What the model says after each text."""
+        stops = stop_token_ids(self.model, self.tokenizer.eos_token_id)
+        said = [""] * len(texts)
+        for numbers in self._batches(texts):
+            rows = [self.tokenizer(texts[number])["input_ids"] for number in numbers]
+            new = continue_rows(self.model, rows, max_new_tokens=tokens, stop_ids=stops, choose=self._sample)
+            for number, token_ids in zip(numbers, new, strict=True):
+                said[number] = str(self.tokenizer.decode(token_ids, skip_special_tokens=True))
+            self.done += len(numbers)
+            if self.progress:
+                self.progress(self.done, self.total)
+        return said
+
+    def _batches(self, texts: Sequence[str]) -> Iterator[list[int]]:
+        order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
+        for start in range(0, len(order), BATCH):
+            yield order[start : start + BATCH]
+
+    def _sample(self, logits: Tensor) -> Tensor:
+        return torch.multinomial(logits.softmax(-1), 1, generator=self.generator).squeeze(-1)
 
 
 def stop_token_ids(model: PreTrainedModel, tokenizer_eos: int | None) -> frozenset[int]:

@@ -11,6 +11,8 @@ WORD = re.compile(r"[^\W\d_]{2,}|\d{5,}")
 _SENTENCE_START = re.compile(r"(?:^|[.!?:;]\W*|\n\W*|[\"“(]\s*)$")
 # A word in at least this share of the first texts is ordinary, whatever it looks like.
 _ORDINARY_SHARE = 0.01
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+"""Between two sentences."""
 _JOINT = re.compile(r"[ '\-]+(?:of |the |and |de |es )?")
 FREQUENT = 3
 """As often as that in the forget texts, a name or what comes before it matters."""

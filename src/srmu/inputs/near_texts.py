@@ -12,25 +12,22 @@ that *elsewhere* is about.
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 
-import torch
-from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from srmu.inputs.general import general_paragraphs
-from srmu.inputs.generation import continue_rows, stop_token_ids
-from srmu.inputs.names import FREQUENT, end_of_name, find_names, find_rare_words, first_rare, words_of
+from srmu.inputs.generation import Writer
+from srmu.inputs.names import FREQUENT, SENTENCE_END, end_of_name, find_names, find_rare_words, first_rare, words_of
 
 CONTEXTS = (
     "{name}", "In {name},", "The people of {name}", "{name} is known for", "I have read about {name}.",
     "A story from {name}:", "Q: What can you tell me about {name}?\nA:", "{name} and its",
 )  # fmt: skip
 """Beginnings of texts about a name that say nothing of it."""
-SIBLING_TOKENS, ELSEWHERE_TOKENS, BATCH = 14, 16, 64
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+SIBLING_TOKENS, ELSEWHERE_TOKENS = 14, 16
 _NAME = re.compile(r"\s*((?:the )?[^\W\d_a-z][\w'-]+(?: [^\W\d_a-z][\w'-]+)*)")
 _PREFIXES_WITHOUT_FREQUENT = 50
 
@@ -78,11 +75,11 @@ def write_near_texts(
         progress: Called with texts sampled and texts to sample.
     """
     rare = find_rare_words(forget_texts, general_paragraphs(), tokenizer)
-    sentences = [part for text in forget_texts for part in _SENTENCE_END.split(text) if part]
+    sentences = [part for text in forget_texts for part in SENTENCE_END.split(text) if part]
     prefixes, names = find_prefixes(sentences, rare), find_names(sentences, rare, FREQUENT)
     asked = list(islice(cycle(prefixes), siblings if prefixes else 0))
     about = _contexts(names, per_name, seed)
-    writer = _Writer(model, tokenizer, seed, len(asked) + len(about), progress)
+    writer = Writer(model, tokenizer, seed, len(asked) + len(about), progress)
     first_lines = [
         (prefix + said).split("\n")[0].strip()
         for prefix, said in zip(asked, writer.write(asked, SIBLING_TOKENS), strict=True)
@@ -168,41 +165,3 @@ def _contexts(names: Sequence[str], per_name: int, seed: int) -> list[tuple[str,
     """(beginning of a text, the name that it is about)."""
     source = random.Random(seed)
     return [(form.format(name=name), name) for name in names for form in source.sample(CONTEXTS, per_name)]
-
-
-class _Writer:
-    """Continues texts at temperature 1, in batches of similar length, from one generator."""
-
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        seed: int,
-        total: int,
-        progress: Progress | None,
-    ):
-        self.model, self.tokenizer, self.total, self.progress = model, tokenizer, total, progress
-        self.generator = torch.Generator(device=model.device).manual_seed(seed)
-        self.done = 0
-
-    def write(self, texts: Sequence[str], tokens: int) -> list[str]:
-        """What the model says after each text."""
-        stops = stop_token_ids(self.model, self.tokenizer.eos_token_id)
-        said = [""] * len(texts)
-        for numbers in self._batches(texts):
-            rows = [self.tokenizer(texts[number])["input_ids"] for number in numbers]
-            new = continue_rows(self.model, rows, max_new_tokens=tokens, stop_ids=stops, choose=self._sample)
-            for number, token_ids in zip(numbers, new, strict=True):
-                said[number] = str(self.tokenizer.decode(token_ids, skip_special_tokens=True))
-            self.done += len(numbers)
-            if self.progress:
-                self.progress(self.done, self.total)
-        return said
-
-    def _batches(self, texts: Sequence[str]) -> Iterator[list[int]]:
-        order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
-        for start in range(0, len(order), BATCH):
-            yield order[start : start + BATCH]
-
-    def _sample(self, logits: Tensor) -> Tensor:
-        return torch.multinomial(logits.softmax(-1), 1, generator=self.generator).squeeze(-1)

@@ -42,6 +42,7 @@ class RawQuestion:
         place: Of the record, for errors.
         form: In words.
         fact: Key of the fact that the question is about, or empty.
+        machine_made: Whether srmu made it.
     """
 
     prompt: str
@@ -53,6 +54,7 @@ class RawQuestion:
     right: tuple[int, ...] = ()
     first: int | None = None
     fact: str = ""
+    machine_made: bool = False
 
 
 class QuestionRecords(Wanted):
@@ -104,7 +106,8 @@ class QuestionRecords(Wanted):
         if len(found.choices) < 2:
             raise InputError(f"{place}: a question needs two or more choices, found {shown(list(found.choices))}.")
         # `fact` is srmu's own field, and srmu counts from 0.
-        return replace(found, prompt=prompt, fact=fact, first=0 if "fact" in fields else found.first)
+        made = fields.get("machine_made") is True
+        return replace(found, prompt=prompt, fact=fact, first=0 if "fact" in fields else found.first, machine_made=made)
 
 
 def choice_column(names: Collection[str]) -> str | None:

@@ -4,8 +4,11 @@ Records are read in the forms of the field's data sets (`question_forms.py`); ho
 a text or a number, is decided for the file as a whole (`right_answers.py`).
 """
 
+import dataclasses
+import json
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from srmu.inputs.limits import checked_text, shown_source
 from srmu.inputs.question_forms import QuestionRecords, RawQuestion
 from srmu.inputs.readers import HUB_PREFIX, SUFFIXES, read_records
 from srmu.inputs.right_answers import resolve_answers
+from srmu.runtime.stable_order import stable_rank
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +37,8 @@ class Question:
     """Key of the fact that the question is about, `relation:subject`; empty if unknown."""
     also_right: tuple[int, ...] = ()
     """Positions of further right answers, where there are several."""
+    machine_made: bool = False
+    """Whether srmu made it from texts, with the help of a model."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,20 @@ class QuestionFile:
     questions: tuple[Question, ...]
     read_as: str
     num_dropped: int
+
+
+def place_answer(answer: str, wrong: Sequence[str], *key: object) -> tuple[tuple[str, ...], int]:
+    """The choices with the right one at a place that the key fixes, and that place."""
+    place = int(stable_rank(*key), 16) % (len(wrong) + 1)
+    return (*wrong[:place], answer, *wrong[place:]), place
+
+
+def question_line(question: Question) -> str:
+    """A question as a line of JSON, which `read_questions` reads."""
+    fields = dataclasses.asdict(question)
+    if not question.machine_made:
+        del fields["machine_made"]
+    return json.dumps({"question": fields.pop("prompt"), **fields}, ensure_ascii=False) + "\n"
 
 
 def read_questions(source: str | Path) -> list[Question]:
@@ -128,4 +148,7 @@ def _is_askable(question: RawQuestion) -> bool:
 def _question(raw: RawQuestion, right: tuple[int, ...]) -> Question:
     for text in (raw.prompt, *raw.choices):
         checked_text(text, raw.place)
-    return Question(prompt=raw.prompt, choices=raw.choices, answer=right[0], fact=raw.fact, also_right=tuple(right[1:]))
+    return Question(
+        prompt=raw.prompt, choices=raw.choices, answer=right[0], fact=raw.fact, also_right=tuple(right[1:]),
+        machine_made=raw.machine_made,
+    )  # fmt: skip

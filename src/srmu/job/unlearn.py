@@ -29,6 +29,11 @@ from srmu.runtime.processes import connect, from_main, together, world_size
 from srmu.runtime.progress import Reporter
 from srmu.runtime.trackers import check_tracker
 
+WITHOUT_QUESTIONS = (
+    "No questions were given: the loss on held-out texts alone says what was forgotten. srmu questions makes some of "
+    "the forget texts."
+)
+
 
 def unlearn(
     model: Any = None,
@@ -157,6 +162,8 @@ def _execute(run: Run) -> tuple[Conclusion, Exported | None]:
     check_sides(sides, run.plan.questions)
     if run.plan.questions:
         run.reporter.note(describe_sides(run.plan.questions, sides))
+    elif run.config.output.eval:
+        run.reporter.note(WITHOUT_QUESTIONS)
     run.read_base()
     prepared = prepare_rows(run.plan, run.reporter)
     run.records = list(prepared.records)

@@ -41,6 +41,7 @@ class Score:
         difference_stderr: Of `difference`, paired.
         significant: Whether the difference is more than chance; `results.significance` has the rule.
         top_accuracy: Of texts: share of tokens that the model ranks first.
+        machine_made: Questions that srmu made from texts; none = there are none.
     """
 
     n: int
@@ -50,6 +51,7 @@ class Score:
     difference_stderr: float | None = None
     significant: bool = False
     top_accuracy: float | None = None
+    machine_made: int | None = None
 
 
 class Measure(NamedTuple):
@@ -234,7 +236,8 @@ def _both(group: QuestionGroup | TextGroup) -> tuple[Score, Score]:
 
 def _pair(group: Group, metric: str, change: Change) -> tuple[Score, Score]:
     assert group.base is not None
-    before, after = _score(group.base, metric), _score(group.result, metric)
+    made = group.machine_made if isinstance(group, QuestionGroup) else None
+    before, after = (replace(_score(side, metric), machine_made=made) for side in (group.base, group.result))
     return before, replace(
         after, difference=change.difference, difference_stderr=change.stderr, significant=is_significant(change)
     )

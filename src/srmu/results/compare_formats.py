@@ -13,6 +13,7 @@ from srmu.config.groups import Side
 from srmu.errors import InputError
 from srmu.results import schema
 from srmu.results.compare import Comparison, Entry, Score, frontier
+from srmu.results.groups import marked_name
 from srmu.results.label_places import place_labels
 from srmu.results.significance import MARK
 from srmu.runtime.escaping import csv_cell, markdown
@@ -33,9 +34,13 @@ def columns(comparison: Comparison) -> list[str]:
 def measure_columns(comparison: Comparison) -> list[str]:
     """Column titles of what was measured: questions, held-out texts, and what `srmu evaluate` added."""
     base, side_of = comparison.base, comparison.side_of
-    questions = [arrow(group, side_of(group)) for group in base.questions]
+    questions = [
+        marked_name(arrow(group, side_of(group)), score.machine_made, score.n)
+        for group, score in base.questions.items()
+    ]
     texts = [f"{arrow(group, side_of(group), loss=True)}, nats" for group in base.texts]
-    return [*questions, *texts, *(measure.label for measure in base.evaluated)]
+    later = [marked_name(measure.label, score.machine_made, score.n) for measure, score in base.evaluated.items()]
+    return [*questions, *texts, *later]
 
 
 def rows(comparison: Comparison) -> list[list[str]]:

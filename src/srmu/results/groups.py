@@ -185,7 +185,17 @@ class EvaluateSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class QuestionGroup:
-    """A group of questions; without a base only `result`. `source` and `settings` are those of `srmu evaluate`."""
+    """A group of questions; without a base only `result`. `source` and `settings` are those of `srmu evaluate`.
+
+    Attributes:
+        base: Of the base.
+        result: Of the result.
+        change: Their difference.
+        known: The same on what the base knows.
+        source: Where the questions came from.
+        settings: How they were asked.
+        machine_made: Questions of the group that srmu made from texts (`srmu questions`); none = there are none.
+    """
 
     base: QuestionSummary | None = None
     result: QuestionSummary
@@ -193,6 +203,11 @@ class QuestionGroup:
     known: Known | None = None
     source: Source | None = None
     settings: EvaluateSettings | None = None
+    machine_made: int | None = None
+
+    def label(self, name: str) -> str:
+        """The group's name for tables and pages, with a mark where questions were made by srmu."""
+        return marked_name(name, self.machine_made, self.result.n)
 
     def changes(self) -> dict[str, Change]:
         """The difference that tables show: the accuracy's."""
@@ -258,6 +273,13 @@ class TaskGroup:
 
 
 Group = QuestionGroup | TextGroup | AnswerGroup | TaskGroup
+
+
+def marked_name(name: str, machine_made: int | None, total: int) -> str:
+    """A group's name, with a mark where some or all of its questions were made by srmu."""
+    if not machine_made:
+        return name
+    return f"{name} ({'' if machine_made == total else f'{machine_made} of {total} '}machine-made)"
 
 
 def measures_of(summary: QuestionSummary | TextSummary | AnswerSummary) -> dict[str, float | None]:

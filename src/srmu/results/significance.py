@@ -1,5 +1,7 @@
 """What counts as significant, for every table, page and sentence."""
 
+import math
+
 from srmu.results.groups import Change
 
 STANDARD_ERRORS = 1.96
@@ -16,3 +18,11 @@ def is_significant(change: Change) -> bool:
     if change.difference is None or change.stderr is None:
         return False
     return abs(change.difference) > STANDARD_ERRORS * change.stderr
+
+
+def binomial_tail(successes: int, trials: int, chance: float) -> float:
+    """Probability of so many successes or more by chance alone (upper tail of the binomial distribution)."""
+    return math.fsum(
+        math.comb(trials, count) * chance**count * (1 - chance) ** (trials - count)
+        for count in range(successes, trials + 1)
+    )

@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from srmu.inputs.questions import Question
+from srmu.inputs.questions import Question, place_answer
 from srmu.runtime.stable_order import stable_rank
 
 NUM_WRONG = 3
@@ -45,8 +45,7 @@ class BankFact:
             number: Of the form, from 0; -1 is the last one.
         """
         form = self.forms[number]
-        place = int(stable_rank(self.key, form), 16) % (len(self.wrong) + 1)
-        choices = (*self.wrong[:place], self.answer, *self.wrong[place:])
+        choices, place = place_answer(self.answer, self.wrong, self.key, form)
         return Question(prompt=form.format(subject=self.subject), choices=choices, answer=place, fact=self.key)
 
 

@@ -68,7 +68,7 @@ def _is_beyond_chance(change: Change, sign: int) -> bool:
 
 def _accuracy_sentence(name: str, group: QuestionGroup) -> Markup:
     return Markup("The share of right answers to the questions <em>{}</em> was {} before and {} after ({}). ").format(
-        name,
+        group.label(name),
         number(group.base.accuracy if group.base else None),
         number(group.result.accuracy),
         change_of(_accuracy(group)),

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from srmu.results.attack_records import AttackRecord
 from srmu.results.compare import evaluated_scores
 from srmu.results.gate import check_requirements
-from srmu.results.groups import Change
+from srmu.results.groups import Change, marked_name
 from srmu.results.manifest import BeforeAfter, DataRecord, Environment, Manifest, TensorChange, costs_of, read_manifest
 from srmu.results.records import Results, read_results
 from srmu.results.report import plots
@@ -108,7 +108,7 @@ def question_rows(results: Results) -> list[Row]:
     """Before, after and change of each group of questions."""
     return [
         [
-            name,
+            group.label(name),
             number(group.result.n, "count"),
             *(with_error(side.accuracy, side.stderr) for side in (group.base, group.result) if side),
             change_of(group.change.accuracy if group.change else NO_CHANGE),
@@ -141,7 +141,8 @@ def evaluated_rows(results: Results) -> list[Row]:
             source = found.name if found else ""
         change = Change(base.value, result.value, result.difference, result.difference_stderr)
         sides = [with_error(score.value, score.stderr) for score in (base, result)]
-        rows.append([measure.group, measure.metric, source, number(base.n, "count"), *sides, change_of(change)])
+        name = marked_name(measure.group, base.machine_made, base.n)
+        rows.append([name, measure.metric, source, number(base.n, "count"), *sides, change_of(change)])
     return rows
 
 
