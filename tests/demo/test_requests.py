@@ -46,6 +46,7 @@ def digest(request):
     for groups in (record["questions"], record["validation_questions"]):
         for question in (question for questions in groups.values() for question in questions):
             assert question.pop("also_right") == ()
+            assert not question.pop("machine_made")
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 

@@ -47,7 +47,7 @@ def register(app: typer.Typer) -> None:
 
         Exit code 1 if it knows none: then there is nothing to forget that could be measured, and nothing is written.
         """
-        from srmu.cli.console import TerminalReporter, notes, output, print_json
+        from srmu.cli.console import TerminalReporter
         from srmu.config.settings import parse_memory
         from srmu.job.questions import check_questions_file, make_questions, save_questions
 
@@ -64,29 +64,36 @@ def register(app: typer.Typer) -> None:
         )  # fmt: skip
         kept = list(made.known) if yes else approve(made.known)
         written = save_questions(kept, out) if kept else 0
+        report(made, len(kept), written, out, shown=not yes, json_output=json_output)
+        return 0 if kept else NOTHING_KNOWN
+
+
+def report(made: "MadeQuestions", kept: int, written: int, out: Path, *, shown: bool, json_output: bool) -> None:
+    """Say what was made and where it is; show the questions, unless that was done."""
+    from srmu.cli.console import notes, output, print_json
+
+    if json_output:
         counts = {
             "found": made.found, "made": len(made.items), "without_choices": made.without_choices,
-            "known": len(made.known), "beyond_chance": made.beyond_chance, "kept": len(kept), "questions": written,
+            "known": len(made.known), "beyond_chance": made.beyond_chance, "kept": kept, "questions": written,
         }  # fmt: skip
-        if json_output:
-            print_json(counts | {"out": str(out) if kept else None})
-        else:
-            if yes:
-                show(made.known)
-            output.print(summary(made, len(kept)))
-            if kept:
-                output.print(
-                    f"{written} questions, marked as machine-made, are in {out}. Measure with: srmu unlearn ... "
-                    f"--questions forget={out}",
-                    soft_wrap=True,
-                )
-        if not made.beyond_chance:
-            notes.print(
-                "The base does not know clearly more of this than one who guesses, so these questions cannot show "
-                "that it forgot. srmu doctor says more of the texts.",
+        print_json(counts | {"out": str(out) if kept else None})
+    else:
+        if not shown:
+            show(made.known)
+        output.print(summary(made, kept))
+        if kept:
+            output.print(
+                f"{written} questions, marked as machine-made, are in {out}. Measure with: srmu unlearn ... "
+                f"--questions forget={out}",
                 soft_wrap=True,
             )
-        return 0 if kept else NOTHING_KNOWN
+    if not made.beyond_chance:
+        notes.print(
+            "The base does not know clearly more of this than one who guesses, so these questions cannot show that it "
+            "forgot. srmu doctor says more of the texts.",
+            soft_wrap=True,
+        )
 
 
 def summary(made: "MadeQuestions", kept: int) -> str:

@@ -148,7 +148,9 @@ def make_questions(
         progress(3, 4)
         pairs = list(zip(clozes, seconds, strict=True))
         asked = [_as_question(way, choices[way.gap]) for pair in pairs for way in pair]
-        right = score_questions(model, tokenizer, asked, chat=chat).correct_norm if asked else []
+        right: Sequence[bool] = []
+        if asked:
+            right = score_questions(model, tokenizer, asked, chat=chat).correct_norm.tolist()
         progress(4, 4)
     items = [
         MadeItem(
