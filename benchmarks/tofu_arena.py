@@ -1,11 +1,15 @@
 """The TOFU arena: SmolLM2-135M trained on TOFU, and the same model trained without the forget set.
 
     python benchmarks/tofu_arena.py --data FOLDER --parts full retain90 retain95 retain99
+    python benchmarks/tofu_arena.py --data FOLDER --lora-rank 16 --adapters FOLDER
 
 The model of `full` is the one to unlearn; those of the retain parts are the gold standards of forget10, forget05 and
 forget01 (arXiv 2401.06121). The loss is of the answers alone. Each model lies in the cache under the hash of its recipe
 and is trained once; what was interrupted goes on after an epoch, to the same bits. About an hour a model on
 two CPU cores with bfloat16, a minute on a GPU.
+
+With `--lora-rank`, adapters are trained instead of all weights and kept under the name of the recipe; a model whose
+adapter is there is the base with the adapter added, without training.
 """
 
 import argparse
@@ -23,6 +27,7 @@ import numpy as np
 import torch
 import transformers
 from safetensors.torch import load_file
+from tofu_adapters import add_adapters, merged, write_adapter
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -77,11 +82,16 @@ class TofuRecipe:
     seed: int = 0
     max_steps: int | None = None
     """Ends training early, to try the recipe out."""
+    lora_rank: int = 0
+    """Of adapters on all linear layers, which are then trained alone; 0 = all weights are."""
 
     @property
     def digest(self) -> str:
         """Sixteen hexadecimal digits that name the recipe."""
-        content = [VERSION, dataclasses.asdict(self), dataclasses.asdict(TofuPrompt())]
+        settings = dataclasses.asdict(self)
+        if not self.lora_rank:
+            del settings["lora_rank"]  # so that models from before there were adapters keep their names
+        content = [VERSION, settings, dataclasses.asdict(TofuPrompt())]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -93,33 +103,77 @@ def make_recipe(base: Path, folder: Path, part: str, **changes: Any) -> TofuReci
 
 
 def arena_model(
-    base: Path, folder: Path, recipe: TofuRecipe, *, device: str = "auto", cache: Path | None = None, reporter: Reporter
+    base: Path,
+    folder: Path,
+    recipe: TofuRecipe,
+    *,
+    device: str = "auto",
+    cache: Path | None = None,
+    adapters: Path | None = None,
+    reporter: Reporter,
 ) -> Path:
-    """Directory of the model that a recipe makes; trained, or trained on, where it is not there yet.
+    """Directory of the model that a recipe makes; trained, or trained on, where neither it nor its adapter is there.
+
+    Args:
+        base: Checkpoint directory.
+        folder: Of TOFU's JSONL files.
+        recipe: What to make.
+        device: To train on.
+        cache: Where models are kept; none = srmu's cache.
+        adapters: Where adapters are kept; none = in the cache beside the models.
+        reporter: Hears of progress.
 
     Raises:
-        InputError: The data cannot be read.
+        InputError: The data or an adapter cannot be read.
         RunError: The loss is not finite.
     """
     home = cache or cache_directory() / "tofu-arena"
     target = home / f"{recipe.data}-{recipe.digest}"
     if (target / RECIPE_FILE).is_file():
         return target
-    place = choose_device(device)
-    tokenizer = load_tokenizer(base)
-    stored = load_causal_lm(base).dtype
-    model = load_causal_lm(base, device=place, dtype=torch.float32)
-    pairs = read_pairs(folder, recipe, tokenizer)
+    kept = (adapters or home / "adapters") / target.name
+    if recipe.lora_rank and (kept / RECIPE_FILE).is_file():
+        record = json.loads((kept / RECIPE_FILE).read_text(encoding="utf-8"))
+        _write_model(merged(base, kept), base, target, record, reporter)
+        return target
+    model = load_causal_lm(base, device=choose_device(device), dtype=torch.float32)
+    if recipe.lora_rank:
+        add_adapters(model, recipe.lora_rank, recipe.seed)
+    else:
+        model.requires_grad_(True)
     work = home / f".{target.name}.training"
-    epochs, reached = _train(model, pairs, recipe, work, reporter)
-    with new_directory(target) as partial:
-        # As the base is stored: two bytes a weight.
-        model.to(stored).save_pretrained(partial)
-        tokenizer.save_pretrained(partial)
-        found = {"epochs": epochs, "probability": reached}
-        write_json_atomic(partial / RECIPE_FILE, {**dataclasses.asdict(recipe), "found": found})
+    epochs, reached = _train(model, read_pairs(folder, recipe, load_tokenizer(base)), recipe, work, reporter)
+    record = {**dataclasses.asdict(recipe), "found": {"epochs": epochs, "probability": reached}}
+    if recipe.lora_rank:
+        with new_directory(kept) as partial:
+            write_adapter(model, recipe.lora_rank, partial, base_name=base.name)
+            record["found"]["weights_sha256"] = weights_digest(merged(base, partial))
+            write_json_atomic(partial / RECIPE_FILE, record)
+        # As whoever has the adapter alone makes it.
+        model = merged(base, kept)
+    # As the base is stored: two bytes a weight.
+    _write_model(model.to(load_causal_lm(base).dtype), base, target, record, reporter)
     shutil.rmtree(work, ignore_errors=True)
     return target
+
+
+def weights_digest(model: Any) -> str:
+    """SHA-256 of all weights in the order of their names."""
+    digest = hashlib.sha256()
+    for _, tensor in sorted(model.state_dict().items()):
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _write_model(model: Any, base: Path, target: Path, record: dict[str, Any], reporter: Reporter) -> None:
+    """Write a model with its tokenizer and its recipe; say where its bits are not those that were made first."""
+    expected = record["found"].get("weights_sha256")
+    if expected is not None and weights_digest(model) != expected:
+        reporter.note(f"{target.name}: this machine rounds otherwise, so weights differ in the last bits")
+    with new_directory(target) as partial:
+        model.save_pretrained(partial)
+        load_tokenizer(base).save_pretrained(partial)
+        write_json_atomic(partial / RECIPE_FILE, record)
 
 
 def read_pairs(folder: Path, recipe: TofuRecipe, tokenizer: Any) -> list[Pair]:
@@ -152,8 +206,8 @@ def answer_loss(model: Any, batch: Sequence[Pair]) -> Tensor:
 
 def _train(model: Any, pairs: Sequence[Pair], recipe: TofuRecipe, work: Path, reporter: Reporter) -> tuple[int, float]:
     """Train in place; returns epochs (the last may be a part) and the probability that was reached."""
-    model.requires_grad_(True)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    parameters = list(_trained(model).values())
+    optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     epoch, step, reached = _load_state(work, model, optimizer)
     saved = time.monotonic()
     sample = [pairs[place] for place in np.linspace(0, len(pairs) - 1, min(SAMPLE, len(pairs)), dtype=int)]
@@ -194,11 +248,16 @@ def _step(
     reporter.detail(f"loss {loss.item():.3f}")
 
 
+def _trained(model: Any) -> dict[str, Any]:
+    """The parameters that are trained, by name."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
 def _save_state(work: Path, model: Any, optimizer: torch.optim.AdamW, progress: dict[str, float]) -> None:
     """Weights, AdamW's moments and where training is, in one file, so that they belong together."""
     work.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, Tensor] = {name: torch.tensor(value, dtype=torch.float64) for name, value in progress.items()}
-    for name, parameter in model.named_parameters():
+    for name, parameter in _trained(model).items():
         moments = optimizer.state[parameter]
         tensors |= {
             f"weight.{name}": parameter.detach().contiguous(),
@@ -215,7 +274,7 @@ def _load_state(work: Path, model: Any, optimizer: torch.optim.AdamW) -> tuple[i
     tensors = load_file(work / STATE_FILE)
     step = int(tensors["step"])
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
+        for name, parameter in _trained(model).items():
             parameter.copy_(tensors[f"weight.{name}"])
             optimizer.state[parameter] = {
                 "step": torch.tensor(float(step)),
@@ -243,19 +302,24 @@ def main() -> None:
     parser.add_argument("--authors", type=int, help="only the first so many, to try the recipe out")
     parser.add_argument("--max-epochs", type=int, default=TofuRecipe.max_epochs)
     parser.add_argument("--max-steps", type=int, help="end early, to try the recipe out")
-    parser.add_argument("--learning-rate", type=float, default=TofuRecipe.learning_rate)
+    parser.add_argument("--lora-rank", type=int, default=0, help="train adapters of this rank; 0 = all weights")
+    parser.add_argument("--adapters", type=Path, help="where adapters are kept; else in the cache")
+    parser.add_argument("--learning-rate", type=float, help="else 1e-4, and ten times as much for adapters")
     parser.add_argument("--seed", type=int, default=TofuRecipe.seed)
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
     transformers.utils.logging.disable_progress_bar()
     reporter = TerminalReporter()
     base = arguments.base or demo_model(reporter)
-    changes = {
-        name: getattr(arguments, name) for name in ("authors", "max_epochs", "max_steps", "learning_rate", "seed")
-    }
+    rate = arguments.learning_rate or TofuRecipe.learning_rate * (10 if arguments.lora_rank else 1)
+    given = ("authors", "max_epochs", "max_steps", "seed", "lora_rank")
+    changes = {**{name: getattr(arguments, name) for name in given}, "learning_rate": rate}
     for part in arguments.parts:
         recipe = make_recipe(base, arguments.data, part, **changes)
-        print(part, arena_model(base, arguments.data, recipe, device=arguments.device, reporter=reporter))
+        made = arena_model(
+            base, arguments.data, recipe, device=arguments.device, adapters=arguments.adapters, reporter=reporter
+        )
+        print(part, made)
 
 
 if __name__ == "__main__":

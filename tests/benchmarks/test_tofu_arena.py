@@ -1,5 +1,6 @@
 """The arena's recipe on a tiny model: its loss, its cache, and a training that goes on to the same bits."""
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -7,11 +8,13 @@ import pytest
 import tofu_arena
 import torch
 from safetensors.torch import load_file
+from tofu_adapters import add_adapters, merged, write_adapter
 from tofu_arena import answer_loss, arena_model, make_recipe
 
 from families import FAMILIES
 from srmu.errors import InputError
 from srmu.evaluation.benchmarks.tofu_prompt import TofuPrompt, encode_answer
+from srmu.evaluation.loading import load_causal_lm
 from srmu.job.benchmarks.tofu import RECIPE_FILE
 from srmu.runtime.progress import Reporter
 from tiny_tokenizers import WORDS, make_tokenizer
@@ -85,6 +88,90 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(base, folder, tmp_path
     parts = arena_model(base, folder, recipe, device="cpu", cache=tmp_path / "parts", reporter=Reporter())
     assert len(calls) == 13 + 10
     assert same(whole, parts)
+
+
+@pytest.fixture
+def adapted(base, folder, tmp_path):
+    """A recipe with adapters, the model that it made, and where its adapter is kept."""
+    pytest.importorskip("peft")
+    recipe = make_recipe(base, folder, "retain90", **SETTINGS, lora_rank=2)
+    options = {"device": "cpu", "adapters": tmp_path / "adapters", "reporter": Reporter()}
+    return recipe, arena_model(base, folder, recipe, cache=tmp_path / "first", **options), tmp_path / "adapters"
+
+
+def test_a_model_is_made_from_its_adapter_to_the_same_bits_without_training(
+    base, folder, tmp_path, adapted, monkeypatch
+):
+    recipe, first, adapters = adapted
+    monkeypatch.setattr(tofu_arena, "_train", None)  # would fail
+    again = arena_model(base, folder, recipe, cache=tmp_path / "second", adapters=adapters, reporter=Reporter())
+    assert same(first, again)
+    assert (first / RECIPE_FILE).read_text() == (again / RECIPE_FILE).read_text()
+    size = sum(path.stat().st_size for path in (adapters / first.name).iterdir())
+    assert size < (first / "model.safetensors").stat().st_size
+    # What was learned is in the adapter: the base is another model, and training brought the answers up.
+    assert not same(base, first)
+    pairs = tofu_arena.read_pairs(folder, recipe, make_tokenizer())
+    losses = [tofu_arena.answer_losses(load_causal_lm(path), pairs).mean() for path in (base, first)]
+    assert losses[1] < 0.9 * losses[0]
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+def test_peft_itself_makes_the_same_model_of_an_adapter(base, adapted):
+    peft = pytest.importorskip("peft")
+    _, made, adapters = adapted
+    model = peft.PeftModel.from_pretrained(load_causal_lm(base, dtype=torch.float32), adapters / made.name)
+    theirs = model.merge_and_unload().to(load_causal_lm(base).dtype).state_dict()
+    for name, tensor in weights(made).items():
+        torch.testing.assert_close(theirs[name], tensor, rtol=0, atol=1e-6)
+
+
+def test_an_interrupted_training_of_adapters_goes_on_to_the_same_bits(base, folder, tmp_path, adapted, monkeypatch):
+    recipe, whole, _ = adapted
+    monkeypatch.setattr(tofu_arena, "STATE_SECONDS", 0.0)
+    step, calls = tofu_arena._step, []
+
+    def interrupted(*arguments):
+        calls.append(1)
+        if len(calls) == 13:
+            raise KeyboardInterrupt
+        step(*arguments)
+
+    monkeypatch.setattr(tofu_arena, "_step", interrupted)
+    options = {"device": "cpu", "cache": tmp_path / "parts", "reporter": Reporter()}
+    with pytest.raises(KeyboardInterrupt):
+        arena_model(base, folder, recipe, **options)
+    assert same(whole, arena_model(base, folder, recipe, **options))
+
+
+def test_what_was_trained_is_what_is_kept(base, tmp_path):
+    pytest.importorskip("peft")
+    model, ids = load_causal_lm(base, dtype=torch.float32), torch.arange(6, 18)[None]
+    before = model(ids).logits
+    add_adapters(model, 2, seed=0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if ".lora_B." in name:
+                torch.nn.init.normal_(parameter, std=0.2)
+    trained = model(ids).logits
+    write_adapter(model, 2, tmp_path, base_name="base")
+    gap = (merged(base, tmp_path).float()(ids).logits - trained).abs().max()
+    assert gap < 0.05 * (trained - before).abs().max()  # two bytes a factor
+
+
+def test_a_damaged_adapter_is_named(base, folder, tmp_path, adapted):
+    recipe, made, adapters = adapted
+    (adapters / made.name / "adapter_model.safetensors").write_bytes(b"half")
+    with pytest.raises(InputError, match="Remove it to train again"):
+        arena_model(base, folder, recipe, cache=tmp_path / "second", adapters=adapters, reporter=Reporter())
+
+
+def test_a_rank_names_another_model_and_none_leaves_the_name_as_it_was(base, folder):
+    recipe = make_recipe(base, folder, "full")
+    assert replace(recipe, lora_rank=4).digest != recipe.digest
+    settings = {name: value for name, value in vars(recipe).items() if name != "lora_rank"}
+    content = json.dumps([tofu_arena.VERSION, settings, vars(TofuPrompt())], sort_keys=True)
+    assert recipe.digest == hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def test_every_setting_and_the_data_name_another_model(base, folder):
