@@ -46,6 +46,8 @@ def test_the_tables_have_the_papers_columns_and_say_what_is_missing(capsys, mode
     assert code == 0, err
     assert "RWKU, 2 of 12 sets not measured" in words
     assert "utility_reason.jsonl is not in the folder" in words
+    assert "items 4 4 8 16 4 4 8" in words
+    assert "items 4 4 4 0 4 4 0" in words
     assert all(name in out for name in ("FM", "RM", "Gen", "Rea", "Tru", "Fac", "Flu", "reverse query"))
     assert "Published for Llama 3 8B Instruct" in words
     assert "NPO (full) 33.4 21.0 24.8 26.2 76.0 69.9 72.6" in words

@@ -9,6 +9,8 @@ from srmu.results.benchmarks.rwku import RwkuResult
 
 EPILOG = "Example: srmu benchmark rwku runs/first --data rwku/1_Stephen_King --subject 'Stephen King'"
 _PROBES = ("forget FB ↓", "QA ↓", "AA ↓", "all ↓", "neighbours FB ↑", "QA ↑", "all ↑")
+_LEVELS = ("level1", "level2", "level3")
+_ABILITIES = ("general", "reason", "truthfulness", "factuality", "fluency")
 _OTHERS = ("FM ↑", "RM ↓", "Gen ↑", "Rea ↑", "Tru ↑", "Fac ↑", "Flu ↑")
 
 
@@ -55,9 +57,10 @@ def show_rwku(result: RwkuResult) -> None:
     about = "" if result.subject == "all" else f", {result.subject}"
     part = f", {len(result.missing)} of {len(SETS)} sets not measured" if result.missing else ""
     title = f"RWKU{about}{part}" + (", a sample: not to be compared with published numbers" if sampled else "")
-    row = _row(result)
-    output.print(table(title, ["", *_PROBES], [["this model", *row[: len(_PROBES)]]]))
-    output.print(table("", ["", *_OTHERS], [["this model", *row[len(_PROBES) :]]]))
+    rows = [["this model", *_scores(result)], ["items", *_counts(result)]]
+    end = 1 + len(_PROBES)
+    output.print(table(title, ["", *_PROBES], [row[:end] for row in rows]))
+    output.print(table("", ["", *_OTHERS], [[row[0], *row[end:]] for row in rows]))
     output.print("ROUGE-L recall, accuracy and F1 in %; FM and RM are 100 times nats per token, Flu 100 times bits.")
     attacks = result.forget["level3"].kinds if "level3" in result.forget else {}
     if attacks:
@@ -69,16 +72,23 @@ def show_rwku(result: RwkuResult) -> None:
         _show_published()
 
 
-def _row(result: RwkuResult) -> list[str]:
+def _scores(result: RwkuResult) -> list[str]:
     """One cell a column; a dash where nothing was measured."""
-    levels = ("level1", "level2", "level3")
-    forget = [result.forget[level].score if level in result.forget else None for level in levels]
-    neighbor = [result.neighbor[level].score if level in result.neighbor else None for level in levels[:2]]
+    forget = [result.forget[level].score if level in result.forget else None for level in _LEVELS]
+    neighbor = [result.neighbor[level].score if level in result.neighbor else None for level in _LEVELS[:2]]
     members = [result.membership[side].loss if side in result.membership else None for side in ("forget", "retain")]
-    abilities = ("general", "reason", "truthfulness", "factuality", "fluency")
-    utility = [result.utility[ability].score if ability in result.utility else None for ability in abilities]
+    utility = [result.utility[ability].score if ability in result.utility else None for ability in _ABILITIES]
     values = [*forget, result.pooled("forget"), *neighbor, result.pooled("neighbor"), *members, *utility]
     return ["\N{EN DASH}" if value is None else f"{100 * value:.1f}" for value in values]
+
+
+def _counts(result: RwkuResult) -> list[str]:
+    """How many items each column is of."""
+    forget = [result.forget[level].n if level in result.forget else 0 for level in _LEVELS]
+    neighbor = [result.neighbor[level].n if level in result.neighbor else 0 for level in _LEVELS[:2]]
+    members = [result.membership[side].n if side in result.membership else 0 for side in ("forget", "retain")]
+    utility = [result.utility[ability].n if ability in result.utility else 0 for ability in _ABILITIES]
+    return [f"{n:,}" for n in (*forget, sum(forget), *neighbor, sum(neighbor), *members, *utility)]
 
 
 def _show_published() -> None:
