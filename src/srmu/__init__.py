@@ -16,6 +16,10 @@ Decide:
     compare         runs on one base in one table
     gate            acceptance criteria over what was measured
     report          the page of a run, or of a comparison
+    new_request     an erasure request, written down
+    run_requests    all that wait in one run; earlier ones checked again
+    request_status  where each stands; the log verified
+    close_requests  signed off: who, when
 
 Settings and results:
     UnlearnConfig   all settings of a run; its groups are the next ones
@@ -49,6 +53,10 @@ if TYPE_CHECKING:
     from srmu.errors import InputError
     from srmu.evaluation.attacks.runner import attack
     from srmu.job.ask import ask
+    from srmu.job.erasure.close import close_requests
+    from srmu.job.erasure.new import new_request
+    from srmu.job.erasure.run import run_requests
+    from srmu.job.erasure.status import request_status
     from srmu.job.evaluate import evaluate
     from srmu.job.gate import gate
     from srmu.job.overlap import measure_overlap as overlap
@@ -74,13 +82,17 @@ __all__ = [
     "UnlearnResult",
     "ask",
     "attack",
+    "close_requests",
     "compare",
     "evaluate",
     "gate",
+    "new_request",
     "overlap",
     "questions",
     "report",
+    "request_status",
     "resume",
+    "run_requests",
     "tune",
     "unlearn",
 ]
@@ -99,13 +111,17 @@ _HOMES = {
     "UnlearnResult": "job.result",
     "ask": "job.ask",
     "attack": "evaluation.attacks.runner",
+    "close_requests": "job.erasure.close",
     "compare": "results.compare",
     "evaluate": "job.evaluate",
     "gate": "job.gate",
+    "new_request": "job.erasure.new",
     "overlap": "job.overlap",
     "questions": "job.questions",
     "report": "results.report.page",
+    "request_status": "job.erasure.status",
     "resume": "job.unlearn",
+    "run_requests": "job.erasure.run",
     "tune": "job.tuning.study",
     "unlearn": "job.unlearn",
 }

@@ -19,6 +19,7 @@ from srmu.cli import gate as gate_command
 from srmu.cli import overlap as overlap_command
 from srmu.cli import questions as questions_command
 from srmu.cli import report as report_command
+from srmu.cli import request as request_command
 from srmu.cli import tune as tune_command
 from srmu.cli import unlearn as unlearn_command
 from srmu.cli import verify as verify_command
@@ -53,6 +54,7 @@ gate_command.register(app)
 verify_command.register(app)
 apply_command.register(app)
 export_command.register(app)
+request_command.register(app)
 doctor_command.register(app)
 
 

@@ -95,7 +95,7 @@ def evaluate(
             # A file that cannot be added to is to be known before hours of measuring.
             read_results(pair.run_dir)
         work = _read(files, tasks, text_field=text_field, chat=chat, limit=limit, reporter=reporter)
-    found = _score_pair(
+    found = score_pair(
         pair, work, device=device, dtype=dtype, memory_gb=memory_gb, trust_remote_code=trust_remote_code,
         reporter=reporter,
     )  # fmt: skip
@@ -110,7 +110,7 @@ def evaluate(
     )  # fmt: skip
 
 
-def _score_pair(
+def score_pair(
     pair: ModelPair,
     work: Workload,
     *,

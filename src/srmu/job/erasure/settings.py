@@ -1,0 +1,97 @@
+"""The settings of a folder of requests, and the config of one run of it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from srmu.config.settings import UnlearnConfig, load_yaml, make_config
+from srmu.config.sources import GENERAL, HUB, WRITTEN
+from srmu.errors import InputError
+from srmu.job.erasure.folder import Folder
+from srmu.results.erasure.records import ErasureRequest
+
+# What the requests or the run itself say.
+_NOT_HERE = ("forget", "topics", "out", "overwrite", "search", "request")
+# Of a person's texts none is left out to be measured alone: all are to be forgotten.
+_DEFAULTS: Mapping[str, Any] = {"eval_fraction": 0.0}
+
+
+def read_settings(folder: Folder) -> dict[str, Any]:
+    """The settings of a folder, with whole paths.
+
+    Raises:
+        InputError: The file is missing or unreadable, names no model, or has a key that it may not have.
+    """
+    settings = {**_DEFAULTS, **load_yaml(folder.settings)}
+    if not settings.get("model") or not isinstance(settings["model"], str):
+        raise InputError(f"{str(folder.settings)!r} names no model. Write 'model: PATH' in it.")
+    if wrong := [key for key in _NOT_HERE if key in settings]:
+        raise InputError(
+            f"{str(folder.settings)!r} has a key {wrong[0]!r}, which belongs to a request or to one run. Remove it."
+        )
+    settings["model"] = _whole(folder, settings["model"])
+    retain = settings.get("retain") or []
+    settings["retain"] = [
+        whole_source(folder, str(source)) for source in ([retain] if isinstance(retain, str) else retain)
+    ]
+    questions = settings.get("questions") or {}
+    if isinstance(questions, Mapping):
+        questions = {str(name): _whole(folder, str(path)) for name, path in questions.items()}
+    settings["questions"] = questions
+    make_config({key: value for key, value in settings.items() if key != "retain"})
+    return settings
+
+
+def config_of(
+    folder: Folder, settings: Mapping[str, Any], requests: Sequence[ErasureRequest], base: Path, out: Path
+) -> UnlearnConfig:
+    """The config of a run: each request is a topic, and its questions are a group.
+
+    Args:
+        folder: Of the requests.
+        settings: As read.
+        requests: Those to carry out.
+        base: Checkpoint to begin with.
+        out: Its run directory.
+    """
+    topics = [
+        {
+            "name": request.id,
+            "forget": [str(folder.resolve(each.path).absolute()) for each in request.texts],
+            "retain": retain_of(folder, settings, request),
+        }
+        for request in requests
+    ]
+    questions = dict(settings["questions"])
+    questions |= {
+        group_of(request.id): str(folder.resolve(request.questions.path).absolute())
+        for request in requests
+        if request.questions
+    }
+    own = {key: value for key, value in settings.items() if key != "retain"}
+    return make_config(
+        {**own, "model": str(base), "topics": topics, "questions": questions, "out": str(out), "overwrite": True}
+    )
+
+
+def retain_of(folder: Folder, settings: Mapping[str, Any], request: ErasureRequest) -> list[str]:
+    """What must be kept beside a request: texts of all runs, then its own."""
+    return [*settings["retain"], *(whole_source(folder, source) for source in request.retain)]
+
+
+def group_of(request_id: str) -> str:
+    """The group of a request's questions and texts, which is on the forget side by its name."""
+    return f"forget-{request_id}"
+
+
+def whole_source(folder: Folder, source: str) -> str:
+    """A source of texts to keep; a path is relative to the folder."""
+    if source in (*WRITTEN, GENERAL) or source.startswith(HUB):
+        return source
+    return str(folder.resolve(source).absolute())
+
+
+def _whole(folder: Folder, path: str) -> str:
+    """A path relative to the folder where there is something, else as it is: a hub id, or a mistake to be named."""
+    found = folder.resolve(path)
+    return str(found.absolute()) if found.exists() else path
