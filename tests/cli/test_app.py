@@ -12,7 +12,9 @@ from srmu.cli.settings_command import settings_command
 from srmu.config.renamed import RENAMED
 from srmu.config.settings import FIELDS
 
-COMMANDS = sorted(typer.main.get_command(app).commands)
+GROUP = typer.main.get_command(app).commands
+COMMANDS = sorted(GROUP)
+INNER = [(name, inner) for name, command in GROUP.items() for inner in getattr(command, "commands", ())]
 
 
 def test_the_commands_of_the_main_job_are_there():
@@ -24,6 +26,13 @@ def test_the_help_of_each_command_shows_an_example(command, capsys):
     code, out, err = call(capsys, command, "--help")
     assert (code, err) == (0, "")
     assert f"Example: srmu {command}" in " ".join(out.split())
+
+
+@pytest.mark.parametrize(("group", "command"), INNER)
+def test_the_help_of_each_command_of_a_group_shows_an_example(group, command, capsys):
+    code, out, err = call(capsys, group, command, "--help")
+    assert (code, err) == (0, "")
+    assert f"Example: srmu {group} {command}" in " ".join(out.split())
 
 
 def test_the_help_names_every_command_and_no_command_is_an_error_code(capsys):

@@ -3,6 +3,8 @@
 Every function takes the tokens that count as an explicit boolean mask `[batch, seq]`; `sink_mask` makes one.
 """
 
+import itertools
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -149,3 +151,12 @@ def masked_squared_distance(hidden_updated: Array, target: Array, token_mask: Ma
 def total_loss(forget_loss: float, retain_loss: float, retain_weight: float) -> float:
     """forget loss + alpha * retain loss."""
     return forget_loss + retain_weight * retain_loss
+
+
+def guessing_tail(right: int, chances: Sequence[float]) -> float:
+    """Probability of at least so many right guesses: every pattern of right and wrong, weighed and added up."""
+    total = np.float64(0.0)
+    for pattern in itertools.product((False, True), repeat=len(chances)):
+        if sum(pattern) >= right:
+            total += np.prod([chance if hit else 1 - chance for hit, chance in zip(pattern, chances, strict=True)])
+    return float(total)

@@ -57,7 +57,7 @@ def _register_new(app: typer.Typer) -> None:
         from srmu.results.schema import to_json
 
         if subject == "-":
-            subject = typer.prompt("Subject", hide_input=True, err=True)
+            subject = _read_subject()
         made = new_request(
             folder, subject=subject, texts=texts, ground=ground, id=id_, received=received, due=due,
             approved_by=approved_by, questions=questions, retain=retain, at_most=at_most, copy=copy,
@@ -71,6 +71,15 @@ def _register_new(app: typer.Typer) -> None:
         if not made.request.approved_by:
             notes.print("It waits for approval: write 'approved_by' in that file.", soft_wrap=True)
         return 0
+
+
+def _read_subject() -> str:
+    """Who asks, from the terminal or a pipe, so that no shell keeps the name in its history."""
+    import sys
+
+    if sys.stdin.isatty():
+        return str(typer.prompt("Subject", hide_input=True, err=True))
+    return sys.stdin.readline()
 
 
 def _register_run(app: typer.Typer) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from srmu.results.attack_records import AttackReport
 from srmu.results.benchmarks.records import BenchmarkRecord
+from srmu.results.erasure.records import Entry, ErasureRequest
 from srmu.results.manifest import Manifest
 from srmu.results.records import Answer, EvaluationReport, Results
 from srmu.results.schema import json_schema
@@ -18,6 +19,8 @@ SCHEMAS: dict[str, type] = {
     "attack": AttackReport,
     "benchmark": BenchmarkRecord,
     "answer": Answer,
+    "erasure-request": ErasureRequest,
+    "erasure-log": Entry,
 }
 """Name of the schema -> its record: files of a run or a study, and what commands print with `--json`."""
 

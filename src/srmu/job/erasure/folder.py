@@ -35,6 +35,7 @@ _SUBJECT = re.compile(SUBJECT + r"[0-9a-f]{64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LONGEST_WORDS = 500
 _SALT_BYTES = 32
+_DEEPEST = 8
 SETTINGS = """\
 # What every run of this folder is made with. Paths are relative to this file.
 model:            # checkpoint directory or hub id: the original model
@@ -218,9 +219,7 @@ def _read_yaml(file: Path) -> Any:
         if len(content) > LONGEST_RECORD:
             raise _wrong(file, f"it is longer than {LONGEST_RECORD >> 10} KiB")
         text = content.decode("utf-8-sig")
-        # A few lines with aliases can name themselves into more than memory holds.
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-            raise _wrong(file, "it has an alias (*name), which a request does not need")
+        _refuse_bombs(file, text)
         if twice := _repeated_key(yaml.compose(text, Loader=yaml.SafeLoader)):
             raise _wrong(file, f"the key {twice[:60]!r} is there twice")
         return _plain(yaml.safe_load(text))
@@ -228,6 +227,19 @@ def _read_yaml(file: Path) -> Any:
         raise _wrong(file, f"it is not readable YAML ({' '.join(str(error).split())[:200]})") from None
     except OSError as error:
         raise InputError(f"The request {str(file)!r} cannot be read: {error.strerror}.") from None
+
+
+def _refuse_bombs(file: Path, text: str) -> None:
+    """Refuse what takes the reader of a few lines more memory or time than there is: aliases, and deep nesting."""
+    import yaml
+
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise _wrong(file, "it has an alias (*name), which a request does not need")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise _wrong(file, f"it is nested deeper than {_DEEPEST} levels")
 
 
 def _repeated_key(node: Any) -> str:

@@ -45,7 +45,10 @@ def read_settings(folder: Folder) -> dict[str, Any]:
 def config_of(
     folder: Folder, settings: Mapping[str, Any], requests: Sequence[ErasureRequest], base: Path, out: Path
 ) -> UnlearnConfig:
-    """The config of a run: each request is a topic, and its questions are a group.
+    """The config of a run: each request's questions are a group, and requests that keep the same texts are a topic.
+
+    They share one since topics take turns: a run would need as many times the steps as there are requests, and read the
+    texts to keep once for each.
 
     Args:
         folder: Of the requests.
@@ -54,14 +57,6 @@ def config_of(
         base: Checkpoint to begin with.
         out: Its run directory.
     """
-    topics = [
-        {
-            "name": request.id,
-            "forget": [str(folder.resolve(each.path).absolute()) for each in request.texts],
-            "retain": retain_of(folder, settings, request),
-        }
-        for request in requests
-    ]
     questions = dict(settings["questions"])
     questions |= {
         group_of(request.id): str(folder.resolve(request.questions.path).absolute())
@@ -69,9 +64,25 @@ def config_of(
         if request.questions
     }
     own = {key: value for key, value in settings.items() if key != "retain"}
-    return make_config(
-        {**own, "model": str(base), "topics": topics, "questions": questions, "out": str(out), "overwrite": True}
-    )
+    own |= {"model": str(base), "questions": questions, "out": str(out), "overwrite": True}
+    return make_config({**own, "topics": _topics(folder, settings, requests)})
+
+
+def _topics(
+    folder: Folder, settings: Mapping[str, Any], requests: Sequence[ErasureRequest]
+) -> list[dict[str, str | list[str]]]:
+    """One topic for all requests that keep the same texts, named after the first of them."""
+    by_retain: dict[tuple[str, ...], list[ErasureRequest]] = {}
+    for request in requests:
+        by_retain.setdefault(tuple(retain_of(folder, settings, request)), []).append(request)
+    return [
+        {
+            "name": together[0].id + (f" and {len(together) - 1} more" if len(together) > 1 else ""),
+            "forget": [str(folder.resolve(each.path).absolute()) for request in together for each in request.texts],
+            "retain": list(retain),
+        }
+        for retain, together in by_retain.items()
+    ]
 
 
 def retain_of(folder: Folder, settings: Mapping[str, Any], request: ErasureRequest) -> list[str]:
