@@ -156,6 +156,11 @@ def appendix_attacks() -> str:
     return tables.attack_rows()
 
 
+def wmdp_parity() -> str:
+    """WMDP's questions here and through the harness."""
+    return tables.wmdp_parity()
+
+
 def changelog() -> str:
     """The changelog without its own title."""
     return (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split("\n", 1)[1]
@@ -164,7 +169,8 @@ def changelog() -> str:
 PARTS: dict[str, Callable[[], str]] = {
     part.__name__: part
     for part in (
-        commands, settings, python_api, schemas, rooms, results_table, appendix_results, appendix_attacks, changelog,
+        commands, settings, python_api, schemas, rooms, results_table, appendix_results, appendix_attacks, wmdp_parity,
+        changelog,
     )
 }  # fmt: skip
 

@@ -61,6 +61,21 @@ def protocol_rows() -> str:
     return "\n".join(lines)
 
 
+def wmdp_parity() -> str:
+    """Agreement with lm-evaluation-harness, item by item."""
+    lines = [
+        "| model, weights | shaped as | items | that agree | accuracy here | the harness's |",
+        "|---|---|---|---|---|---|",
+    ]
+    shapes = {"bio": "`wmdp_bio`", "mmlu": "`mmlu`, two subjects", "bio_cloze": "`wmdp_bio_cloze_verified`"}
+    lines += [
+        f"| {row['model']}, {row['dtype']} | {shapes[row['part']]} | {row['items']} | {row['items_that_agree']} "
+        f"| {row['accuracy']:.4f} | {row['harness_accuracy']:.4f} |"
+        for row in read("wmdp_parity.json")
+    ]
+    return "\n".join(lines)
+
+
 def attack_rows() -> str:
     """Every row of the relearning attacks."""
     lines = [
