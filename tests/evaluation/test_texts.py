@@ -69,3 +69,26 @@ def test_logits_in_memory_are_bounded(monkeypatch):
     text_scores(model, make_tokenizer(), TEXTS * 4)
     assert len(seen) > 1
     assert max(seen) <= 20
+
+
+def test_scores_from_a_place_on_are_those_of_the_whole_text():
+    model, tokenizer = FAMILIES["llama"].build(), make_tokenizer()
+    rows = [tokenizer.encode(text) for text in TEXTS]
+    begin = [1 + number % 3 for number in range(len(rows))]
+    whole = text_scores(model, tokenizer, rows)
+    part = text_scores(model, tokenizer, rows, begin=begin)
+    counts = np.concatenate([np.arange(1, len(row)) >= start for row, start in zip(rows, begin, strict=True)])
+    assert counts.sum() < len(counts)
+    np.testing.assert_allclose(part.token_nll, whole.token_nll[counts], rtol=1e-5)
+    assert (part.target_ids == whole.target_ids[counts]).all()
+    assert part.document_tokens.tolist() == [len(row) - start for row, start in zip(rows, begin, strict=True)]
+
+
+def test_the_beginning_of_a_long_text_may_fill_whole_windows():
+    model, tokenizer = FAMILIES["llama"].build(), make_tokenizer()
+    row = list(range(5, 30))
+    whole = text_scores(model, tokenizer, [row], window=10)
+    part = text_scores(model, tokenizer, [row], window=10, begin=[13])
+    # Windows of 9, 9 and 4 predicted tokens: of the second 7 are left.
+    assert whole.num_tokens == 22
+    np.testing.assert_allclose(part.token_nll, whole.token_nll[-11:], rtol=1e-5)

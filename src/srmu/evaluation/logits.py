@@ -1,6 +1,6 @@
 """Vocabulary logits at chosen positions only: in a small model they cost more than all layers together."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,8 @@ from srmu.surgery.streaming import is_streamed
 
 # Float32 logits that may exist at once: 256 MiB beside a CPU's weights, 1 GiB on an accelerator.
 _CPU_LOGITS, _ACCELERATOR_LOGITS = 2**26, 2**28
+# Rows of logits that fit into a CPU core's cache; an accelerator has none to fill.
+_CPU_ROWS, _ACCELERATOR_ROWS = 16, 1024
 
 
 def logits_at(
@@ -29,13 +31,25 @@ def logits_at(
         positions: Positions in the flattened `[batch * seq]`.
 
     Returns:
-        Float32 logits, `[kept, vocab]`, on the device of `positions`.
+        Logits, `[kept, vocab]`, in the dtype in which the model computes, on the device of `positions`.
     """
     with torch.inference_mode(), _head_restricted(model, positions):
         logits = model(**inputs, use_cache=False).logits
     kept = logits.flatten(0, 1).to(positions.device)
     # A model without a head module gives all positions.
-    return (kept if kept.shape[0] == len(positions) else kept[positions]).float()
+    return kept if kept.shape[0] == len(positions) else kept[positions]
+
+
+def reduce_rows(logits: Float[Tensor, "kept vocab"], *reductions: Callable[[Tensor], Tensor]) -> list[Tensor]:
+    """What each reduction makes of float32 rows of logits, a few rows at a time: copies of all of them cost more.
+
+    Args:
+        logits: In any float dtype.
+        reductions: Each makes one value of every row.
+    """
+    at_once = _CPU_ROWS if logits.device.type == "cpu" else _ACCELERATOR_ROWS
+    parts = [[reduction(part.float()) for reduction in reductions] for part in logits.split(at_once)]
+    return [torch.cat(values) for values in zip(*parts, strict=True)]
 
 
 def batch_token_limit(model: PreTrainedModel, batch_tokens: int) -> int:

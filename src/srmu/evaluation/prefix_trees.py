@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from srmu.evaluation.logits import batch_token_limit, logits_at, max_positions
+from srmu.evaluation.logits import batch_token_limit, logits_at, max_positions, reduce_rows
 from srmu.runtime.processes import joined, own_part
 
 Progress = Callable[[int, int], None]
@@ -162,9 +162,11 @@ def _score_batch(model: PreTrainedModel, batch: list[_Tree], share: bool) -> lis
     ]
     positions, where = np.unique([node for _, nodes, _ in readings for node in nodes], return_inverse=True)
     targets = torch.tensor([token for _, _, continuation in readings for token in continuation], device=model.device)
-    logits = logits_at(model, _forward_inputs(model, batch, width, share), torch.from_numpy(positions).to(model.device))
+    inputs = _forward_inputs(model, batch, width, share)
+    logits = logits_at(model, inputs, torch.from_numpy(positions).to(model.device))
+    (sums,) = reduce_rows(logits, lambda values: values.logsumexp(-1))
     rows = torch.from_numpy(where).to(model.device)
-    log_probabilities = (logits[rows, targets] - logits.logsumexp(-1)[rows]).double().cpu().numpy()
+    log_probabilities = (logits[rows, targets].float() - sums[rows]).double().cpu().numpy()
     ends = np.cumsum([len(continuation) for _, _, continuation in readings])[:-1]
     return [
         (number, float(part.sum()))

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from srmu.errors import InputError
 from srmu.evaluation.encoding import encode
-from srmu.evaluation.logits import batch_token_limit, logits_at, max_positions
+from srmu.evaluation.logits import batch_token_limit, logits_at, max_positions, reduce_rows
 from srmu.runtime.processes import joined, own_part
 
 Progress = Callable[[int, int], None]
@@ -67,6 +67,7 @@ def text_scores(
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[str | Sequence[int]],
     *,
+    begin: Sequence[int] | None = None,
     window: int = 512,
     batch_tokens: int = 4096,
     progress: Progress | None = None,
@@ -77,30 +78,33 @@ def text_scores(
         model: In eval mode.
         tokenizer: Adds its own special tokens, as in training.
         texts: Strings, or rows of token ids taken as they are.
+        begin: Of each text, the number of tokens before the first that is scored; none = 1 of each.
         window: Longer texts are split into windows of so many tokens, each by itself.
         batch_tokens: Most tokens in one forward pass; fewer where the vocabulary is large.
         progress: Called with tokens done and tokens in all.
 
     Raises:
-        InputError: If no text has two tokens.
+        InputError: If no text has two tokens, or one from its beginning on.
     """
     window = min(window, max_positions(model))
     rows = [encode(tokenizer, text) if isinstance(text, str) else [int(token) for token in text] for text in texts]
+    unscored = begin or [1] * len(rows)
     pieces = [
-        (document, row[start : start + window])
+        (document, row[start : start + window], first)
         for document, row in enumerate(rows)
         for start in range(0, len(row), window)
-        if len(row) - start > 1
+        if min(window, len(row) - start) > (first := max(1, unscored[document] - start))
     ]
     if not pieces:
         raise InputError("No text has two tokens, so there is nothing to predict. Give longer texts.")
-    lengths = [len(piece) - 1 for _, piece in pieces]
+    lengths = [len(piece) - first for _, piece, first in pieces]
     ends = np.cumsum(lengths)
     token_nll, top_ids = np.zeros(ends[-1], dtype=np.float32), np.zeros(ends[-1], dtype=np.int32)
-    batches = own_part(batches_by_length(lengths, batch_token_limit(model, batch_tokens)))
+    run = [len(piece) - 1 for _, piece, _ in pieces]
+    batches = own_part(batches_by_length(run, batch_token_limit(model, batch_tokens)))
     done, in_all = 0, sum(lengths[number] for batch in batches for number in batch)
     for batch in batches:
-        nll, top = _score_batch(model, [pieces[number][1] for number in batch])
+        nll, top = _score_batch(model, *map(list, zip(*(pieces[number][1:] for number in batch), strict=True)))
         places = np.concatenate([np.arange(ends[number] - lengths[number], ends[number]) for number in batch])
         token_nll[places], top_ids[places] = nll, top
         done += len(places)
@@ -109,8 +113,8 @@ def text_scores(
     return TextScores(
         token_nll=joined(token_nll),
         top_ids=joined(top_ids),
-        target_ids=np.concatenate([piece[1:] for _, piece in pieces]).astype(np.int32),
-        document_tokens=np.bincount([d for d, _ in pieces], weights=lengths, minlength=len(rows)).astype(np.int64),
+        target_ids=np.concatenate([piece[first:] for _, piece, first in pieces]).astype(np.int32),
+        document_tokens=np.bincount([d for d, _, _ in pieces], weights=lengths, minlength=len(rows)).astype(np.int64),
     )
 
 
@@ -136,20 +140,26 @@ def batches_by_length(lengths: Sequence[int], batch_tokens: int) -> list[list[in
     return batches
 
 
-def _score_batch(model: PreTrainedModel, pieces: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Nats and first choice of every token but the first of each piece, one after another."""
+def _score_batch(
+    model: PreTrainedModel, pieces: list[list[int]], firsts: list[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Nats and first choice of every token of each piece from its first predicted one on, pieces one after another."""
     # The last token predicts nothing, so it is not run.
     length = max(map(len, pieces)) - 1
     token_ids = torch.zeros((len(pieces), length), dtype=torch.long)
-    mask = torch.zeros_like(token_ids)
-    for row, piece in enumerate(pieces):
+    mask, wanted = torch.zeros_like(token_ids), torch.zeros_like(token_ids)
+    for row, (piece, first) in enumerate(zip(pieces, firsts, strict=True)):
         token_ids[row, : len(piece) - 1] = torch.tensor(piece[:-1])
         mask[row, : len(piece) - 1] = 1
+        wanted[row, first - 1 : len(piece) - 1] = 1
     inputs: dict[str, Any] = {
         "input_ids": token_ids.to(model.device),
         "attention_mask": mask.to(model.device),
     }
-    logits = logits_at(model, inputs, mask.flatten().nonzero().squeeze(-1).to(model.device))
-    targets: Tensor = torch.tensor([token for piece in pieces for token in piece[1:]], device=model.device)
-    nll = logits.logsumexp(-1) - logits.gather(-1, targets[:, None]).squeeze(-1)
-    return nll.cpu().numpy(), logits.argmax(-1).cpu().numpy()
+    logits = logits_at(model, inputs, wanted.flatten().nonzero().squeeze(-1).to(model.device))
+    targets: Tensor = torch.tensor(
+        [token for piece, first in zip(pieces, firsts, strict=True) for token in piece[first:]], device=model.device
+    )
+    sums, top = reduce_rows(logits, lambda values: values.logsumexp(-1), lambda values: values.argmax(-1))
+    nll = sums - logits.gather(-1, targets[:, None]).squeeze(-1).float()
+    return nll.cpu().numpy(), top.cpu().numpy()

@@ -1,16 +1,22 @@
 """The stage that measures: a whole model, on held-out texts, questions and a few prompts."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from srmu.evaluation.audit.audit import audit, prepare_audit
+from srmu.evaluation.audit.bank import read_bank
+from srmu.evaluation.audit.base_knowledge import ASKED_PER_FIELD, KNOWN_PER_FIELD
 from srmu.evaluation.loading import load_causal_lm
 from srmu.evaluation.measure import Measurement, measure
 from srmu.inputs.rows import TokenRows
 from srmu.job.plan import Plan
 from srmu.job.run import Run
-from srmu.runtime.processes import largest, sharing, together
+from srmu.runtime.cache import cache_directory
+from srmu.runtime.files import file_sha256
+from srmu.runtime.processes import largest, main_process, sharing, together
 from srmu.surgery.whole_model import must_stream
 
 NUM_ANSWERS = 3
@@ -78,11 +84,30 @@ def measure_model(
         return found
     with run.timed("audit"), sharing():
         if base is None or base.known is None:
-            known = prepare_audit(
-                model, plan.tokenizer, forget_texts(plan), seed=plan.config.training.seed, reporter=run.reporter
-            )
+            file = knowledge_file(plan, run.base_shards) if main_process() else None
+            known = prepare_audit(model, plan.tokenizer, forget_texts(plan), reporter=run.reporter, file=file)
             return replace(found, known=known)
         return replace(found, audit=audit(model, plan.tokenizer, base.known, reporter=run.reporter))
+
+
+def knowledge_file(plan: Plan, shards: Mapping[str, str] | None = None) -> Path:
+    """Where the cache keeps what the audit found that this base knows.
+
+    Args:
+        plan: A run.
+        shards: SHA-256 of the base's weight files, where they are known.
+    """
+    checkpoint = plan.checkpoint
+    identity = [
+        shards or {shard: file_sha256(checkpoint.path / shard) for shard in checkpoint.shards},
+        file_sha256(checkpoint.path / "config.json"),
+        sorted(plan.tokenizer.get_vocab().items()),
+        # Where two answers are nearly as likely, rounding decides.
+        [str(plan.dtype), plan.device.type],
+        [KNOWN_PER_FIELD, ASKED_PER_FIELD, repr(read_bank())],
+    ]
+    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
+    return cache_directory() / "audit" / f"{digest}.json"
 
 
 def forget_texts(plan: Plan) -> list[str]:

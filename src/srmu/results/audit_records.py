@@ -4,6 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+KEPT = 0.98
+"""Whoever keeps less of what was audited has lost something."""
+
 
 @dataclass(frozen=True)
 class AuditPart:
@@ -69,7 +72,15 @@ class Audit:
         return {part.name: part for part in found if part is not None}
 
     @property
-    def lost(self) -> bool:
-        """Whether the result lost more than a fiftieth of what the base answers of the bank or of its own texts."""
+    def kept(self) -> float | None:
+        """What the result keeps of the bank or of its own texts, whichever is less; none where the base knows neither.
+
+        Facts that touch the forget texts and what is said of their names are not judged: they may have to go too.
+        """
         judged = [part.kept for part in (self.bank, self.written) if part is not None and part.kept is not None]
-        return any(kept < 0.98 for kept in judged)
+        return min(judged, default=None)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the result lost more than a fiftieth of that."""
+        return self.kept is not None and self.kept < KEPT

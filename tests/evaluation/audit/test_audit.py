@@ -8,6 +8,7 @@ from transformers import AutoModelForCausalLM
 
 from families import save_family
 from srmu.evaluation.audit import audit as audit_module
+from srmu.evaluation.audit import base_knowledge
 from srmu.evaluation.audit.audit import audit, prepare_audit
 from srmu.evaluation.audit.bank import BankFact, choose_facts, read_bank
 from srmu.evaluation.audit.known_tokens import find_known_tokens
@@ -58,13 +59,14 @@ def learned(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def small_bank(monkeypatch):
     monkeypatch.setattr(audit_module, "read_bank", lambda: BANK)
+    monkeypatch.setattr(base_knowledge, "read_bank", lambda: BANK)
     monkeypatch.setattr(audit_module, "general_paragraphs", lambda: ("the of is in a and .",))
-    monkeypatch.setattr(audit_module, "OPENINGS", ("the river", "the castle", "the island", "the engine"))
+    monkeypatch.setattr(base_knowledge, "OPENINGS", ("the river", "the castle", "the island", "the engine"))
 
 
-def prepare(learned, forget=("the Red holds a garden .",)):
+def prepare(learned, forget=("the Red holds a garden .",), file=None):
     model, tokenizer = learned
-    return prepare_audit(model, tokenizer, forget, seed=0, reporter=Reporter())
+    return prepare_audit(model, tokenizer, forget, reporter=Reporter(), file=file)
 
 
 def test_a_result_that_changed_nothing_keeps_everything(learned):
@@ -107,6 +109,7 @@ def test_known_tokens_are_predicted_well_and_not_by_the_token_before_alone(learn
     found = find_known_tokens(model, tokenizer, rows, begin=[1] * len(rows))
     assert found is not None
     words = [tokenizer.decode([token]) for token in rows[0][1:]]
+    assert found.begin[0] == 1
     known = dict(zip(words, found.known, strict=False))
     # In "the capital of the red country is silver market ." the other occurrences of "capital" say "of".
     assert known["silver"]
@@ -124,6 +127,66 @@ def test_ids_that_are_left_out_and_tokens_before_the_beginning_never_count(learn
     assert without is not None
     assert with_it.count == without.count + 1
     assert late is None or late.count <= 1
+
+
+def test_base_and_result_are_asked_the_same_questions_in_the_same_batches(learned, monkeypatch):
+    model, tokenizer = learned
+    asked = []
+    real = base_knowledge.score_questions
+    monkeypatch.setattr(
+        base_knowledge, "score_questions", lambda m, t, questions: asked.append(list(questions)) or real(m, t, questions)
+    )
+    items = prepare(learned)
+    audit(model, tokenizer, items, reporter=Reporter())
+    assert asked[-1] == asked[-2]
+    assert len(asked[-1]) == 3
+
+
+def test_what_the_base_knows_is_asked_once_and_then_read_from_its_file(learned, tmp_path, monkeypatch):
+    file = tmp_path / "audit" / "base.json"
+    first = prepare(learned, file=file)
+    assert file.is_file()
+    monkeypatch.setattr(base_knowledge, "answered_right", None)
+    assert prepare(learned, file=file) == first
+    other = prepare(learned, ("a winter meadow .",), file=file)
+    assert other.facts == first.facts
+    assert not any(other.touching)
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"facts": ["a:b:c"], "right": [true]}'])
+def test_a_file_that_is_damaged_or_of_another_bank_is_made_anew(learned, tmp_path, content):
+    file = tmp_path / "base.json"
+    file.write_text(content)
+    assert prepare(learned, file=file) == prepare(learned)
+    assert file.read_text() != content
+
+
+def test_the_base_is_asked_no_more_facts_of_a_field_than_it_takes(learned, monkeypatch):
+    bank = tuple(
+        BankFact("places", f"r{number}", "red country", "silver market" if known else "two three",
+                 ("winter meadow", "old garden", "violet"), FORMS)
+        for number, known in enumerate([True] * 4 + [False] * 4)
+    )  # fmt: skip
+    monkeypatch.setattr(base_knowledge, "read_bank", lambda: bank)
+    monkeypatch.setattr(base_knowledge, "KNOWN_PER_FIELD", 2)
+    asked = []
+    monkeypatch.setattr(
+        base_knowledge, "answered_right",
+        lambda m, t, facts, form: asked.extend(facts) or [fact.answer == "silver market" for fact in facts],
+    )  # fmt: skip
+    found = base_knowledge._find_known_facts(*learned)
+    assert len(found) == 2
+    last_asked = asked.index(found[-1])
+    assert len(asked) <= last_asked + 2
+
+
+def test_trials_are_asked_a_part(learned):
+    items = prepare(learned)
+    some = items.some()
+    assert some.facts == items.facts[::2]
+    assert (some.neighbours, some.written) == (None, items.written)
+    found = audit(*learned, some, reporter=Reporter())
+    assert found.kept == 1.0
 
 
 def test_the_shipped_bank_is_broad_and_each_fact_can_be_asked():

@@ -7,26 +7,22 @@ that chose them, facts that the base had guessed would look like losses.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from srmu.evaluation.audit.bank import BankFact, choose_facts, read_bank
+from srmu.evaluation.audit.bank import BankFact, read_bank
+from srmu.evaluation.audit.base_knowledge import answered_right, find_base_knowledge
 from srmu.evaluation.audit.known_tokens import KnownTokens, find_known_tokens
 from srmu.evaluation.encoding import encode
-from srmu.evaluation.questions import score_questions
 from srmu.inputs.general import general_paragraphs
 from srmu.inputs.generation import continue_rows, stop_token_ids
 from srmu.inputs.names import find_names, find_rare_words, words_of
-from srmu.inputs.self_written import OPENINGS, find_start_token
 from srmu.results.audit_records import Audit, AuditPart, audit_part
 from srmu.runtime.progress import Reporter
 
-FACTS_PER_FIELD = 10
-MOST_NAMES, NAME_FRAMES = 24, ("{name} is", "{name} is known for")
-NAME_TOKENS, WRITTEN_ROWS, WRITTEN_TOKENS = 12, 32, 24
+MOST_NAMES, NAME_FRAMES = 20, ("{name} is", "{name} is known for")
+NAME_TOKENS = 12
 
 
 @dataclass(frozen=True)
@@ -48,14 +44,15 @@ class AuditItems:
     written: KnownTokens | None
 
 
+    def some(self) -> "AuditItems":
+        """A cheap part, for trials: every second fact, and the texts that the base wrote."""
+        return replace(
+            self, facts=self.facts[::2], touching=self.touching[::2], right=self.right[::2], neighbours=None
+        )
+
+
 def prepare_audit(
-    model: Any,
-    tokenizer: Any,
-    forget_texts: Sequence[str],
-    *,
-    seed: int,
-    reporter: Reporter,
-    facts_per_field: int = FACTS_PER_FIELD,
+    model: Any, tokenizer: Any, forget_texts: Sequence[str], *, reporter: Reporter, file: Path | None = None
 ) -> AuditItems:
     """Find what the base knows.
 
@@ -63,22 +60,20 @@ def prepare_audit(
         model: The base, whole, in eval mode.
         tokenizer: Its tokenizer.
         forget_texts: What is to be forgotten.
-        seed: Of the texts that the base writes.
         reporter: Hears of progress.
-        facts_per_field: Most facts of the bank in each field.
+        file: Where what does not depend on the forget texts is kept for later runs on this base.
     """
     with reporter.task("Audit: what the base knows") as progress:
-        chosen = choose_facts(read_bank(), facts_per_field)
-        facts = [fact for fact, right in zip(chosen, _right(model, tokenizer, chosen, 0), strict=True) if right]
-        right = _right(model, tokenizer, facts, -1)
-        progress(1, 3)
+        progress(0, 2)
+        found = find_base_knowledge(model, tokenizer, file)
+        progress(1, 2)
         rare = find_rare_words(forget_texts, general_paragraphs(), tokenizer)
         neighbours = _neighbours(model, tokenizer, find_names(forget_texts, rare)[:MOST_NAMES])
-        progress(2, 3)
-        written = _written(model, tokenizer, seed)
-        progress(3, 3)
+        progress(2, 2)
+    by_key = {fact.key: fact for fact in read_bank()}
+    facts = tuple(by_key[key] for key in found.facts)
     touching = tuple(bool(words_of(f"{fact.subject} {fact.answer}") & rare) for fact in facts)
-    return AuditItems(tuple(facts), touching, tuple(right), neighbours, written)
+    return AuditItems(facts, touching, found.right, neighbours, found.written)
 
 
 def audit(model: Any, tokenizer: Any, items: AuditItems, *, reporter: Reporter) -> Audit:
@@ -91,7 +86,7 @@ def audit(model: Any, tokenizer: Any, items: AuditItems, *, reporter: Reporter) 
         reporter: Hears of progress.
     """
     with reporter.task("Audit: what the result knows") as progress:
-        right = _right(model, tokenizer, items.facts, -1)
+        right = answered_right(model, tokenizer, items.facts, -1)
         progress(1, 3)
         neighbours = _part("neighbours", items.neighbours, model, tokenizer)
         progress(2, 3)
@@ -114,14 +109,6 @@ def audit(model: Any, tokenizer: Any, items: AuditItems, *, reporter: Reporter) 
     )
 
 
-def _right(model: Any, tokenizer: Any, facts: Sequence[BankFact], form: int) -> list[bool]:
-    """Whether each fact is answered right in one of its forms."""
-    if not facts:
-        return []
-    scores = score_questions(model, tokenizer, [fact.question(form) for fact in facts])
-    return [bool(right) for right in scores.correct_norm]
-
-
 def _part(name: str, tokens: KnownTokens | None, model: Any, tokenizer: Any) -> AuditPart | None:
     if tokens is None:
         return None
@@ -138,21 +125,3 @@ def _neighbours(model: Any, tokenizer: Any, names: Sequence[str]) -> KnownTokens
     rows = [[*prompt, *own] for prompt, own in zip(prompts, said, strict=True)]
     left_out = {token for name in names for token in tokenizer.encode(f" {name}", add_special_tokens=False)}
     return find_known_tokens(model, tokenizer, rows, begin=list(map(len, prompts)), left_out=left_out)
-
-
-def _written(model: Any, tokenizer: Any, seed: int) -> KnownTokens | None:
-    """Texts that the base writes at temperature 1 after neutral openings."""
-    generator = torch.Generator(device=model.device).manual_seed(seed + 1)
-    start = find_start_token(tokenizer)
-    prompts = [
-        [*([] if start is None else [start]), *tokenizer.encode(opening, add_special_tokens=False)]
-        for opening in (*OPENINGS, *OPENINGS)[:WRITTEN_ROWS]
-    ]
-
-    def sample(logits: Tensor) -> Tensor:
-        return torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(-1)
-
-    stops = stop_token_ids(model, tokenizer.eos_token_id)
-    said = continue_rows(model, prompts, max_new_tokens=WRITTEN_TOKENS, stop_ids=stops, choose=sample)
-    rows = [[*prompt, *own] for prompt, own in zip(prompts, said, strict=True)]
-    return find_known_tokens(model, tokenizer, rows, begin=list(map(len, prompts)))

@@ -18,25 +18,28 @@ _BIGRAM_SHARE = 0.25
 
 @dataclass(frozen=True)
 class KnownTokens:
-    """Rows of tokens, and which of their tokens the base knows.
+    """Rows of tokens, and which of their tokens the base knows; written as it is into the file of what a base knows.
 
     Attributes:
         rows: Token ids.
-        known: One entry for every token but the first of each row, rows one after another.
+        begin: Of each row, the position from which tokens are looked at.
+        known: One entry for every token from there on, rows one after another.
     """
 
     rows: tuple[tuple[int, ...], ...]
-    known: np.ndarray
+    begin: tuple[int, ...]
+    known: tuple[bool, ...]
 
     @property
     def count(self) -> int:
         """Tokens that the base knows."""
-        return int(self.known.sum())
+        return sum(self.known)
 
     def still_known(self, model: Any, tokenizer: Any) -> list[bool]:
         """Of each known token, whether a model holds it most likely."""
-        scores = text_scores(model, tokenizer, self.rows)
-        return [bool(right) for right in (scores.top_ids == scores.target_ids)[self.known]]
+        # The rows that the base was asked, in the same batches: another padding rounds otherwise.
+        scores = text_scores(model, tokenizer, self.rows, begin=self.begin)
+        return [bool(right) for right in (scores.top_ids == scores.target_ids)[np.array(self.known)]]
 
 
 def find_known_tokens(
@@ -57,23 +60,26 @@ def find_known_tokens(
     Returns:
         None where the base knows none.
     """
-    kept = [(tuple(row), start) for row, start in zip(rows, begin, strict=True) if len(row) > max(1, start)]
+    kept = [(tuple(row), max(1, start)) for row, start in zip(rows, begin, strict=True) if len(row) > max(1, start)]
     if not kept:
         return None
-    given = tuple(row for row, _ in kept)
-    scores = text_scores(model, tokenizer, given)
-    counts = np.concatenate([np.arange(1, len(row)) >= start for row, start in kept])
-    known = counts & _well_predicted(scores) & _beyond_bigrams(given) & ~np.isin(scores.target_ids, list(left_out))
-    return KnownTokens(given, known) if known.any() else None
+    given, starts = zip(*kept, strict=True)
+    scores = text_scores(model, tokenizer, given, begin=starts)
+    known = _well_predicted(scores) & _beyond_bigrams(given, starts) & ~np.isin(scores.target_ids, list(left_out))
+    return KnownTokens(given, starts, tuple(map(bool, known))) if known.any() else None
 
 
 def _well_predicted(scores: TextScores) -> np.ndarray:
     return (scores.top_ids == scores.target_ids) & (scores.token_nll <= WELL)
 
 
-def _beyond_bigrams(rows: Sequence[Sequence[int]]) -> np.ndarray:
-    """Where the other occurrences of the token before do not say what comes next."""
+def _beyond_bigrams(rows: Sequence[Sequence[int]], begin: Sequence[int]) -> np.ndarray:
+    """From the beginning of each row on, where the other occurrences of the token before do not say what comes next."""
     pairs = Counter(pair for row in rows for pair in pairwise(row))
     firsts = Counter(first for row in rows for first in row[:-1])
-    shares = [(pairs[pair] - 1) / max(1, firsts[pair[0]] - 1) for row in rows for pair in pairwise(row)]
+    shares = [
+        (pairs[pair] - 1) / max(1, firsts[pair[0]] - 1)
+        for row, start in zip(rows, begin, strict=True)
+        for pair in pairwise(row[start - 1 :])
+    ]
     return np.array(shares) < _BIGRAM_SHARE
