@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
+from srmu.results.audit_records import Audit, AuditPart
 from srmu.results.groups import (
     AnswerChange,
     AnswerGroup,
@@ -57,6 +58,17 @@ def make_results(groups: dict[str, tuple[float, float, float | None]] = GROUPS, 
     questions = {name: question_result(*values) for name, values in groups.items()}
     texts = {"forget": text_result(3.21, 5.43, 0.31), "retain": text_result(2.87, 2.88, 0.02)}
     return replace(Results(sides=sides_of([*questions, *texts]), questions=questions, texts=texts), **fields)
+
+
+def make_audit(bank: float = 0.91, names: float = 0.75) -> Audit:
+    """Of 0.95 before; two fields, of which one lost something."""
+    return Audit(
+        bank=AuditPart("bank", 203, 0.95, bank, 0.0113),
+        fields=(AuditPart("rivers_and_seas", 5, 1.0, 0.6, 0.2449), AuditPart("food", 4, 0.85, 0.85, 0.0)),
+        touching=None,
+        neighbours=AuditPart("neighbours", 81, 1.0, names, 0.0457),
+        written=AuditPart("written", 134, 1.0, 0.9925, 0.0075),
+    )
 
 
 def make_manifest(**config: Any) -> dict[str, Any]:

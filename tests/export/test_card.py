@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from measured_runs import make_audit
 from srmu.export.card import CardFacts, CardResult, card_results, model_card, read_card
 from srmu.results.manifest import DataRecord
 
@@ -20,6 +21,15 @@ FACTS = CardFacts(
     results=[CardResult("forget", "accuracy", 40, 0.81, 0.24)],
     srmu_version="0.1.0",
 )
+
+
+def test_the_card_says_what_was_lost_outside_the_request() -> None:
+    card = model_card(None, dataclasses.replace(FACTS, audit=make_audit()))
+    assert "| shipped facts, all fields | 203 | 0.950 | 0.910 | 95.8 ± 1.2 % |" in card
+    assert "| rivers and seas | 5 | 1.000 | 0.600 | 60.0 ± 24.5 % |" in card
+    assert "| food |" not in card
+    assert "Lost outside the request: 4.2 % of the shipped facts (most in rivers and seas)" in card
+    assert "Outside the request" not in model_card(None, FACTS)
 
 
 def front_matter(card: str) -> dict:

@@ -9,7 +9,7 @@ from srmu.cli.console import TerminalReporter, facts, notes, output, print_json,
 from srmu.cli.gate import show_verdicts
 from srmu.config.settings import UnlearnConfig
 from srmu.errors import Interrupted
-from srmu.results.audit_records import Audit
+from srmu.results.audit_records import Audit, describe_loss
 from srmu.results.gate import check_requirements, passed
 from srmu.results.groups import QuestionSummary
 from srmu.results.records import Results
@@ -62,6 +62,9 @@ def _show_work(work: Callable[[Reporter], Any], *, json_output: bool) -> int:
         show_result(result)
         if verdicts:
             show_verdicts(verdicts, "Acceptance criteria")
+    # The last line: what nobody asked about is what a user would miss.
+    if result.report.audit is not None and (loss := describe_loss(result.report.audit)):
+        notes.print(loss, soft_wrap=True)
     return 0 if passed(verdicts) else 1
 
 
@@ -162,12 +165,6 @@ def show_result(result: Any) -> None:
     peak = result.manifest.peak_memory_mb
     output.print(f"time: {parts}; peak memory: " + ", ".join(f"{name} {value:,.0f} MB" for name, value in peak.items()))
     output.print(f"checkpoint: {result.model_dir}", soft_wrap=True)
-    if result.report.audit is not None and result.report.audit.lost:
-        notes.print(
-            "The audit found a loss of more than 2 % outside the request. Give retain texts about what was lost, "
-            "raise --retain-weight, or try --retain near.",
-            soft_wrap=True,
-        )
     notes.print(f"Check it with: srmu verify {result.run_dir}", soft_wrap=True)
 
 
@@ -224,25 +221,20 @@ def result_tables(results: Results) -> list[Any]:
 
 
 def audit_table(audit: Audit) -> Any:
-    """What the run took that nobody asked about: the whole bank, its worst fields, and what is not of it."""
-    words = {
-        "bank": f"{len(audit.fields)} fields of knowledge", "touching": "facts that touch the forget texts",
-        "neighbours": "what the base says of their names", "written": "what the base writes",
-    }  # fmt: skip
-    worst = [part for part in audit.fields if part.kept is not None and part.kept < 1][:WORST_FIELDS]
-    parts = [audit.bank, *worst, audit.touching, audit.neighbours, audit.written]
+    """What the run took that nobody asked about: the whole, then the worst fields."""
+    parts = [*audit.summary, *audit.worst[:WORST_FIELDS]]
     rows = [
         [
-            words.get(part.name, f"  {part.name}".replace("_", " ")),
+            f"  {part.words}" if part in audit.fields else part.words,
             str(part.known),
             f"{part.base:.3f}",
             f"{part.result:.3f}",
             "" if part.kept is None else f"{100 * part.kept:.1f} %",
+            "" if part.kept_error is None else f"{100 * part.kept_error:.1f} %",
         ]
         for part in parts
-        if part is not None
     ]
-    return table("Audit of what nobody asked about", ["", "known", "before", "after", "kept"], rows)
+    return table("Audit of what nobody asked about", ["", "known", "before", "after", "kept", "std. error"], rows)
 
 
 def _with_error(summary: QuestionSummary | None) -> str:

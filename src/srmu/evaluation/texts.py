@@ -140,9 +140,7 @@ def batches_by_length(lengths: Sequence[int], batch_tokens: int) -> list[list[in
     return batches
 
 
-def _score_batch(
-    model: PreTrainedModel, pieces: list[list[int]], firsts: list[int]
-) -> tuple[np.ndarray, np.ndarray]:
+def _score_batch(model: PreTrainedModel, pieces: list[list[int]], firsts: list[int]) -> tuple[np.ndarray, np.ndarray]:
     """Nats and first choice of every token of each piece from its first predicted one on, pieces one after another."""
     # The last token predicts nothing, so it is not run.
     length = max(map(len, pieces)) - 1

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from srmu.export.patch import CARD
+from srmu.results.audit_records import Audit, AuditPart, describe_loss
 from srmu.results.manifest import DataRecord
 from srmu.results.records import Results
 from srmu.runtime.escaping import markdown, markdown_code
 
 _FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n((?:.*?\r?\n)??)---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 _TAGS = ("srmu", "unlearning")
+WORST_FIELDS = 5
+"""Fields of knowledge that the card names, where something was lost in them."""
 
 
 def read_card(checkpoint_dir: Path) -> str | None:
@@ -53,6 +56,7 @@ class CardFacts:
         settings: Name and value.
         assumed: Settings that the preset's sources do not give, with where each comes from.
         results: What was measured.
+        audit: What was lost that nobody asked about; none = it was not audited.
         srmu_version: That made the result.
     """
 
@@ -66,6 +70,7 @@ class CardFacts:
     settings: Mapping[str, object] = field(default_factory=dict)
     assumed: Mapping[str, str] = field(default_factory=dict)
     results: Sequence[CardResult] = ()
+    audit: Audit | None = None
     srmu_version: str = ""
 
 
@@ -170,6 +175,7 @@ def _section(facts: CardFacts) -> str:
         *_data_block(facts.data),
         *_method_block(facts),
         *_results_block(facts.results),
+        *_audit_block(facts.audit),
         "## Check it, rebuild it",
         "```\nsrmu verify RUN --base BASE\nsrmu apply BASE RUN/delta.safetensors OUT\n```",
         "`RUN` is the run directory, whose manifest lists the hash of every file here; `BASE` is the base checkpoint.",
@@ -210,6 +216,29 @@ def _results_block(results: Sequence[CardResult]) -> list[str]:
         return []
     rows = [(each.group, each.metric, each.n, _number(each.before), _number(each.after)) for each in results]
     return ["## Before and after", _table(("group", "metric", "n", "before", "after"), rows)]
+
+
+def _audit_block(audit: Audit | None) -> list[str]:
+    """The whole of what was audited, then the fields of which least was kept."""
+    if audit is None:
+        return []
+    parts = [*audit.summary, *audit.worst[:WORST_FIELDS]]
+    rows = [
+        (part.words, part.known, _number(part.base), _number(part.result), "" if part.kept is None else _kept(part))
+        for part in parts
+    ]
+    return [
+        "## Outside the request",
+        "What the base knows, asked again of this model: shipped facts from many fields of knowledge, what the base "
+        "says of the names in the forget texts, and its own texts. After ± stands the standard error.",
+        _table(("audited", "known", "before", "after", "kept"), rows),
+        *([loss] if (loss := describe_loss(audit)) else []),
+    ]
+
+
+def _kept(part: AuditPart) -> str:
+    error = "" if part.kept_error is None else f" ± {100 * part.kept_error:.1f}"
+    return f"{100 * (part.kept or 0.0):.1f}{error} %"
 
 
 def _number(value: float) -> str:

@@ -52,6 +52,7 @@ def run_card(
             assumed=ASSUMED.get(config.preset, {}),
             changed=changed,
             results=card_results(results or Results()),
+            audit=None if results is None else results.audit,
         ),
     )
 

@@ -4,8 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-KEPT = 0.98
-"""Whoever keeps less of what was audited has lost something."""
+KEPT, NEIGHBOURS_KEPT = 0.98, 0.9
+"""A result that keeps less of what was audited, and of what the base says of the forget texts' names, says so."""
+MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,24 @@ class AuditPart:
     def kept(self) -> float | None:
         """What the result still answers, of what the base does; none where the base answers nothing."""
         return self.result / self.base if self.base else None
+
+    @property
+    def kept_error(self) -> float | None:
+        """Standard error of `kept`; none where one of the two is not known."""
+        return self.stderr / self.base if self.base and self.stderr is not None else None
+
+    @property
+    def words(self) -> str:
+        """What it is, for tables."""
+        return PART_WORDS.get(self.name, self.name.replace("_", " "))
+
+
+PART_WORDS = {
+    "bank": "shipped facts, all fields",
+    "touching": "facts that touch the forget texts",
+    "neighbours": "what the base says of their names",
+    "written": "what the base writes",
+}
 
 
 def audit_part(name: str, base: Sequence[bool], result: Sequence[bool]) -> AuditPart:
@@ -84,3 +103,34 @@ class Audit:
     def lost(self) -> bool:
         """Whether the result lost more than a fiftieth of that."""
         return self.kept is not None and self.kept < KEPT
+
+    @property
+    def worst(self) -> tuple[AuditPart, ...]:
+        """The fields of which something was lost, worst first."""
+        return tuple(part for part in self.fields if part.kept is not None and part.kept < 1)
+
+    @property
+    def summary(self) -> tuple[AuditPart, ...]:
+        """What there is beside the single fields: the bank, what touches the forget texts, names, own texts."""
+        found = (self.bank, self.touching, self.neighbours, self.written)
+        return tuple(part for part in found if part is not None)
+
+
+def describe_loss(audit: Audit) -> str | None:
+    """What was lost outside the request and what helps, in one line; none where little enough was."""
+    lost, remedies = [], []
+    if audit.lost:
+        fields = ", ".join(part.words for part in audit.worst[:MOST_NAMED])
+        for part, words in ((audit.bank, "the shipped facts"), (audit.written, "what the base writes")):
+            if part is not None and part.kept is not None and part.kept < KEPT:
+                most = f" (most in {fields})" if part is audit.bank and fields else ""
+                lost.append(f"{100 * (1 - part.kept):.1f} % of {words}{most}")
+        remedies += [f"give retain texts about {fields}"] if fields else []
+        remedies.append("raise --retain-weight")
+    names = audit.neighbours
+    if names is not None and names.kept is not None and names.kept < NEIGHBOURS_KEPT:
+        lost.append(f"{100 * (1 - names.kept):.0f} % of what else the base says of the forget texts' names")
+        remedies.append("--retain near, if the names themselves are to stay")
+    if not lost:
+        return None
+    return f"Lost outside the request: {'; '.join(lost)}. What helps: {'; '.join(remedies)}."

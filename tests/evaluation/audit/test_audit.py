@@ -7,12 +7,13 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from families import save_family
+from measured_runs import make_audit
 from srmu.evaluation.audit import audit as audit_module
 from srmu.evaluation.audit import base_knowledge
 from srmu.evaluation.audit.audit import audit, prepare_audit
 from srmu.evaluation.audit.bank import BankFact, choose_facts, read_bank
 from srmu.evaluation.audit.known_tokens import find_known_tokens
-from srmu.results.audit_records import Audit, audit_part
+from srmu.results.audit_records import Audit, audit_part, describe_loss
 from srmu.results.schema import from_json, to_json
 from srmu.runtime.progress import Reporter
 from tiny_tokenizers import make_tokenizer
@@ -134,7 +135,9 @@ def test_base_and_result_are_asked_the_same_questions_in_the_same_batches(learne
     asked = []
     real = base_knowledge.score_questions
     monkeypatch.setattr(
-        base_knowledge, "score_questions", lambda m, t, questions: asked.append(list(questions)) or real(m, t, questions)
+        base_knowledge,
+        "score_questions",
+        lambda m, t, questions: asked.append(list(questions)) or real(m, t, questions),
     )
     items = prepare(learned)
     audit(model, tokenizer, items, reporter=Reporter())
@@ -187,6 +190,19 @@ def test_trials_are_asked_a_part(learned):
     assert (some.neighbours, some.written) == (None, items.written)
     found = audit(*learned, some, reporter=Reporter())
     assert found.kept == 1.0
+
+
+def test_the_line_about_losses_names_fields_and_remedies_and_is_silent_where_little_is_lost():
+    line = describe_loss(make_audit())
+    assert line is not None
+    assert "4.2 % of the shipped facts (most in rivers and seas)" in line
+    assert "25 % of what else the base says of the forget texts' names" in line
+    assert "give retain texts about rivers and seas; raise --retain-weight; --retain near" in line
+    assert describe_loss(make_audit(bank=0.95, names=0.95)) is None
+    only_names = describe_loss(make_audit(bank=0.95))
+    assert only_names is not None
+    assert "shipped facts" not in only_names
+    assert "--retain-weight" not in only_names
 
 
 def test_the_shipped_bank_is_broad_and_each_fact_can_be_asked():

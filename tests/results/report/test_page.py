@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 
-from measured_runs import FORGET_TEXT, GROUPS, add_evaluated, make_manifest, make_results, write_demo, write_measured
+from measured_runs import (
+    FORGET_TEXT,
+    GROUPS,
+    add_evaluated,
+    make_audit,
+    make_manifest,
+    make_results,
+    write_demo,
+    write_measured,
+)
 from srmu.cli.app import main
 from srmu.errors import InputError
 from srmu.results.attack_records import AttackRecord
@@ -96,7 +105,8 @@ def run(tmp_path: Path) -> Path:
         "relearn": AttackRecord(status="result", forget_before=0.28, forget_after=0.4, base_after=0.9, utility=0.99),
         "probe": AttackRecord(status="skipped"),
     }
-    return write_measured(tmp_path / "first", make_results(attacks=attacks), manifest)
+    results = make_results(attacks=attacks, audit=make_audit())
+    return write_measured(tmp_path / "first", results, manifest)
 
 
 def test_every_number_of_a_run_s_page_is_recorded(run: Path) -> None:
@@ -133,6 +143,26 @@ def test_a_destroyed_model_is_called_one_and_the_base_no_forgetting(tmp_path: Pa
     assert "no sign of forgetting" in render([write_measured(tmp_path / "b", same)])
 
 
+def test_the_audit_stands_on_the_page_the_worst_field_first(run: Path) -> None:
+    page = render([run])
+    section = page[page.index("<h2>What nobody asked about") :]
+    table = section[section.index("least was kept first") :]
+    assert table.index("rivers and seas") < table.index(">food<")
+    assert "<svg" in section[: section.index("least was kept first")]
+    assert "That is a loss outside the request, most in <em>rivers and seas</em>" in page
+    assert "Other things about the names" in page
+
+
+def test_a_run_that_lost_nothing_else_says_so_and_one_without_audit_nothing(tmp_path: Path) -> None:
+    kept = write_measured(tmp_path / "a", make_results(audit=make_audit(bank=0.95, names=0.95)))
+    page = render([kept])
+    assert "Nothing of weight was lost outside the request" in page
+    assert "Other things about the names" not in page
+    without = render([write_measured(tmp_path / "b", make_results())])
+    assert "outside the request" not in without
+    assert "What nobody asked about" not in without
+
+
 def test_a_run_that_was_not_measured_claims_nothing(tmp_path: Path) -> None:
     page = render([write_measured(tmp_path / "a", Results())])
     assert "Nothing was measured" in page
@@ -145,7 +175,7 @@ def test_the_page_needs_no_network_and_no_script_and_every_picture_has_a_text(ru
     assert not re.search(r"https?://|url\(|@import|<script|javascript:", page)
     assert all((attributes.get("href") or "data:").startswith("data:") for _, attributes in reader.tags)
     pictures = [attributes for tag, attributes in reader.tags if tag == "svg"]
-    assert len(pictures) == 6
+    assert len(pictures) == 7
     assert all(picture["role"] == "img" and picture["aria-label"] for picture in pictures)
     assert not [tag for tag, _ in reader.tags if tag == "img"]
 

@@ -43,12 +43,9 @@ class AuditItems:
     neighbours: KnownTokens | None
     written: KnownTokens | None
 
-
     def some(self) -> "AuditItems":
         """A cheap part, for trials: every second fact, and the texts that the base wrote."""
-        return replace(
-            self, facts=self.facts[::2], touching=self.touching[::2], right=self.right[::2], neighbours=None
-        )
+        return replace(self, facts=self.facts[::2], touching=self.touching[::2], right=self.right[::2], neighbours=None)
 
 
 def prepare_audit(

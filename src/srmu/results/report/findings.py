@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from markupsafe import Markup
 
+from srmu.results.audit_records import MOST_NAMED, NEIGHBOURS_KEPT, Audit, AuditPart
 from srmu.results.groups import Change, QuestionGroup, TextGroup
 from srmu.results.records import Results
 from srmu.results.report.numbers import number, with_error
@@ -19,9 +20,37 @@ def change_of(change: Change) -> Markup:
 
 
 def findings(results: Results) -> list[Markup]:
-    """What was forgotten, and then what was kept; of a run that measured neither, nothing."""
+    """What was forgotten, then what was kept, then what the audit found; of a run that measured nothing, nothing."""
     questions = {name: group for name, group in results.all_questions.items() if group.change is not None}
-    return _forgotten(results, questions) + _kept(results, questions)
+    audited = [] if results.audit is None else _audited(results.audit)
+    return _forgotten(results, questions) + _kept(results, questions) + audited
+
+
+def _audited(audit: Audit) -> list[Markup]:
+    """What was lost that nobody asked about; of names in the forget texts only where much was."""
+    sentences = []
+    parts = [part for part in (audit.bank, audit.written) if part is not None and part.kept is not None]
+    if worst := min(parts, key=lambda part: part.kept or 0.0, default=None):
+        sentence = _audit_sentence(worst)
+        if audit.lost:
+            fields = Markup(", ").join(Markup("<em>{}</em>").format(part.words) for part in audit.worst[:MOST_NAMED])
+            sentence += Markup("<strong>That is a loss outside the request{}.</strong>").format(
+                Markup(", most in {}").format(fields) if fields else ""
+            )
+        else:
+            sentence += Markup("Nothing of weight was lost outside the request.")
+        sentences.append(sentence)
+    names = audit.neighbours
+    if names is not None and names.kept is not None and names.kept < NEIGHBOURS_KEPT:
+        lost = Markup("<strong>Other things about the names in the forget texts were lost too.</strong>")
+        sentences.append(_audit_sentence(names) + lost)
+    return sentences
+
+
+def _audit_sentence(part: AuditPart) -> Markup:
+    return Markup("Of <em>{}</em> the base answered {} and the result {}. ").format(
+        part.words, number(part.base), with_error(part.result, part.stderr)
+    )
 
 
 def _forgotten(results: Results, questions: Mapping[str, QuestionGroup]) -> list[Markup]:

@@ -8,18 +8,21 @@ from pathlib import Path
 from markupsafe import Markup
 
 from srmu.errors import InputError
+from srmu.results.audit_records import Audit
 from srmu.results.compare import Comparison, Entry, Score, compare_runs, frontier, is_folder_of_runs
 from srmu.results.compare_formats import arrow, measure_columns
 from srmu.results.records import Answer, read_results
 from srmu.results.report import plots
 from srmu.results.report.findings import findings
 from srmu.results.report.numbers import number, with_error
-from srmu.results.report.run_page import Row, RunView, evaluated_rows, question_rows, run_view, text_rows
+from srmu.results.report.run_page import Row, RunView, audit_rows, evaluated_rows, question_rows, run_view, text_rows
 from srmu.results.schema import Mismatch, from_json
 from srmu.runtime.files import write_atomic
 
 REPORT_FILE = "report.html"
 _TEMPLATE = "template.html.j2"
+WORST_FIELDS = 8
+"""Fields of knowledge in the picture of the audit."""
 
 
 def write_report(
@@ -76,6 +79,15 @@ class TableView:
 
 
 @dataclass(frozen=True)
+class AuditView:
+    """What was lost that nobody asked about: the whole, then every field of knowledge, worst first."""
+
+    summary: list[Row]
+    fields: list[Row]
+    picture: plots.Figure
+
+
+@dataclass(frozen=True)
 class PageView:
     """Everything that the template shows, but sample answers."""
 
@@ -85,6 +97,7 @@ class PageView:
     question_rows: list[Row]
     text_rows: list[Row]
     evaluated_rows: list[Row]
+    audit: AuditView | None
     comparison: TableView | None
     overview: plots.Figure | None
     frontier: Markup | None
@@ -100,6 +113,7 @@ def _single(path: Path) -> PageView:
         question_rows=question_rows(results),
         text_rows=text_rows(results),
         evaluated_rows=evaluated_rows(results),
+        audit=None if results.audit is None else _audit(results.audit),
         comparison=None,
         overview=_overview(compare_runs([path])) if results.measured else None,
         frontier=None,
@@ -115,6 +129,7 @@ def _comparison(comparison: Comparison) -> PageView:
         question_rows=[],
         text_rows=[],
         evaluated_rows=[],
+        audit=None,
         comparison=TableView(
             ["run", *measure_columns(comparison), "time", "memory"], _rows(comparison), comparison.mark
         ),
@@ -180,6 +195,25 @@ def _overview(comparison: Comparison) -> plots.Figure | None:
 def _share_right(score: Score, *, asked: bool) -> float | None:
     """Of questions their accuracy, of texts the share of next tokens that are the first choice."""
     return score.value if asked else score.top_accuracy
+
+
+def _audit(audit: Audit) -> AuditView:
+    """Tables of all that was audited, and a picture of its whole and of its worst fields."""
+    shown = [*audit.summary, *audit.fields[:WORST_FIELDS]]
+    names, places = [part.words for part in shown], range(len(shown))
+    series = [
+        plots.Series("base", [part.base for part in shown], places, [None] * len(shown)),
+        plots.Series("result", [part.result for part in shown], places, [part.stderr for part in shown]),
+    ]
+    picture = plots.dots(
+        names, series, x_label="share answered right", title="What nobody asked about",
+        description="The whole, then the worst fields; the same numbers are in the tables",
+    )  # fmt: skip
+    return AuditView(
+        summary=audit_rows(audit.summary),
+        fields=audit_rows(audit.fields),
+        picture=plots.Figure(picture, [one.name for one in series]),
+    )
 
 
 def _frontier(comparison: Comparison) -> Markup | None:

@@ -1,13 +1,14 @@
 """What the page shows of one run: every number comes from its manifest, results or metrics, and none is computed."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from markupsafe import Markup
 
 from srmu.results.attack_records import AttackRecord
+from srmu.results.audit_records import AuditPart
 from srmu.results.compare import evaluated_scores
 from srmu.results.gate import check_requirements
 from srmu.results.groups import Change, marked_name
@@ -128,6 +129,14 @@ def text_rows(results: Results) -> list[Row]:
             number(group.predictions_changed, "percent"),
         ]
         for name, group in results.texts.items()
+    ]
+
+
+def audit_rows(parts: Sequence[AuditPart]) -> list[Row]:
+    """Before and after of what was audited, with the standard error of the difference."""
+    return [
+        [part.words, number(part.known, "count"), number(part.base), with_error(part.result, part.stderr)]
+        for part in parts
     ]
 
 
