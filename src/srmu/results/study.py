@@ -5,10 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from srmu.results.audit_records import KEPT
 from srmu.results.schema import load, to_json
 
 STUDY_FORMAT = 2
 TRIALS_FILE = "trials.json"
+
+AUDITED = "what was audited"
+"""Among a trial's groups: what the collateral audit asked of it."""
 
 TrialSettings = Mapping[str, int | float | str]
 """Setting -> the value that a trial had."""
@@ -22,13 +26,19 @@ class Outcome:
         remaining: Of the group to forget of which most remains; at least 0, and 1 = as in the base.
         kept: Of the other group of which least is kept; 0 to 1.
         lost: Largest rise of the loss among the kept groups, nats per token; it distinguishes what `kept` cannot.
-        groups: Each group's own `remaining` or `kept`; groups of texts have ` (text)` after their name.
+        groups: Each group's own `remaining` or `kept`; groups of texts have ` (text)` after their name, and what the
+            audit asked stands under `AUDITED`.
     """
 
     remaining: float
     kept: float
     lost: float
     groups: Mapping[str, float]
+
+    @property
+    def eligible(self) -> bool:
+        """Whether what was audited is kept; otherwise a trial is taken only where none keeps it."""
+        return self.groups.get(AUDITED, 1.0) >= KEPT
 
 
 @dataclass(frozen=True)

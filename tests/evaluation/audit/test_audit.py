@@ -184,12 +184,13 @@ def test_the_base_is_asked_no_more_facts_of_a_field_than_it_takes(learned, monke
 
 
 def test_trials_are_asked_a_part(learned):
+    model, tokenizer = learned
     items = prepare(learned)
-    some = items.some()
-    assert some.facts == items.facts[::2]
+    some = prepare_audit(model, tokenizer, ("the Red holds a garden .",), reporter=Reporter(), is_trial=True)
+    assert items.neighbours is not None
+    assert (some.facts, some.right) == (items.facts[::2], items.right[::2])
     assert (some.neighbours, some.written) == (None, items.written)
-    found = audit(*learned, some, reporter=Reporter())
-    assert found.kept == 1.0
+    assert audit(model, tokenizer, some, reporter=Reporter()).kept == 1.0
 
 
 def test_the_line_about_losses_names_fields_and_remedies_and_is_silent_where_little_is_lost():

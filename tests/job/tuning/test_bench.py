@@ -6,7 +6,10 @@ import torch
 from srmu import unlearn
 from srmu.errors import InputError
 from srmu.evaluation.loading import load_causal_lm
+from srmu.job.tuning.bench import TrialBench
 from srmu.job.tuning.replan import replan
+from srmu.job.tuning.validation import heldout_validation
+from srmu.results.study import AUDITED
 from srmu.surgery.replay import Replayer
 from srmu.surgery.truncate import shortened
 from tiny_runs import load_tiny
@@ -84,3 +87,14 @@ def test_another_layer_brings_its_own_trained_layers_and_topics_follow_the_weigh
 def test_settings_that_cannot_differ_or_be_are_refused(make_task, settings, message):
     with pytest.raises(InputError, match=message):
         replan(make_task().plan, settings)
+
+
+def test_a_bench_that_audits_asks_the_trial_what_the_base_knows(make_task, monkeypatch, tmp_path):
+    monkeypatch.setenv("SRMU_CACHE", str(tmp_path))
+    task = make_task()
+    validation = heldout_validation(task.plan, task.prepared)
+    result = TrialBench(task.plan, task.prepared.topics, validation, audited=True).run({"steps": 2})
+    assert result.measurement.audit is not None
+    assert result.outcome.groups[AUDITED] == pytest.approx(min(1.0, result.measurement.audit.kept))
+    assert result.measurement.audit.neighbours is None
+    assert AUDITED not in task.bench().run({"steps": 2}).outcome.groups

@@ -18,7 +18,7 @@ from srmu.job.tuning import search
 from srmu.job.tuning.request import decide_request
 from srmu.job.tuning.search import PROCEDURE, Tried, Walk
 from srmu.job.tuning.validation import known_texts, search_validation
-from srmu.results.study import Outcome
+from srmu.results.study import AUDITED, Outcome
 from srmu.runtime.progress import Reporter
 from srmu.surgery.checkpoint import open_checkpoint, read_tensor
 
@@ -83,6 +83,18 @@ def test_the_walk_tries_every_setting_and_nothing_twice(walk):
         2 * make_config({}).target.steering_coefficient,
     }
     assert {settings.get("learning_rate") for settings in every} == {None, 2 * RATE, RATE / 2}
+
+
+def test_a_trial_that_loses_what_was_audited_is_chosen_only_where_none_keeps_it():
+    def trial(remaining, kept, audited):
+        return Tried({}, Outcome(remaining, min(kept, audited), 0.0, {AUDITED: audited}), 1.0)
+
+    lossy, gentle, worse = trial(0.0, 1.0, 0.975), trial(0.6, 1.0, 0.98), trial(0.0, 1.0, 0.5)
+    assert min([lossy, gentle, worse], key=lambda one: one.cost) is gentle
+    assert min([lossy, worse], key=lambda one: one.cost) is lossy
+    assert (lossy.too_harsh, gentle.too_harsh) == (True, False)
+    assert "what was audited is lost" in search.say(lossy)
+    assert "audited" not in search.say(gentle)
 
 
 def test_the_walk_goes_on_from_the_best_trial(walk):

@@ -13,7 +13,7 @@ from srmu.job.tuning.bench import TrialBench
 from srmu.job.tuning.outcome import KEPT, REMAINING
 from srmu.job.tuning.space import SPACE, given_values, search_space, suggest, to_settings
 from srmu.job.tuning.study import tune
-from srmu.results.study import Outcome, StudyTrial, read_study
+from srmu.results.study import AUDITED, Outcome, StudyTrial, read_study
 
 optuna = pytest.importorskip("optuna")
 
@@ -161,6 +161,15 @@ def test_the_best_is_the_one_that_forgets_and_keeps_enough_and_loses_least():
         for number, numbers in enumerate(outcomes)
     ]
     assert min(trials, key=study_module._rank).number == 2
+
+
+def test_a_study_takes_a_trial_that_loses_what_was_audited_only_where_none_keeps_it():
+    def trial(number, remaining, audited):
+        outcome = Outcome(remaining, audited, 0.0, {AUDITED: audited})
+        return StudyTrial(number=number, state="complete", settings={}, outcome=outcome)
+
+    lossy, gentle = trial(0, 0.0, 0.97), trial(1, 0.9, 1.0)
+    assert min([lossy, gentle], key=study_module._rank) is gentle
 
 
 def test_the_space_fits_the_model_and_the_method(make_task):

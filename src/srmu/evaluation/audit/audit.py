@@ -7,7 +7,7 @@ that chose them, facts that the base had guessed would look like losses.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +43,15 @@ class AuditItems:
     neighbours: KnownTokens | None
     written: KnownTokens | None
 
-    def some(self) -> "AuditItems":
-        """A cheap part, for trials: every second fact, and the texts that the base wrote."""
-        return replace(self, facts=self.facts[::2], touching=self.touching[::2], right=self.right[::2], neighbours=None)
-
 
 def prepare_audit(
-    model: Any, tokenizer: Any, forget_texts: Sequence[str], *, reporter: Reporter, file: Path | None = None
+    model: Any,
+    tokenizer: Any,
+    forget_texts: Sequence[str],
+    *,
+    reporter: Reporter,
+    file: Path | None = None,
+    is_trial: bool = False,
 ) -> AuditItems:
     """Find what the base knows.
 
@@ -59,18 +61,21 @@ def prepare_audit(
         forget_texts: What is to be forgotten.
         reporter: Hears of progress.
         file: Where what does not depend on the forget texts is kept for later runs on this base.
+        is_trial: Half of the facts and no names: what may be lost with the request decides nothing in a trial.
     """
     with reporter.task("Audit: what the base knows") as progress:
         progress(0, 2)
         found = find_base_knowledge(model, tokenizer, file)
         progress(1, 2)
         rare = find_rare_words(forget_texts, general_paragraphs(), tokenizer)
-        neighbours = _neighbours(model, tokenizer, find_names(forget_texts, rare)[:MOST_NAMES])
+        names = [] if is_trial else find_names(forget_texts, rare)[:MOST_NAMES]
+        neighbours = _neighbours(model, tokenizer, names)
         progress(2, 2)
     by_key = {fact.key: fact for fact in read_bank()}
-    facts = tuple(by_key[key] for key in found.facts)
+    step = 2 if is_trial else 1
+    facts = tuple(by_key[key] for key in found.facts[::step])
     touching = tuple(bool(words_of(f"{fact.subject} {fact.answer}") & rare) for fact in facts)
-    return AuditItems(facts, touching, found.right, neighbours, found.written)
+    return AuditItems(facts, touching, found.right[::step], neighbours, found.written)
 
 
 def audit(model: Any, tokenizer: Any, items: AuditItems, *, reporter: Reporter) -> Audit:

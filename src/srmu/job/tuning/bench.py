@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,8 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from srmu.errors import InputError
+from srmu.evaluation.audit.audit import AuditItems, audit, prepare_audit
 from srmu.evaluation.loading import load_causal_lm
 from srmu.evaluation.measure import Measurement, measure
+from srmu.job.measuring import forget_texts, knowledge_file
 from srmu.job.plan import Plan
 from srmu.job.training import make_solver
 from srmu.job.tuning.outcome import Score, Validation, judge
@@ -90,6 +92,7 @@ class TrialBench:
         topics: Its training rows.
         validation: What trials are measured on.
         score: See `judge`.
+        audited: Whether trials are also asked a part of what the collateral audit asks.
         reporter: Hears of stages and progress.
     """
 
@@ -100,12 +103,14 @@ class TrialBench:
         validation: Validation,
         *,
         score: Score = "accuracy",
+        audited: bool = False,
         reporter: Reporter | None = None,
     ):
         self.plan = plan
         self.topics = list(topics)
         self.validation = validation
         self.score = score
+        self.audited = audited
         self.reporter = reporter or Reporter()
         self._loaded: TruncatedModel | None = None
         self._kept: OrderedDict[tuple[Any, ...], KeptRows] = OrderedDict()
@@ -157,8 +162,12 @@ class TrialBench:
 
     def measure(self, solver: GradientSolver) -> Measurement:
         """Scores of the whole model with a solver's matrices in it, rounded as they would be stored."""
+        known = self._known
         with self._swapped(solver.result):
-            return self._measure("Measuring the trial")
+            found = self._measure("Measuring the trial")
+            if known is None:
+                return found
+            return replace(found, audit=audit(self.model, self.plan.tokenizer, known, reporter=self.reporter))
 
     def layers(self, num_layers: int) -> nn.ModuleList:
         """The base's first decoder layers, with their frozen weights."""
@@ -175,6 +184,16 @@ class TrialBench:
     def base(self) -> Measurement:
         """Scores of the base on the validation."""
         return self._measure("Measuring the base model")
+
+    @cached_property
+    def _known(self) -> AuditItems | None:
+        """What the base knows and trials are asked."""
+        if not self.audited:
+            return None
+        return prepare_audit(
+            self.model, self.plan.tokenizer, forget_texts(self.plan),
+            reporter=self.reporter, file=knowledge_file(self.plan), is_trial=True,
+        )  # fmt: skip
 
     @cached_property
     def model(self) -> Any:

@@ -7,7 +7,8 @@ Two numbers, each relative to the base, so that questions and texts can be compa
   avoided is known. Of texts it is what is left of the base's advantage over pairs of tokens, where it has one: on the
   tokens that the base predicts well and a bigram model of the training texts does not, which are those that take
   knowledge.
-- **kept**, of every other group: accuracy over the base's, or the base's perplexity over the result's; 1 at most.
+- **kept**, of every other group: accuracy over the base's, or the base's perplexity over the result's; 1 at most. What
+  the collateral audit asks is such a group, and a trial that loses it is taken only where no other keeps it.
 """
 
 import math
@@ -26,7 +27,7 @@ from srmu.evaluation.questions import QuestionScores
 from srmu.inputs.questions import Question
 from srmu.inputs.rows import TokenRows
 from srmu.results.sides import NOTHING_DECLARED, side_of
-from srmu.results.study import Outcome
+from srmu.results.study import AUDITED, Outcome
 from srmu.runtime.stable_order import stable_rank
 
 Score = Literal["accuracy", "loss"]
@@ -144,6 +145,8 @@ def judge(base: Measurement, result: Measurement, validation: Validation, score:
         else:
             rises.append(result.texts[name].nll - base.texts[name].nll)
             kept[f"{name} (text)"] = math.exp(-rises[-1])
+    if result.audit is not None and result.audit.kept is not None:
+        kept[AUDITED] = result.audit.kept
     kept = {name: min(1.0, value) for name, value in kept.items()}
     return Outcome(max(forget.values()), min(kept.values()), max(rises), forget | kept)
 

@@ -16,7 +16,7 @@ from srmu.job.tuning.outcome import KEPT, PRICE, REMAINING, judge, shortfall
 from srmu.job.tuning.request import decide_request
 from srmu.job.tuning.space import AUTO_RATE
 from srmu.job.tuning.validation import known_texts, search_validation
-from srmu.results.study import Outcome, SearchRecord, SearchTrial
+from srmu.results.study import AUDITED, Outcome, SearchRecord, SearchTrial
 from srmu.runtime.progress import Reporter
 from srmu.surgery.layers import auto_layer
 
@@ -71,10 +71,17 @@ class Tried:
         return self.outcome is None or self.outcome.kept < KEPT
 
     @property
-    def cost(self) -> tuple[float, float]:
-        """What it is judged by, smallest first: the shortfall, then what was lost."""
+    def cost(self) -> tuple[bool, float, float]:
+        """What it is judged by, smallest first: whether it loses what was audited, the shortfall, what was lost."""
         found = self.outcome
-        return (float("inf"), 0.0) if found is None else (shortfall(found.remaining, found.kept), found.lost)
+        if found is None:
+            return (True, float("inf"), 0.0)
+        return (not found.eligible, shortfall(found.remaining, found.kept), found.lost)
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether it forgets and keeps what a trial should."""
+        return self.cost[1] == 0
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,8 @@ def choose_settings(plan: Plan, prepared: Prepared, reporter: Reporter, procedur
     request = decide_request(plan)
     reporter.note(f"Request: {request.kind} ({request.reason}).")
     validation = search_validation(plan, prepared, request.kind)
-    bench = TrialBench(plan, prepared.topics, validation, reporter=reporter)
+    audited = plan.config.output.audit
+    bench = TrialBench(plan, prepared.topics, validation, audited=audited, reporter=reporter)
     validation = bench.validation = known_texts(bench.base, validation, plan.vocab_size)
     walk = Walk(plan, bench.automatic_rate, procedure)
     tried: list[Tried] = []
@@ -120,7 +128,7 @@ def choose_settings(plan: Plan, prepared: Prepared, reporter: Reporter, procedur
     if best is None:
         raise RunError(f"Every trial of --search diverged; the last one: {tried[-1].error} Nothing was written.")
     chosen = min(range(len(tried)), key=lambda number: tried[number].cost)
-    if tried[chosen].cost[0] > 0:
+    if not tried[chosen].is_enough:
         reporter.note(
             f"No trial forgot and kept enough ({100 * REMAINING:.0f} % remaining, {100 * KEPT:.0f} % kept). "
             "The best is taken; srmu tune searches wider."
@@ -128,8 +136,13 @@ def choose_settings(plan: Plan, prepared: Prepared, reporter: Reporter, procedur
     record = SearchRecord(
         request=request.kind,
         reason=request.reason,
-        groups=(*validation.questions, *(f"{name} (text)" for name in validation.texts)),
-        rule=f"remaining above {REMAINING} plus {PRICE:g} times kept below {KEPT}, least; then lost, least",
+        groups=(
+            *validation.questions,
+            *(f"{name} (text)" for name in validation.texts),
+            *([AUDITED] if audited else []),
+        ),
+        rule=f"what was audited is kept; then remaining above {REMAINING} plus {PRICE:g} times kept below {KEPT}, "
+        "least; then lost, least",
         trials=tuple(
             SearchTrial(trial.settings, round(trial.seconds, 3), trial.outcome, trial.error or None) for trial in tried
         ),
@@ -167,7 +180,7 @@ class Walk:
         if not tried:
             return self._start
         best = min(tried, key=lambda trial: trial.cost)
-        if best.cost[0] == 0:
+        if best.is_enough:
             return None
         known = [trial.settings for trial in tried]
         return next((settings for settings in self._moves(best, tried) if settings not in known), None)
@@ -224,9 +237,10 @@ def say(trial: Tried) -> str:
     if trial.outcome is None:
         return f"{settings}: diverged"
     outcome = trial.outcome
+    lost = "" if outcome.eligible else ", and what was audited is lost"
     return (
         f"{settings}: of what is to be forgotten {100 * outcome.remaining:.0f} % remains, of what is to stay "
-        f"{100 * outcome.kept:.1f} % is kept in the worst group, {trial.seconds:.0f} s"
+        f"{100 * outcome.kept:.1f} % is kept in the worst group{lost}, {trial.seconds:.0f} s"
     )
 
 

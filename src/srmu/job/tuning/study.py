@@ -92,6 +92,7 @@ def tune(
         prepared.topics,
         heldout_validation(plan, prepared, group_questions),
         score=score,
+        audited=plan.config.output.audit,
         reporter=reporter,
     )
     rate = bench.automatic_rate
@@ -218,10 +219,10 @@ def _write_results(study: Any, directory: Path, config: UnlearnConfig, space: di
     return TuneResult(directory, record)
 
 
-def _rank(trial: StudyTrial) -> tuple[float, float, float]:
-    """The shortfall, then what was lost, then what remains."""
+def _rank(trial: StudyTrial) -> tuple[bool, float, float, float]:
+    """Whether it loses what was audited, the shortfall, then what was lost, then what remains."""
     found = _outcome(trial)
-    return shortfall(found.remaining, found.kept), found.lost, found.remaining
+    return not found.eligible, shortfall(found.remaining, found.kept), found.lost, found.remaining
 
 
 def _outcome(trial: StudyTrial) -> Outcome:
