@@ -9,6 +9,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from srmu.results.audit_records import Audit, AuditPart
+from srmu.results.fluency_records import Fluency, FluencyGroup
 from srmu.results.groups import (
     AnswerChange,
     AnswerGroup,
@@ -69,6 +70,14 @@ def make_audit(bank: float = 0.91, names: float = 0.75) -> Audit:
         neighbours=AuditPart("neighbours", 81, 1.0, names, 0.0457),
         written=AuditPart("written", 134, 1.0, 0.9925, 0.0075),
     )
+
+
+def make_fluency() -> FluencyGroup:
+    """Half of it is lost, mostly by what the base finds unlikely."""
+    return FluencyGroup(
+        base=Fluency(12, 0.82, 0.83, 0.99, 1.25), result=Fluency(12, 0.41, 0.52, 0.97, 4.5),
+        change=comparison(0.82, 0.41, 0.0625),
+    )  # fmt: skip
 
 
 def make_manifest(**config: Any) -> dict[str, Any]:

@@ -134,6 +134,19 @@ def test_a_run_with_retain_file_self_and_questions_prints_tables_that_fit(base, 
     assert files_with(Path("run"), FORGET) == []
 
 
+def test_the_last_line_names_what_was_lost_outside_the_request(base, texts, capsys):
+    code, out, err = call(
+        capsys, "unlearn", str(base), "--forget", str(texts / "forget.txt"), "--retain", str(texts / "retain.jsonl"),
+        "--require", "collateral>=0.98*base", *flags(steps=6, out="run", audit=True, learning_rate=0.3),
+    )  # fmt: skip
+    assert code == 1
+    assert err.splitlines()[-1].startswith("Lost outside the request: ")
+    assert "What helps: give retain texts about " in err.splitlines()[-1]
+    assert "Audit of what nobody asked about" in out
+    assert "answers to forget prompts" in out
+    assert "Lost outside the request" in Path("run/model/README.md").read_text()
+
+
 def test_a_run_without_evaluation_writes_no_results_and_json_alone_goes_to_stdout(base, texts, capsys):
     code, out, _ = call(
         capsys, "unlearn", str(base), "--forget", str(texts / "forget.txt"), "--retain", str(texts / "retain.jsonl"),

@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from srmu.evaluation.fluency import base_nll, distinct_share, fluency, script_share
-from tiny_tokenizers import make_tokenizer
+from srmu.evaluation.fluency import Answers, base_nll, compare_fluency, distinct_share, fluency, script_share
+from tiny_tokenizers import TOKENIZERS, make_tokenizer
 
 
 def test_repeated_pairs_count_once():
@@ -53,3 +53,22 @@ def test_the_bases_nats_equal_its_log_softmax(saved_family):
     ) / len(answer)
     assert found[0] == pytest.approx(expected, rel=1e-5)
     assert math.isnan(found[1])
+
+
+def test_base_and_result_are_compared_prompt_by_prompt():
+    tokenizer = make_tokenizer()
+    prompts = ["the capital of", "the river"]
+    base = Answers(prompts, ["red country", "runs north"], [1.0, 2.0])
+    result = Answers(prompts, ["red country", "old old old old old"], [1.0, 2.0])
+    found = compare_fluency(tokenizer, base, result)
+    assert found.base.score == found.change.before == 1.0
+    assert found.result.score == found.change.after == pytest.approx((1 + 1 / 4) / 2)
+    assert found.change.stderr == pytest.approx(3 / 8)  # differences of 0 and -3/4
+    assert compare_fluency(tokenizer, base, base).change.difference == 0.0
+
+
+def test_a_chat_is_judged_after_its_template(saved_family):
+    tokenizer = make_tokenizer(**TOKENIZERS["chat"])
+    model = AutoModelForCausalLM.from_pretrained(saved_family("llama")).eval()
+    plain, chat = (base_nll(model, tokenizer, ["the river"], ["runs north"], chat=chat) for chat in (False, True))
+    assert plain != chat

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from measured_runs import make_audit
+from measured_runs import make_audit, make_fluency, make_results
 from srmu.export.card import CardFacts, CardResult, card_results, model_card, read_card
 from srmu.results.manifest import DataRecord
 
@@ -30,6 +30,12 @@ def test_the_card_says_what_was_lost_outside_the_request() -> None:
     assert "| food |" not in card
     assert "Lost outside the request: 4.2 % of the shipped facts (most in rivers and seas)" in card
     assert "Outside the request" not in model_card(None, FACTS)
+
+
+def test_the_card_says_how_fluent_answers_to_forget_prompts_are() -> None:
+    found = card_results(make_results(fluency=make_fluency()))
+    assert found[-1] == CardResult("answers to forget prompts", "fluency", 12, 0.82, 0.41)
+    assert "| answers to forget prompts | fluency | 12 | 0.820 | 0.410 |" in model_card(None, CardFacts(results=found))
 
 
 def front_matter(card: str) -> dict:

@@ -15,6 +15,7 @@ from srmu.config.settings import make_config
 from srmu.errors import InputError, RunError
 from srmu.export.run_directory import RunDirectory
 from srmu.job.unlearn import resume
+from srmu.results.audit_records import describe_loss
 from srmu.runtime.progress import Reporter
 from tiny_tokenizers import TOKENIZERS, make_tokenizer
 
@@ -56,6 +57,28 @@ def test_a_model_object_forgets_strings_and_the_result_loads(tmp_path):
     assert files_with(tmp_path / "run", FORGET) == []
     hashed = [entry for entry in result.manifest.config["forget"] if entry.startswith("text:sha256:")]
     assert len(hashed) == len(result.manifest.config["forget"])
+
+
+def test_a_run_that_hardly_changes_anything_loses_nothing_and_says_nothing(base, tmp_path, monkeypatch):
+    monkeypatch.setenv("SRMU_CACHE", str(tmp_path / "cache"))
+    report = run_on(base, tmp_path / "run", eval=True, audit=True, learning_rate=1e-7, steps=1).report
+    assert report.audit is not None
+    assert report.fluency is not None
+    assert report.audit.bank is not None
+    assert {part.kept for part in report.audit.parts().values() if part.base} == {1.0}
+    assert describe_loss(report.audit) is None
+    assert report.fluency.change.difference == pytest.approx(0, abs=1e-5)
+    assert report.fluency.base.n > 1
+    assert len(list((tmp_path / "cache" / "audit").iterdir())) == 1
+
+
+def test_answers_of_a_ruined_model_are_judged_by_the_base(base, tmp_path):
+    report = run_on(base, tmp_path / "run", eval=True, learning_rate=0.5).report
+    assert report.fluency is not None
+    assert report.fluency.result.score < 0.9 * report.fluency.base.score
+    stored = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert stored["fluency"]["result"]["score"] == report.fluency.result.score
+    assert files_with(tmp_path / "run", FORGET) == []
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(base, undisturbed, tmp_path):

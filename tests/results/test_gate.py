@@ -7,7 +7,15 @@ from xml.etree import ElementTree
 
 import pytest
 
-from measured_runs import add_evaluated, make_manifest, make_results, question_result, write_measured
+from measured_runs import (
+    add_evaluated,
+    make_audit,
+    make_fluency,
+    make_manifest,
+    make_results,
+    question_result,
+    write_measured,
+)
 from srmu.cli.app import main
 from srmu.config.settings import make_config
 from srmu.errors import InputError
@@ -133,6 +141,18 @@ def test_bad_input_of_the_command_exits_2(tmp_path: Path) -> None:
     assert main(["gate", str(run)]) == 2
     assert main(["gate", str(run), "--require", "forget=1"]) == 2
     assert main(["gate", str(tmp_path), "--require", "forget<=1"]) == 2
+
+
+def test_the_audit_and_fluency_can_be_required_beside_the_base() -> None:
+    results = make_results(audit=make_audit(), fluency=make_fluency())
+    required = ["collateral>=0.98*base", "collateral.food>=base", "collateral.written>=0.98*base",
+                "fluency>=0.9*base", "fluency.script>=0.9*base"]  # fmt: skip
+    verdicts = check_requirements(required, results)
+    assert [verdict.status for verdict in verdicts] == ["fail", "pass", "pass", "fail", "pass"]
+    assert (verdicts[3].value, verdicts[3].bound) == (0.41, pytest.approx(0.9 * 0.82))
+    missing = check_requirements(["collateral>=0.98*base", "fluency>=0.9*base", "fluency.words>=0"], make_results())
+    assert [verdict.status for verdict in missing] == ["missing"] * 3
+    assert "words" in check_requirements(["fluency.words>=0"], results)[0].detail
 
 
 def test_the_gate_needs_no_torch() -> None:

@@ -10,6 +10,7 @@ from srmu.cli.gate import show_verdicts
 from srmu.config.settings import UnlearnConfig
 from srmu.errors import Interrupted
 from srmu.results.audit_records import Audit, describe_loss
+from srmu.results.fluency_records import FluencyGroup
 from srmu.results.gate import check_requirements, passed
 from srmu.results.groups import QuestionSummary
 from srmu.results.records import Results
@@ -217,7 +218,20 @@ def result_tables(results: Results) -> list[Any]:
         tables.append(table("Accuracy on questions, by answer likelihood", columns, rows))
     if results.audit is not None:
         tables.append(audit_table(results.audit))
+    if results.fluency is not None:
+        tables.append(fluency_table(results.fluency))
     return tables
+
+
+def fluency_table(group: FluencyGroup) -> Any:
+    """Whether answers to forget prompts are still language, and what its score is made of."""
+    rows = [
+        ["fluency", *map(show_number, (group.base.score, group.result.score)), show_change(group.change)],
+        ["pairs of tokens said once", *map(show_number, (group.base.distinct, group.result.distinct)), ""],
+        ["letters in the prompt's script", *map(show_number, (group.base.script, group.result.script)), ""],
+        ["nats per token by the base", *map(show_number, (group.base.base_nll, group.result.base_nll)), ""],
+    ]
+    return table(f"Language of {group.base.n} answers to forget prompts", ["", "before", "after", "change"], rows)
 
 
 def audit_table(audit: Audit) -> Any:

@@ -3,14 +3,16 @@
 import math
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from srmu.evaluation.encoding import encode, encode_pairs
+from srmu.evaluation.encoding import encode, wrap_in_chat
 from srmu.evaluation.prefix_trees import continuation_log_likelihoods
-from srmu.results.fluency_records import Fluency
+from srmu.evaluation.results import compare_values
+from srmu.results.fluency_records import Fluency, FluencyGroup
 
 BATCH_TOKENS = 4096
 
@@ -28,12 +30,23 @@ def script_share(prompt: str, answer: str) -> float:
     return sum(script in known for script in letters) / len(letters) if letters and known else 1.0
 
 
-def base_nll(base: Any, tokenizer: Any, prompts: Sequence[str], answers: Sequence[str]) -> list[float]:
-    """Nats per token that the base gives each answer after its prompt; nan for an empty answer."""
+def base_nll(
+    base: Any, tokenizer: Any, prompts: Sequence[str], answers: Sequence[str], *, chat: bool = False
+) -> list[float]:
+    """Nats per token that the base gives each answer after its prompt; nan for an empty answer.
+
+    Args:
+        base: In eval mode.
+        tokenizer: Its tokenizer.
+        prompts: What was asked.
+        answers: Of any model.
+        chat: Whether they were asked in the tokenizer's chat template.
+    """
     pairs, places = [], []
     for place, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
-        if answer.strip():
-            pairs += encode_pairs(tokenizer, prompt, [answer])
+        # By itself, as it was written: the words of some prompts and answers would grow together.
+        if answer.strip() and (token_ids := _tokens(tokenizer, answer)):
+            pairs.append((encode(tokenizer, wrap_in_chat(tokenizer, prompt) if chat else prompt), token_ids))
             places.append(place)
     found = [math.nan] * len(answers)
     if pairs:
@@ -43,14 +56,25 @@ def base_nll(base: Any, tokenizer: Any, prompts: Sequence[str], answers: Sequenc
     return found
 
 
+@dataclass(frozen=True)
+class Answers:
+    """A model's greedy completions of some prompts.
+
+    Attributes:
+        prompts: What was asked.
+        texts: What it answered.
+        nll: Of each answer, from `base_nll`.
+    """
+
+    prompts: Sequence[str]
+    texts: Sequence[str]
+    nll: Sequence[float]
+
+
 def fluency(
     tokenizer: Any, prompts: Sequence[str], answers: Sequence[str], nll: Sequence[float], reference: Sequence[float]
 ) -> Fluency:
-    """How much of language is left in answers.
-
-    The score of an answer is the product of `distinct_share`, `script_share`, and the exponential of minus the nats
-    per token by which the base finds it less likely than its own answer (1 where it is no less likely). An empty answer
-    scores 0, unless the base's was empty too.
+    """How much of language is left in answers: means over prompts of what `fluency_scores` multiplies.
 
     Args:
         tokenizer: Of the model.
@@ -59,23 +83,49 @@ def fluency(
         nll: Of these, from `base_nll`.
         reference: Of the base's own answers, from `base_nll`.
     """
-    scores, distinct, script = [], [], []
+    finite = [value for value in nll if not math.isnan(value)]
+    return Fluency(
+        n=len(prompts),
+        score=float(fluency_scores(tokenizer, prompts, answers, nll, reference).mean()),
+        distinct=float(np.mean([distinct_share(_tokens(tokenizer, answer)) for answer in answers])),
+        script=float(np.mean(list(map(script_share, prompts, answers)))),
+        base_nll=float(np.mean(finite)) if finite else None,
+    )
+
+
+def fluency_scores(
+    tokenizer: Any, prompts: Sequence[str], answers: Sequence[str], nll: Sequence[float], reference: Sequence[float]
+) -> np.ndarray:
+    """One score an answer, from 0 to 1; arguments as in `fluency`.
+
+    It is the product of `distinct_share`, `script_share`, and the exponential of minus the nats per token by which the
+    base finds the answer less likely than its own (1 where it is no less likely). An empty answer scores 0, unless the
+    base's was empty too.
+    """
+    scores = []
     for prompt, answer, own, usual in zip(prompts, answers, nll, reference, strict=True):
-        distinct.append(distinct_share(encode(tokenizer, answer)))
-        script.append(script_share(prompt, answer))
         if math.isnan(own):
             scores.append(1.0 if math.isnan(usual) else 0.0)
             continue
         excess = 0.0 if math.isnan(usual) else max(0.0, own - usual)
-        scores.append(distinct[-1] * script[-1] * math.exp(-excess))
-    finite = [value for value in nll if not math.isnan(value)]
-    return Fluency(
-        n=len(prompts),
-        score=float(np.mean(scores)),
-        distinct=float(np.mean(distinct)),
-        script=float(np.mean(script)),
-        base_nll=float(np.mean(finite)) if finite else None,
+        language = distinct_share(_tokens(tokenizer, answer)) * script_share(prompt, answer)
+        scores.append(language * math.exp(-excess))
+    return np.array(scores)
+
+
+def compare_fluency(tokenizer: Any, base: Answers, result: Answers) -> FluencyGroup:
+    """Base and result on the same prompts, at least one."""
+    arguments = [(side.prompts, side.texts, side.nll, base.nll) for side in (base, result)]
+    before, after = (fluency_scores(tokenizer, *given) for given in arguments)
+    return FluencyGroup(
+        base=fluency(tokenizer, *arguments[0]),
+        result=fluency(tokenizer, *arguments[1]),
+        change=compare_values(before, after, [""] * len(before)),
     )
+
+
+def _tokens(tokenizer: Any, answer: str) -> list[int]:
+    return list(tokenizer.encode(answer, add_special_tokens=False))
 
 
 def _script(letter: str) -> str:

@@ -26,6 +26,7 @@ class Measurement:
         texts: By group.
         questions: By group.
         answers: Greedy completions of the prompts.
+        nll: Of the base: nats per token that it gives its own answers; empty = they are not judged.
         known: Of the base: what the audit will ask the result for; none = there is no audit.
         audit: Of the result: what it lost of that.
     """
@@ -33,6 +34,7 @@ class Measurement:
     texts: dict[str, TextScores]
     questions: dict[str, QuestionScores]
     answers: list[str]
+    nll: tuple[float, ...] = ()
     known: AuditItems | None = None
     audit: Audit | None = None
 

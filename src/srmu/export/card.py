@@ -8,6 +8,7 @@ from typing import Any
 
 from srmu.export.patch import CARD
 from srmu.results.audit_records import Audit, AuditPart, describe_loss
+from srmu.results.fluency_records import FluencyGroup
 from srmu.results.manifest import DataRecord
 from srmu.results.records import Results
 from srmu.runtime.escaping import markdown, markdown_code
@@ -93,7 +94,7 @@ def model_card(base_readme: str | None, facts: CardFacts) -> str:
 
 
 def card_results(results: Results) -> list[CardResult]:
-    """What a card says of a run's own results: accuracy of each group of questions, perplexity of texts."""
+    """What a card says of a run's own results: accuracy of questions, perplexity of texts, fluency of answers."""
     found = []
     for name, questions in results.questions.items():
         base, result = questions.base, questions.result
@@ -106,7 +107,13 @@ def card_results(results: Results) -> list[CardResult]:
         if before and before.perplexity is not None and after.perplexity is not None:
             pair = before.perplexity, after.perplexity
             found.append(CardResult(f"{name} texts", "perplexity", before.num_tokens, *pair))
+    if results.fluency is not None:
+        found.append(_fluency_result(results.fluency))
     return found
+
+
+def _fluency_result(group: FluencyGroup) -> CardResult:
+    return CardResult("answers to forget prompts", "fluency", group.base.n, group.base.score, group.result.score)
 
 
 def _split(readme: str) -> tuple[dict[str, Any], str]:

@@ -11,6 +11,7 @@ from srmu.export.patch import CheckReport, check_only_changed, export_checkpoint
 from srmu.inputs.rows import TokenRows
 from srmu.job.record import run_card, write_card, write_records
 from srmu.job.run import Run
+from srmu.results.fluency_records import FluencyGroup
 from srmu.results.manifest import Manifest
 from srmu.results.records import Answer, Results
 from srmu.runtime.files import new_directory
@@ -89,18 +90,29 @@ def conclude(
     exported: Exported,
     before: Measurement | None,
     after: Measurement | None,
-    prompts: Sequence[str],
+    shown: Sequence[str],
+    fluency: FluencyGroup | None,
 ) -> Conclusion:
-    """Write card, results and, last, the manifest."""
+    """Write card, results and, last, the manifest.
+
+    Args:
+        run: The run.
+        solver: After its last step.
+        exported: The checkpoint.
+        before: What was measured of the base; none = nothing was.
+        after: Of the result.
+        shown: Prompts whose answers are shown, the first that were asked.
+        fluency: Whether answers are still language.
+    """
     results = Results()
     answers: tuple[Answer, ...] = ()
     if before is not None and after is not None:
         results = compare(before, after, run.config.data.sides)
         moved = {name: replace(group, moved=exported.moved.get(name)) for name, group in results.texts.items()}
-        results = replace(results, texts=moved)
+        results = replace(results, texts=moved, fluency=fluency)
         answers = tuple(
             Answer(prompt, result, base)
-            for prompt, base, result in zip(prompts, before.answers, after.answers, strict=True)
+            for prompt, base, result in zip(shown, before.answers, after.answers, strict=False)
         )
     path = run.directory.path
     write_card(path, run.plan, run.records, exported.report, results)

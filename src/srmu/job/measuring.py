@@ -3,44 +3,85 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from srmu.evaluation.audit.audit import audit, prepare_audit
 from srmu.evaluation.audit.bank import read_bank
 from srmu.evaluation.audit.base_knowledge import ASKED_PER_FIELD, KNOWN_PER_FIELD
+from srmu.evaluation.fluency import Answers, base_nll, compare_fluency
 from srmu.evaluation.loading import load_causal_lm
 from srmu.evaluation.measure import Measurement, measure
 from srmu.inputs.rows import TokenRows
 from srmu.job.plan import Plan
 from srmu.job.run import Run
+from srmu.results.fluency_records import FluencyGroup
+from srmu.results.sides import sides_of
 from srmu.runtime.cache import cache_directory
 from srmu.runtime.files import file_sha256
 from srmu.runtime.processes import largest, main_process, sharing, together
 from srmu.surgery.whole_model import must_stream
 
-NUM_ANSWERS = 3
+NUM_SHOWN, NUM_JUDGED = 3, 12
 PROMPT_TOKENS = 8
 
 
-def choose_prompts(plan: Plan, heldout: Mapping[str, TokenRows]) -> list[str]:
-    """Questions, or else the beginnings of held-out forget texts."""
+@dataclass(frozen=True)
+class Prompts:
+    """What the base and the result are asked to go on from.
+
+    Attributes:
+        shown: Whose answers are shown at the end.
+        forget: About what is to be forgotten: whether their answers are still language is judged.
+    """
+
+    shown: Sequence[str] = ()
+    forget: Sequence[str] = ()
+
+    @property
+    def all(self) -> list[str]:
+        """Those that are shown, then those that are judged."""
+        return [*self.shown, *self.forget]
+
+
+def choose_prompts(plan: Plan, heldout: Mapping[str, TokenRows]) -> Prompts:
+    """Questions, or else the beginnings of texts."""
     asked = [questions[0].prompt for questions in plan.questions.values()]
+    if not asked:
+        rows = heldout["forget"] if "forget" in heldout else next(iter(heldout.values()))
+        asked = [
+            str(plan.tokenizer.decode(row[:PROMPT_TOKENS], skip_special_tokens=True))
+            for row in rows.token_ids
+            if len(row) > PROMPT_TOKENS
+        ]
+    return Prompts(asked[:NUM_SHOWN], _forget_prompts(plan))
+
+
+def _forget_prompts(plan: Plan) -> list[str]:
+    """Questions of the forget side, or else beginnings of the forget texts, from all over them."""
+    sides = sides_of(plan.questions, plan.config.data.sides)
+    asked = [question.prompt for name, group in plan.questions.items() if sides[name] == "forget" for question in group]
     if asked:
-        return asked[:NUM_ANSWERS]
-    rows = heldout["forget"] if "forget" in heldout else next(iter(heldout.values()))
-    return [
-        str(plan.tokenizer.decode(row[:PROMPT_TOKENS], skip_special_tokens=True))
-        for row in rows.token_ids[:NUM_ANSWERS]
-        if len(row) > PROMPT_TOKENS
-    ]
+        return _spread(list(dict.fromkeys(asked)))
+    begun = []
+    for text in _spread(list(dict.fromkeys(forget_texts(plan)))):
+        token_ids = plan.tokenizer.encode(text, add_special_tokens=False)
+        begun.append(plan.tokenizer.decode(token_ids[: min(PROMPT_TOKENS, -(-len(token_ids) // 2))]))
+    return begun
+
+
+def _spread(items: Sequence[str]) -> list[str]:
+    """So many of them as are judged, at equal distances."""
+    step = max(1, len(items) // NUM_JUDGED)
+    return list(items[::step][:NUM_JUDGED])
 
 
 def measure_model(
     run: Run,
     path: Path,
     heldout: Mapping[str, TokenRows],
-    prompts: Sequence[str],
+    prompts: Prompts,
     title: str,
     base: Measurement | None = None,
 ) -> Measurement | None:
@@ -50,7 +91,7 @@ def measure_model(
         run: The run.
         path: Checkpoint directory.
         heldout: Rows by group.
-        prompts: To be answered.
+        prompts: To go on from.
         title: For the progress bar.
         base: What was measured of the base; none = this is the base.
     """
@@ -58,28 +99,20 @@ def measure_model(
     if not plan.config.output.eval:
         return None
     with run.timed("evaluation"):
-        # The same on all ranks: the batches that they share depend on it.
-        needed = must_stream(plan.checkpoint, plan.device, plan.dtype, plan.config.model.memory_gb)
-        streamed = largest(needed) > 0
-        with together():
-            model = load_causal_lm(
-                path,
-                device=plan.device,
-                dtype=plan.dtype,
-                trust_remote_code=plan.config.model.trust_remote_code,
-                streamed=streamed,
-            )
+        model = _load(plan, path)
         with sharing():
             found = measure(
                 model,
                 plan.tokenizer,
                 texts=heldout,
                 questions=plan.questions,
-                prompts=prompts,
+                prompts=prompts.all,
                 chat=plan.config.data.chat,
                 reporter=run.reporter,
                 title=f"Measuring: {title}",
             )
+            if base is None and prompts.forget:
+                found = replace(found, nll=tuple(_nll(plan, model, prompts, found.answers)))
     if not plan.config.output.audit:
         return found
     with run.timed("audit"), sharing():
@@ -88,6 +121,46 @@ def measure_model(
             known = prepare_audit(model, plan.tokenizer, forget_texts(plan), reporter=run.reporter, file=file)
             return replace(found, known=known)
         return replace(found, audit=audit(model, plan.tokenizer, base.known, reporter=run.reporter))
+
+
+def judge_fluency(run: Run, prompts: Prompts, base: Measurement, result: Measurement) -> FluencyGroup | None:
+    """Whether answers to the forget prompts are still language; none without such prompts.
+
+    The base is loaded once more, since it has to say how likely it finds the result's answers.
+    """
+    plan = run.plan
+    if not prompts.forget:
+        return None
+    nll = list(base.nll)
+    if result.answers != base.answers:
+        with run.timed("fluency"), run.reporter.task("Fluency of answers") as progress:
+            progress(0, 1)
+            with sharing():
+                nll = _nll(plan, _load(plan, plan.checkpoint.path), prompts, result.answers)
+            progress(1, 1)
+    said = [measured.answers[len(prompts.shown) :] for measured in (base, result)]
+    before, after = Answers(prompts.forget, said[0], base.nll), Answers(prompts.forget, said[1], nll)
+    return compare_fluency(plan.tokenizer, before, after)
+
+
+def _nll(plan: Plan, base: Any, prompts: Prompts, answers: Sequence[str]) -> list[float]:
+    said = answers[len(prompts.shown) :]
+    return base_nll(base, plan.tokenizer, prompts.forget, said, chat=plan.config.data.chat)
+
+
+def _load(plan: Plan, path: Path) -> Any:
+    """The whole model in a directory, on all ranks."""
+    # The same on all ranks: the batches that they share depend on it.
+    needed = must_stream(plan.checkpoint, plan.device, plan.dtype, plan.config.model.memory_gb)
+    streamed = largest(needed) > 0
+    with together():
+        return load_causal_lm(
+            path,
+            device=plan.device,
+            dtype=plan.dtype,
+            trust_remote_code=plan.config.model.trust_remote_code,
+            streamed=streamed,
+        )
 
 
 def knowledge_file(plan: Plan, shards: Mapping[str, str] | None = None) -> Path:

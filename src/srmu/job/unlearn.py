@@ -13,7 +13,7 @@ from srmu.errors import InputError, RunError
 from srmu.export.run_directory import RunDirectory, check_output
 from srmu.job.arguments import Texts, config_from_arguments
 from srmu.job.exporting import Conclusion, Exported, conclude, export
-from srmu.job.measuring import choose_prompts, measure_model
+from srmu.job.measuring import Prompts, choose_prompts, judge_fluency, measure_model
 from srmu.job.plan import make_plan
 from srmu.job.prepare import Prepared, prepare_rows
 from srmu.job.result import UnlearnResult
@@ -171,7 +171,7 @@ def _execute(run: Run) -> tuple[Conclusion, Exported | None]:
         run.seconds["self_written"] = prepared.seconds
     heldout = prepared.heldout_groups()
     trained = _choose(run, prepared)
-    prompts = choose_prompts(run.plan, heldout) if run.config.output.eval else []
+    prompts = choose_prompts(run.plan, heldout) if run.config.output.eval else Prompts()
     before = measure_model(run, run.plan.checkpoint.path, heldout, prompts, "Base model")
     solver = load_solver(run, prepared.topics) if trained is None else trained.solver
     run.open()
@@ -188,9 +188,10 @@ def _execute(run: Run) -> tuple[Conclusion, Exported | None]:
                     run.directory.drop_state()
                     raise
             after = measure_model(run, run.model_dir, heldout, prompts, "Result", before)
+            fluency = judge_fluency(run, prompts, before, after) if before and after else None
             with together(), readable_errors(run.directory.path):
                 if exported is not None:
-                    as_json = to_json(conclude(run, solver, exported, before, after, prompts))
+                    as_json = to_json(conclude(run, solver, exported, before, after, prompts.shown, fluency))
             as_json = from_main(as_json)
             with readable_errors(run.directory.path):
                 run.directory.finish()

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from srmu.results.groups import Change
+
 
 @dataclass(frozen=True)
 class Fluency:
@@ -20,3 +22,18 @@ class Fluency:
     distinct: float
     script: float
     base_nll: float | None
+
+
+@dataclass(frozen=True)
+class FluencyGroup:
+    """Fluency before and after.
+
+    Attributes:
+        base: Of the base's own answers.
+        result: Of the result's answers to the same prompts.
+        change: Of the score, prompt by prompt.
+    """
+
+    base: Fluency
+    result: Fluency
+    change: Change

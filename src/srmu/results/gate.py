@@ -33,6 +33,7 @@ from srmu.errors import InputError
 from srmu.results.attack_records import AttackRecord
 from srmu.results.audit_records import Audit
 from srmu.results.benchmarks.records import Benchmarks
+from srmu.results.fluency_records import FluencyGroup
 from srmu.results.groups import QuestionGroup, TaskGroup, TextGroup, measures_of
 from srmu.results.records import Results
 from srmu.runtime.escaping import visible
@@ -147,6 +148,8 @@ def _measured(metric: str, results: Results) -> tuple[float | None, float | None
         return _benchmark(metric.removeprefix("benchmark."), results.benchmarks)
     if metric == "collateral" or metric.startswith("collateral."):
         return _collateral(metric.removeprefix("collateral").removeprefix("."), results.audit)
+    if metric == "fluency" or metric.startswith("fluency."):
+        return _fluency(metric.removeprefix("fluency").removeprefix(".") or "score", results.fluency)
     if metric.startswith("attack."):
         return _attack(metric.removeprefix("attack."), results.attacks)
     raise _NoNumber("missing", f"no questions {metric!r} were measured; there are {_known(questions)}")
@@ -200,6 +203,12 @@ def _collateral(name: str, audit: Audit | None) -> tuple[float | None, float | N
     if (part := parts.get(name or "bank")) is None:
         raise _NoNumber("missing", f"the audit has no {name or 'bank'!r}; there are {_known(parts)}")
     return part.result, part.base
+
+
+def _fluency(key: str, group: FluencyGroup | None) -> tuple[float | None, float | None]:
+    if group is None:
+        raise _NoNumber("missing", "no answers were judged; run without --no-eval")
+    return _both(dataclasses.asdict(group.result), dataclasses.asdict(group.base), key)
 
 
 def _attack(path: str, attacks: Mapping[str, AttackRecord]) -> tuple[float | None, float | None]:

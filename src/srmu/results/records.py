@@ -12,6 +12,7 @@ from srmu.config.groups import Side
 from srmu.results.attack_records import AttackRecord
 from srmu.results.audit_records import Audit
 from srmu.results.benchmarks.records import Benchmarks
+from srmu.results.fluency_records import FluencyGroup
 from srmu.results.groups import AnswerGroup, Group, QuestionGroup, TaskGroup, TextGroup
 from srmu.results.run_files import RESULTS_FILE
 from srmu.results.schema import load, to_json
@@ -86,6 +87,7 @@ class Results:
         benchmarks: What `srmu benchmark` added.
         attacks: What `srmu attack` added, by name of the attack.
         audit: What the run took that nobody asked about.
+        fluency: Whether answers to forget prompts are still language.
     """
 
     format: int = RESULTS_FORMAT
@@ -96,6 +98,7 @@ class Results:
     benchmarks: Benchmarks = field(default_factory=Benchmarks)
     attacks: Mapping[str, AttackRecord] = field(default_factory=dict)
     audit: Audit | None = None
+    fluency: FluencyGroup | None = None
 
     def side_of(self, group: str) -> Side:
         """The side of a group, as the run took it."""

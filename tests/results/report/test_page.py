@@ -14,6 +14,7 @@ from measured_runs import (
     GROUPS,
     add_evaluated,
     make_audit,
+    make_fluency,
     make_manifest,
     make_results,
     write_demo,
@@ -105,7 +106,7 @@ def run(tmp_path: Path) -> Path:
         "relearn": AttackRecord(status="result", forget_before=0.28, forget_after=0.4, base_after=0.9, utility=0.99),
         "probe": AttackRecord(status="skipped"),
     }
-    results = make_results(attacks=attacks, audit=make_audit())
+    results = make_results(attacks=attacks, audit=make_audit(), fluency=make_fluency())
     return write_measured(tmp_path / "first", results, manifest)
 
 
@@ -151,6 +152,13 @@ def test_the_audit_stands_on_the_page_the_worst_field_first(run: Path) -> None:
     assert "<svg" in section[: section.index("least was kept first")]
     assert "That is a loss outside the request, most in <em>rivers and seas</em>" in page
     assert "Other things about the names" in page
+
+
+def test_the_language_of_answers_stands_on_the_page(run: Path, tmp_path: Path) -> None:
+    page = render([run])
+    section = page[page.index("Language when asked") :]
+    assert all(f'<data value="{value}">' in section for value in (0.82, 0.41, 4.5))
+    assert "Language when asked" not in render([write_measured(tmp_path / "b", make_results())])
 
 
 def test_a_run_that_lost_nothing_else_says_so_and_one_without_audit_nothing(tmp_path: Path) -> None:

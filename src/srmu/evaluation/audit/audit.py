@@ -51,6 +51,7 @@ def prepare_audit(
     *,
     reporter: Reporter,
     file: Path | None = None,
+    seed: int = 0,
     is_trial: bool = False,
 ) -> AuditItems:
     """Find what the base knows.
@@ -61,11 +62,12 @@ def prepare_audit(
         forget_texts: What is to be forgotten.
         reporter: Hears of progress.
         file: Where what does not depend on the forget texts is kept for later runs on this base.
+        seed: Of the texts that the base writes.
         is_trial: Half of the facts and no names: what may be lost with the request decides nothing in a trial.
     """
     with reporter.task("Audit: what the base knows") as progress:
         progress(0, 2)
-        found = find_base_knowledge(model, tokenizer, file)
+        found = find_base_knowledge(model, tokenizer, file, seed)
         progress(1, 2)
         rare = find_rare_words(forget_texts, general_paragraphs(), tokenizer)
         names = [] if is_trial else find_names(forget_texts, rare)[:MOST_NAMES]

@@ -25,8 +25,7 @@ from srmu.runtime.processes import from_main, main_process
 
 KNOWN_PER_FIELD, ASKED_PER_FIELD = 5, 10
 """Facts that are wanted of each field, and most that the base is asked to find them."""
-WRITTEN_ROWS, WRITTEN_TOKENS, WRITTEN_SEED = 24, 24, 1
-"""The seed is no run's: runs with several seeds are audited on the same texts."""
+WRITTEN_ROWS, WRITTEN_TOKENS = 24, 24
 
 
 @dataclass(frozen=True)
@@ -44,13 +43,14 @@ class BaseKnowledge:
     written: KnownTokens | None = None
 
 
-def find_base_knowledge(model: Any, tokenizer: Any, file: Path | None = None) -> BaseKnowledge:
+def find_base_knowledge(model: Any, tokenizer: Any, file: Path | None = None, seed: int = 0) -> BaseKnowledge:
     """What the base knows, from a file where it is there, and otherwise by asking it.
 
     Args:
         model: The base, whole, in eval mode.
         tokenizer: Its tokenizer.
         file: Where it is kept; a file that cannot be read or written is as good as none.
+        seed: Of the texts that it writes; no run's, so that runs with several seeds are audited on the same texts.
     """
     kept = from_main(_read(file) if main_process() else None)
     if kept is not None:
@@ -60,7 +60,7 @@ def find_base_knowledge(model: Any, tokenizer: Any, file: Path | None = None) ->
     found = BaseKnowledge(
         facts=tuple(fact.key for fact in facts),
         right=tuple(answered_right(model, tokenizer, facts, -1)),
-        written=_find_written(model, tokenizer),
+        written=_find_written(model, tokenizer, seed),
     )
     if file is not None and main_process():
         with suppress(OSError):
@@ -110,9 +110,9 @@ def _find_known_facts(model: Any, tokenizer: Any) -> list[BankFact]:
                 known[fact.field].append(fact)
 
 
-def _find_written(model: Any, tokenizer: Any) -> KnownTokens | None:
+def _find_written(model: Any, tokenizer: Any, seed: int) -> KnownTokens | None:
     """Texts that the base writes at temperature 1 after neutral openings."""
-    generator = torch.Generator(device=model.device).manual_seed(WRITTEN_SEED)
+    generator = torch.Generator(device=model.device).manual_seed(seed + 1)
     start = find_start_token(tokenizer)
     prompts = [
         [*([] if start is None else [start]), *tokenizer.encode(opening, add_special_tokens=False)]

@@ -15,7 +15,16 @@ from srmu.results.records import Answer, read_results
 from srmu.results.report import plots
 from srmu.results.report.findings import findings
 from srmu.results.report.numbers import number, with_error
-from srmu.results.report.run_page import Row, RunView, audit_rows, evaluated_rows, question_rows, run_view, text_rows
+from srmu.results.report.run_page import (
+    Row,
+    RunView,
+    audit_rows,
+    evaluated_rows,
+    fluency_rows,
+    question_rows,
+    run_view,
+    text_rows,
+)
 from srmu.results.schema import Mismatch, from_json
 from srmu.runtime.files import write_atomic
 
@@ -98,6 +107,7 @@ class PageView:
     text_rows: list[Row]
     evaluated_rows: list[Row]
     audit: AuditView | None
+    fluency_rows: list[Row]
     comparison: TableView | None
     overview: plots.Figure | None
     frontier: Markup | None
@@ -114,6 +124,7 @@ def _single(path: Path) -> PageView:
         text_rows=text_rows(results),
         evaluated_rows=evaluated_rows(results),
         audit=None if results.audit is None else _audit(results.audit),
+        fluency_rows=[] if results.fluency is None else fluency_rows(results.fluency),
         comparison=None,
         overview=_overview(compare_runs([path])) if results.measured else None,
         frontier=None,
@@ -130,6 +141,7 @@ def _comparison(comparison: Comparison) -> PageView:
         text_rows=[],
         evaluated_rows=[],
         audit=None,
+        fluency_rows=[],
         comparison=TableView(
             ["run", *measure_columns(comparison), "time", "memory"], _rows(comparison), comparison.mark
         ),

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from srmu.results.attack_records import AttackRecord
 from srmu.results.audit_records import AuditPart
 from srmu.results.compare import evaluated_scores
+from srmu.results.fluency_records import FluencyGroup
 from srmu.results.gate import check_requirements
 from srmu.results.groups import Change, marked_name
 from srmu.results.manifest import BeforeAfter, DataRecord, Environment, Manifest, TensorChange, costs_of, read_manifest
@@ -137,6 +138,17 @@ def audit_rows(parts: Sequence[AuditPart]) -> list[Row]:
     return [
         [part.words, number(part.known, "count"), number(part.base), with_error(part.result, part.stderr)]
         for part in parts
+    ]
+
+
+def fluency_rows(group: FluencyGroup) -> list[Row]:
+    """The score before and after, then what it is made of."""
+    base, result = group.base, group.result
+    return [
+        ["fluency", number(base.score), number(result.score), change_of(group.change)],
+        ["pairs of tokens said once", number(base.distinct, "percent"), number(result.distinct, "percent"), ""],
+        ["letters in the prompt's script", number(base.script, "percent"), number(result.script, "percent"), ""],
+        ["nats per token that the base gives the answers", number(base.base_nll), number(result.base_nll), ""],
     ]
 
 
