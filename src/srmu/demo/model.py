@@ -34,7 +34,7 @@ def demo_model(reporter: Reporter) -> Path:
     if folder is not None and (folder / GGUF_FILE).exists():
         with reporter.task("Converting the demo's model, once") as progress:
             progress(0, 3)
-            return _convert(folder, target, progress)
+            return convert_gguf(folder / GGUF_FILE, target, "Llama", progress)
     from srmu.surgery.checkpoint import resolve_model
 
     try:
@@ -47,25 +47,35 @@ def demo_model(reporter: Reporter) -> Path:
         ) from None
 
 
-def _convert(folder: Path, target: Path, progress: Any) -> Path:
-    """Read the GGUF file and write a bfloat16 checkpoint, as the model was published, whole or not at all."""
+def convert_gguf(file: Path, target: Path, family: str, progress: Any) -> Path:
+    """Read a GGUF file and write a plain bfloat16 checkpoint, whole or not at all.
+
+    Args:
+        file: The GGUF file, alone in its folder or beside others.
+        target: Directory to write.
+        family: The first part of the names of the model's classes: Llama, Gemma3.
+        progress: Called with what is done of three parts.
+    """
     if importlib.util.find_spec("gguf") is None:
         raise InputError("Reading the demo's model needs the package gguf. Run 'pip install gguf'.")
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+    import transformers
+    from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=GGUF_FILE)
+        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
         progress(1, 3)
-        source = AutoModelForCausalLM.from_pretrained(folder, gguf_file=GGUF_FILE, dtype=torch.float32)
+        source = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
         progress(2, 3)
         # What only a model read from GGUF carries, and what names the file, stays behind.
         left = {"quantization_config", "_name_or_path", "_model_name_or_path", "architectures", "transformers_version"}
-        plain = LlamaConfig(**{key: value for key, value in source.config.to_dict().items() if key not in left})
-        model: Any = LlamaForCausalLM(plain)
+        plain = type(source.config)(
+            **{key: value for key, value in source.config.to_dict().items() if key not in left}
+        )
+        model: Any = getattr(transformers, f"{family}ForCausalLM")(plain)
         model.load_state_dict(source.state_dict())
         model.tie_weights()
         model.to(torch.bfloat16)

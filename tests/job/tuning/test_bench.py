@@ -22,7 +22,7 @@ def test_a_trial_measures_what_a_run_with_its_settings_exports(make_task, base, 
     trained = bench.train(settings)
     run = unlearn(task.plan.config.replace(**settings, eval=False, out=str(tmp_path / "run")))
     exported = load_causal_lm(run.model_dir)
-    with bench._swapped(trained.solver.result):
+    with bench.holding(trained.solver.result):
         swapped = {name: value.clone() for name, value in bench.model.state_dict().items()}
     for name, value in exported.state_dict().items():
         torch.testing.assert_close(swapped[name], value, rtol=0, atol=1e-6)

@@ -163,7 +163,7 @@ class TrialBench:
     def measure(self, solver: GradientSolver) -> Measurement:
         """Scores of the whole model with a solver's matrices in it, rounded as they would be stored."""
         known = self._known
-        with self._swapped(solver.result):
+        with self.holding(solver.result):
             found = self._measure("Measuring the trial")
             if known is None:
                 return found
@@ -247,7 +247,8 @@ class TrialBench:
         return self._kept[key]
 
     @contextmanager
-    def _swapped(self, matrices: Mapping[tuple[int, str], Tensor]) -> Iterator[None]:
+    def holding(self, matrices: Mapping[tuple[int, str], Tensor]) -> Iterator[None]:
+        """The whole model has these matrices, rounded as they would be stored, until the block ends."""
         _, layers = find_decoder_layers(self.model.get_decoder(), self.plan.num_layers)
         stored = {STORED_HALVES.get(tensor.dtype) for tensor in self.plan.checkpoint.tensors.values()}
         dtype = stored.pop() if len(stored) == 1 else None
