@@ -138,7 +138,7 @@ def known_of(name: str, path: Path) -> frozenset[str]:
     if not file.exists():
         plan = make_plan(make_config({"model": str(path), "forget": ["text:x y z"], "retain": ["general"]}))
         model = load_causal_lm(path, device=plan.device, dtype=plan.dtype)
-        write_atomic(file, json.dumps(sorted(known_facts(model, plan.tokenizer))))
+        write_atomic(file, json.dumps(sorted(known_facts(model, plan.tokenizer))).encode())
     return frozenset(json.loads(file.read_text(encoding="utf-8")))
 
 

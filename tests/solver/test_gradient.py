@@ -276,6 +276,7 @@ def test_a_corpus_without_rows_is_refused(llama: Path) -> None:
         {"map_scope": "running"},
         {"map_scope": "corpus"},
         {"cache_gb": 0.0, "weight_averaging": 0.2},
+        {"remaining_loss": 0.3},
     ],
 )
 @pytest.mark.parametrize("stop", [0, 4, 6])

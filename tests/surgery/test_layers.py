@@ -85,6 +85,7 @@ def test_the_automatic_layer_lies_at_a_sixth_of_the_depth() -> None:
 
 def test_layers_are_resolved_against_the_depth() -> None:
     assert resolve_layers("auto", (), 32) == (5, (3, 4, 5))
+    assert resolve_layers("auto", (), 30, 0.3) == (9, (7, 8, 9))
     assert resolve_layers(1, (), 32) == (1, (0, 1))
     assert resolve_layers(9, (9, 2, 9), 32) == (9, (2, 9))
     with pytest.raises(

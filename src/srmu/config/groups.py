@@ -145,7 +145,7 @@ class TargetConfig(CheckedConfig):
 
     method: Method = option("srmu", "The target: rmu, adaptive-rmu, srmu or erasure.")
     layer: int | Literal["auto"] = option(
-        "auto", "Tapped layer l, counted from 0; auto = a sixth of the depth.", at_least(0)
+        "auto", "Tapped layer l, counted from 0; auto = a sixth of the depth, of erasure three tenths.", at_least(0)
     )
     steering_coefficient: float = option(
         3.0, "Length of the target: times the mean frozen norm (relative), or raw c (absolute).", positive
@@ -203,13 +203,20 @@ class TrainingConfig(CheckedConfig):
         "Weight alpha of the retain loss; auto = 400, or 40 where no retain texts are given; of erasure 5.",
         at_least(0),
     )
+    remaining_loss: float = option(
+        0.0,
+        "Share of the first forget loss that is to remain: the retain weight follows the loss to get there; 0 = the "
+        "weight stays as it is.",
+        between(0, 1),
+    )
     learning_rate: float | Literal["auto"] = option(
         "auto", "AdamW's learning rate on the float32 masters; auto = in proportion to each matrix.", at_least(0)
     )
     learning_rate_schedule: LearningRateSchedule = option("constant", "constant, or linear down to zero at the end.")
     steps: int | Literal["auto"] = option(
         "auto",
-        "Optimizer steps; auto = until the forget loss has fallen and levelled off, at most 1600.",
+        "Optimizer steps; auto = until the forget loss has fallen and levelled off, at most 1600; with "
+        "--remaining-loss 300.",
         positive_up_to(10**8),
     )
     weight_averaging: float = option(

@@ -20,7 +20,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Ours: holds better against relearning, keeps a point or two less (docs/background/limits.md, docs/log).
     "robust": {"per_token_signs": 1.0, "retain_weight": 250.0},
     # Ours: specific tokens collapse onto what they share; keeps more of the same names and kind (docs/log).
-    "erase": {"method": "erasure", "short_documents": "pack", "steps": 300},
+    "erase": {"method": "erasure", "short_documents": "pack", "remaining_loss": 0.05},
     "paper": {"method": "srmu", "importance_map": "ratio", "retain_weight": 150.0, **PUBLISHED},
     "paper-literal": {
         "method": "srmu",

@@ -13,7 +13,7 @@ from srmu.job.plan import Plan
 from srmu.runtime.memory import GIB, fits
 from srmu.runtime.processes import largest, world_size
 from srmu.solver.frozen import tokens_a_batch
-from srmu.solver.stopping import LIKELY_STEPS
+from srmu.solver.stopping import LIKELY_STEPS, given_steps
 from srmu.surgery.truncate import Skeleton, build_skeleton
 from srmu.surgery.whole_model import measuring_bytes, must_stream
 
@@ -47,7 +47,7 @@ def estimate(plan: Plan) -> dict[str, float]:
     place = _own_prefix_place(plan, skeleton)
     cache = cache_limit_gb(plan, place) * GIB
     # Entry and output of every row that is read, at most.
-    steps = LIKELY_STEPS if config.training.steps == "auto" else config.training.steps
+    steps = given_steps(config.training) or LIKELY_STEPS
     kept = steps * tokens * 2 * skeleton.config.hidden_size * plan.dtype.itemsize
     return {
         "training_seconds": steps * operations / _operations_a_second(plan),

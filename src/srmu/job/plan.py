@@ -26,7 +26,7 @@ from srmu.runtime.precision import choose_dtype
 from srmu.runtime.processes import world_size
 from srmu.solver.frozen import SMALL_BATCH
 from srmu.surgery.checkpoint import Checkpoint, open_checkpoint, resolve_model
-from srmu.surgery.layers import resolve_layers, select_matrices
+from srmu.surgery.layers import AUTO_DEPTH, AUTO_DEPTH_ERASURE, resolve_layers, select_matrices
 from srmu.surgery.truncate import Skeleton, build_skeleton, text_config
 
 HELDOUT_AT_MOST = 64
@@ -189,7 +189,8 @@ def choose_matrices(
 ) -> tuple[int, dict[int, tuple[str, ...]], int, Skeleton]:
     """The tapped layer, the trained matrices by layer, their entries, and the model without weights."""
     training = config.training
-    layer_id, trained_ids = resolve_layers(config.target.layer, training.trained_layers, num_layers)
+    depth = AUTO_DEPTH_ERASURE if config.target.method == "erasure" else AUTO_DEPTH
+    layer_id, trained_ids = resolve_layers(config.target.layer, training.trained_layers, num_layers, depth)
     skeleton = build_skeleton(checkpoint, layer_id + 1, trust_remote_code=config.model.trust_remote_code)
     parameter_names: dict[int, tuple[str, ...]] = {}
     num_trained = 0

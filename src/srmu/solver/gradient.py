@@ -14,6 +14,7 @@ from srmu.objective.importance import ActivationSums, ImportanceFitter
 from srmu.objective.masked import squared_distance_sum, widen
 from srmu.runtime.memory import keep_freed_memory
 from srmu.runtime.processes import share, sum_over_ranks
+from srmu.solver.balance import RetainBalance
 from srmu.solver.batches import FORGET, RETAIN, Part, join_entries, replay_batches
 from srmu.solver.frozen import FrozenRows, FrozenStore, KeptRows
 from srmu.solver.learning_rate import learning_rates
@@ -21,7 +22,7 @@ from srmu.solver.loss_scale import loss_scale
 from srmu.solver.metrics import check_metrics, read_metrics
 from srmu.solver.schedule import Step, build_schedule
 from srmu.solver.state import pack_state, unpack_state
-from srmu.solver.stopping import RunLength
+from srmu.solver.stopping import RunLength, given_steps
 from srmu.solver.targets import TargetMaker
 from srmu.solver.topics import TopicRows, TopicState, place_topics
 from srmu.surgery.reach import reachable_length
@@ -92,7 +93,7 @@ class GradientSolver:
         )
         self.max_length = max_length or max(all_rows.lengths)
         self.store = self._store(all_rows, kept)
-        self.length = RunLength(None if training.steps == "auto" else training.steps, len(topics))
+        self.length = RunLength(given_steps(training), len(topics))
         self.schedule = build_schedule(
             [len(topic.forget.token_ids) for topic in topics],
             [[len(rows.token_ids) for rows in topic.retain] for topic in topics],
@@ -101,6 +102,10 @@ class GradientSolver:
             retain_batch_size=training.retain_batch_size,
             seed=training.seed,
         )
+        if training.remaining_loss > 0:
+            steps = self.length.planned // len(topics)
+            for topic in self.topics:
+                topic.balance = RetainBalance(topic.retain_weight, training.remaining_loss, steps, self.device)
         # Of the masters after each of the last steps; empty until the first of them.
         self.averages: dict[tuple[int, str], Tensor] = {}
         self.next_step = 0
@@ -165,8 +170,11 @@ class GradientSolver:
         scale = loss_scale(self.compute_dtype, totals[FORGET] * self.truncated.hidden_size)
         weights = self._compute_weights()
         self.optimizer.zero_grad(set_to_none=True)
-        own_losses = self._accumulate(parts, totals, (1.0, topic.retain_weight), scale, weights)
+        retain_weight = topic.retain_weight if topic.balance is None else topic.balance.weight
+        own_losses = self._accumulate(parts, totals, (1.0, retain_weight), scale, weights)
         forget_loss, retain_loss = sum_over_ranks(own_losses)
+        if topic.balance is not None:
+            topic.balance.see(forget_loss)
         gradient_norm = self._hand_down(weights, scale)
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * self._share_of_rate()
@@ -179,7 +187,8 @@ class GradientSolver:
                 "topic": topic.name,
                 "forget_loss": forget_loss,
                 "retain_loss": retain_loss,
-                "loss": forget_loss + topic.retain_weight * retain_loss,
+                "loss": forget_loss + retain_weight * retain_loss,
+                "retain_weight": torch.as_tensor(retain_weight),
                 "gradient_norm": gradient_norm,
                 "target_norm": target_norm,
                 "forget_tokens": totals[FORGET],
@@ -228,7 +237,7 @@ class GradientSolver:
         """Everything that changes from step to step, as tensors, for a resumable state; `flush` comes before it."""
         return pack_state(
             self.next_step, self.masters, self.averages, self.optimizer, self._fitters(), self.length.losses
-        )
+        ) | {f"balance.{topic.name}": topic.balance.state for topic in self.topics if topic.balance is not None}
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Continue from what `state` gave."""
@@ -236,6 +245,9 @@ class GradientSolver:
             tensors, self.masters, self.averages, self.optimizer, self._fitters(), self.device
         )
         self.length.see(losses)
+        for topic in self.topics:
+            if topic.balance is not None:
+                topic.balance.state = tensors[f"balance.{topic.name}"].to(self.device)
         # A topic whose last step is past takes no other, and its map is part of what the run leaves.
         for topic in self.topics:
             self.target_maker.make_map(topic)
@@ -302,7 +314,7 @@ class GradientSolver:
         self,
         parts: Sequence[Part],
         totals: Tensor,
-        factors: tuple[float, float],
+        factors: tuple[float, float | Tensor],
         scale: Tensor | float,
         weights: Mapping[tuple[int, str], Tensor],
     ) -> Tensor:
@@ -322,7 +334,7 @@ class GradientSolver:
                     squared_distance_sum(own, part.target, part.rows.token_mask, part.token_weights) / counts[part.side]
                 )
                 losses[part.side] += loss.detach()
-                if factors[part.side] > 0:
+                if isinstance(factors[part.side], Tensor) or factors[part.side] > 0:
                     objective = objective + loss * (factors[part.side] * scale)
             if objective.requires_grad:
                 objective.backward()

@@ -8,10 +8,14 @@ has forgotten nothing, and one that goes on for a while gives back what the fall
 from collections.abc import Iterable
 from statistics import fmean
 
+from srmu.config.groups import TrainingConfig
+
 MOST_STEPS = 1600
 """A run whose loss does not level off ends here."""
 LIKELY_STEPS = 320
 """What is planned with before it is known: what to keep in memory, what a run will cost."""
+BALANCED_STEPS = 300
+"""Of a run whose retain weight follows its forget loss: that says when it has fallen."""
 SETTLING = 0.3
 """Share of all steps, the last ones, after the loss has levelled off."""
 WINDOW = 40
@@ -21,6 +25,13 @@ FALLEN = 0.6
 """Of the first loss: a loss that has not yet fallen so far may hardly move for long and fall then."""
 LEVEL = 0.96
 """Of the window before: a loss that is still higher than this falls no longer."""
+
+
+def given_steps(training: TrainingConfig) -> int | None:
+    """Steps of a run that are known before it begins; none = they are found by its losses."""
+    if training.steps != "auto":
+        return training.steps
+    return BALANCED_STEPS if training.remaining_loss > 0 else None
 
 
 class RunLength:

@@ -21,6 +21,7 @@ from srmu.inputs.rows import TokenRows
 from srmu.objective.direction import TokenDirections, draw_direction
 from srmu.objective.erasure import Erasure
 from srmu.objective.importance import ImportanceFitter
+from srmu.solver.balance import RetainBalance
 from srmu.solver.specificity import token_weights
 
 NO_ROWS = TokenRows((), ())
@@ -68,6 +69,8 @@ class TopicState:
     """In place of `direction`, which is as long."""
     importance: Tensor | None = field(default=None)
     erasure: Erasure | None = field(default=None)
+    balance: RetainBalance | None = field(default=None)
+    """In place of `retain_weight`."""
 
     def weights_of(self, token_ids: Tensor, like: Tensor) -> Tensor | None:
         """What tokens weigh, in the shape of `token_ids` and the dtype and place of `like`; none = all the same."""

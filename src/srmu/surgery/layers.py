@@ -90,12 +90,18 @@ def select_matrices(layer: nn.Module, *, roles: Sequence[str], modules: Sequence
     return chosen
 
 
-def auto_layer(num_layers: int) -> int:
-    """Tapped layer for a depth: a sixth of it (docs/log), at least 2 where there are as many."""
-    return min(max(round(num_layers / 6), 2), num_layers - 1)
+AUTO_DEPTH, AUTO_DEPTH_ERASURE = 1 / 6, 0.3
+"""Where the tapped layer lies unless it is named (docs/log)."""
 
 
-def resolve_layers(layer: int | str, trained: Sequence[int], num_layers: int) -> tuple[int, tuple[int, ...]]:
+def auto_layer(num_layers: int, depth: float = AUTO_DEPTH) -> int:
+    """Tapped layer at a share of the depth, at least 2 where there are as many."""
+    return min(max(round(num_layers * depth), 2), num_layers - 1)
+
+
+def resolve_layers(
+    layer: int | str, trained: Sequence[int], num_layers: int, depth: float = AUTO_DEPTH
+) -> tuple[int, tuple[int, ...]]:
     """Check the tapped layer and the trained layers against the model's depth.
 
     Returns:
@@ -104,7 +110,7 @@ def resolve_layers(layer: int | str, trained: Sequence[int], num_layers: int) ->
     Raises:
         InputError: If one is out of range, or a trained layer lies above the tapped one.
     """
-    layer_id = auto_layer(num_layers) if layer == "auto" else int(layer)
+    layer_id = auto_layer(num_layers, depth) if layer == "auto" else int(layer)
     if layer_id >= num_layers:
         raise InputError(
             f"layer={layer_id} is out of range: this model has {num_layers} decoder layers. "
