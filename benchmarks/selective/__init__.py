@@ -1,1 +1,1 @@
-"""The selective protocol: requests of three kinds on two real models, and what a run does to all that it did not name."""
+"""The selective protocol: three kinds of request on two real models, and what a run does to all that nobody named."""

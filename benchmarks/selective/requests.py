@@ -8,12 +8,11 @@ Settings are chosen on `TUNE` and reported on `REPORT`; they share no relation o
 by SHA-256 of names and a seed, so that a request is the same on every machine.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from selective.relations import RELATIONS, facts_of, fill, statements_of
-
 from srmu.demo.facts import Fact
 from srmu.evaluation.questions import score_questions
 from srmu.inputs.general import general_paragraphs
@@ -179,9 +178,10 @@ def _texts(facts: Sequence[Fact], per_text: int, seed: int) -> tuple[str, ...]:
 
 
 def _ask(facts: Sequence[Fact], most: int, seed: int, validation: bool) -> tuple[Question, ...]:
-    forms: Callable[[Fact], tuple[str, ...]] = lambda fact: (
-        RELATIONS[fact.relation].validation if validation else RELATIONS[fact.relation].questions
-    )
+    def forms(fact: Fact) -> tuple[str, ...]:
+        relation = RELATIONS[fact.relation]
+        return relation.validation if validation else relation.questions
+
     asked = [(fact, form) for fact in facts for form in forms(fact)]
     asked.sort(key=lambda pair: stable_rank(seed, "asked", pair[0].key, pair[1]))
     return tuple(_question(fact, form, seed) for fact, form in asked[:most])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from selective.requests import GROUPS
 
 Cell = dict[str, Any]

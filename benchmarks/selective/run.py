@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from selective.models import MODELS, model_path
 from selective.requests import REPORT, TUNE, Documents, Retain, SelectiveRequest, Target, known_facts, make_request
 from selective.rows import make_rows, markdown, read_cells
-
 from srmu.config.presets import PUBLISHED
 from srmu.config.settings import make_config
 from srmu.errors import RunError
@@ -191,9 +191,7 @@ def run_case(
 
 def line(cell: dict[str, Any]) -> str:
     """A cell in one line: base and result of each group."""
-    parts = [
-        f"{name} {_mean(part['base']):.2f} > {_mean(part['right']):.2f}" for name, part in cell["groups"].items()
-    ]
+    parts = [f"{name} {_mean(part['base']):.2f} > {_mean(part['right']):.2f}" for name, part in cell["groups"].items()]
     bank, names = cell["audit"]["bank"], cell["audit"]["neighbours"]
     for label, part in (("bank", bank), ("names", names)):
         if part:

@@ -72,9 +72,7 @@ def convert_gguf(file: Path, target: Path, family: str, progress: Any) -> Path:
         progress(2, 3)
         # What only a model read from GGUF carries, and what names the file, stays behind.
         left = {"quantization_config", "_name_or_path", "_model_name_or_path", "architectures", "transformers_version"}
-        plain = type(source.config)(
-            **{key: value for key, value in source.config.to_dict().items() if key not in left}
-        )
+        plain = type(source.config)(**{key: value for key, value in source.config.to_dict().items() if key not in left})
         model: Any = getattr(transformers, f"{family}ForCausalLM")(plain)
         model.load_state_dict(source.state_dict())
         model.tie_weights()

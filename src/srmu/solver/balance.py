@@ -1,9 +1,9 @@
 """The retain weight of a run that says how much must go, and not at what price.
 
 How far a fixed weight lets the forget loss fall depends on the request: at the same weight one model's capitals of
-Africa are gone and its capitals of Asia hardly touched (docs/log). Here the weight follows the loss: it is lowered where
-the loss lags behind a straight fall, on a logarithmic scale, to a given share of its first value, and raised where it
-is ahead, so that each request pays what it needs, and no more.
+Africa are gone and its capitals of Asia hardly touched (docs/log). Here the weight follows the loss: it is lowered
+where the loss lags behind a straight fall, on a logarithmic scale, to a given share of its first value, and raised
+where it is ahead, so that each request pays what it needs, and no more.
 """
 
 import math
