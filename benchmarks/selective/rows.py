@@ -51,7 +51,7 @@ def make_rows(cells: Sequence[Cell]) -> list[dict[str, Any]]:
                     side: round(float(np.mean([cell["fluency"][side] for cell in found])), 4)
                     for side in ("base", "result")
                 },
-                "trials": 0 if method in ("default", "erase", "robust") else 20,
+                "trials": 20 if method in PUBLISHED else 0,
                 "seconds": round(float(np.mean([cell["seconds"] for cell in found])), 1),
             }
             if method == "default":

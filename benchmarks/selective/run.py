@@ -46,14 +46,13 @@ RESULTS = Path(__file__).parents[1] / "results"
 METHODS: dict[str, dict[str, Any]] = {
     "default": {},
     "erase": {"preset": "erase"},
+    "erase near": {"preset": "erase", "retain": ["near"]},
     "robust": {"preset": "robust"},
     "rmu": {**PUBLISHED, "method": "rmu"},
     "adaptive-rmu": {**PUBLISHED, "method": "adaptive-rmu"},
     **{f"srmu {name}": {**PUBLISHED, "importance_map": name} for name in ("ratio", "difference", "product")},
 }
 TUNED = tuple(name for name, settings in METHODS.items() if "method" in settings or "importance_map" in settings)
-ROWS = ("short_documents", "retain")
-"""Settings that decide which rows there are: methods that differ in them do not share a bench."""
 NUM_PROMPTS = 24
 
 
@@ -116,8 +115,10 @@ def _sources(request: SelectiveRequest, retain: Retain) -> Iterator[dict[str, li
 
 
 def make_bench(model: Path, request: SelectiveRequest, retain: Retain, settings: dict[str, Any]) -> TrialBench:
-    """Trials of a request whose rows these settings decide."""
+    """Trials of a request whose rows these settings decide; retain sources among them come beside the request's."""
     with _sources(request, retain) as given:
+        given["retain"] = [*given.get("retain", ()), *settings.get("retain", ())]
+        settings = {name: value for name, value in settings.items() if name != "retain"}
         plan = make_plan(make_config({"model": str(model), **given, "eval_fraction": 0.0, **settings}))
         prepared = prepare_rows(plan, Reporter())
     return TrialBench(plan, prepared.topics, Validation({}, {}, {}))

@@ -32,10 +32,12 @@ def test_a_loss_that_does_not_fall_takes_the_weight_to_its_least_and_no_further(
     assert float(balance.weight) == pytest.approx(LEAST)
 
 
-def test_a_run_keeps_its_forget_loss_where_it_was_asked_to(saved_family: Callable[..., Path]) -> None:
-    settings = {"method": "erasure", "retain_weight": 1.0, "steps": 60}
-    llama = saved_family("llama")
-    fixed, following = (finish(make_solver(llama, remaining_loss=share, **settings)) for share in (0.0, 0.5))
-    assert following[0]["forget_loss"] == fixed[0]["forget_loss"]
-    assert following[-1]["forget_loss"] > 2 * fixed[-1]["forget_loss"]
-    assert following[-1]["retain_weight"] > 1.0 == fixed[-1]["retain_weight"]
+def test_each_step_weighs_its_retain_loss_as_the_losses_before_it_say(saved_family: Callable[..., Path]) -> None:
+    records = finish(make_solver(saved_family("llama"), method="erasure", retain_weight=2.0, remaining_loss=0.5))
+    balance = RetainBalance(2.0, remaining=0.5, steps=len(records), device=CPU)
+    for record in records:
+        assert record["retain_weight"] == pytest.approx(float(balance.weight))
+        expected = record["forget_loss"] + record["retain_weight"] * record["retain_loss"]
+        assert record["loss"] == pytest.approx(expected, rel=1e-5)
+        balance.see(torch.tensor(record["forget_loss"]))
+    assert float(balance.weight) != pytest.approx(2.0)
