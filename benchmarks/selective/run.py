@@ -30,7 +30,7 @@ from srmu.config.settings import make_config
 from srmu.errors import RunError
 from srmu.evaluation.audit.audit import AuditItems, audit, prepare_audit
 from srmu.evaluation.completions import complete
-from srmu.evaluation.fluency import base_nll, fluency
+from srmu.evaluation.fluency import Answers, base_nll, compare_fluency
 from srmu.evaluation.loading import load_causal_lm
 from srmu.evaluation.questions import score_questions
 from srmu.job.plan import make_plan
@@ -72,7 +72,7 @@ class Judge:
         self.known: AuditItems = prepare_audit(model, tokenizer, request.forget, seed=seed, reporter=Reporter())
         self.prompts = [question.prompt for question in request.questions["forget"][:NUM_PROMPTS]]
         self.said = complete(model, tokenizer, self.prompts)
-        self.usual = base_nll(model, tokenizer, self.prompts, self.said)
+        self.usual = Answers(self.prompts, self.said, base_nll(model, tokenizer, self.prompts, self.said))
 
     def measure(self, model: Any) -> dict[str, Any]:
         """What a result answers, keeps of the audit, and says; the nats of its words are the caller's to add."""
@@ -86,11 +86,9 @@ class Judge:
 
     def fluency(self, base: Any, said: Sequence[str]) -> dict[str, float]:
         """The score of the base's answers and of a result's."""
-        own = base_nll(base, self.tokenizer, self.prompts, said)
-        return {
-            "base": fluency(self.tokenizer, self.prompts, self.said, self.usual, self.usual).score,
-            "result": fluency(self.tokenizer, self.prompts, said, own, self.usual).score,
-        }
+        own = Answers(self.prompts, said, base_nll(base, self.tokenizer, self.prompts, said))
+        found = compare_fluency(self.tokenizer, self.usual, own)
+        return {"base": found.base.score, "result": found.result.score}
 
     def _answers(self, model: Any) -> dict[str, tuple[list[int], list[float]]]:
         found = {}

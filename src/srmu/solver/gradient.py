@@ -14,7 +14,6 @@ from srmu.objective.importance import ActivationSums, ImportanceFitter
 from srmu.objective.masked import squared_distance_sum, widen
 from srmu.runtime.memory import keep_freed_memory
 from srmu.runtime.processes import share, sum_over_ranks
-from srmu.solver.balance import RetainBalance
 from srmu.solver.batches import FORGET, RETAIN, Part, join_entries, replay_batches
 from srmu.solver.frozen import FrozenRows, FrozenStore, KeptRows
 from srmu.solver.learning_rate import learning_rates
@@ -24,7 +23,7 @@ from srmu.solver.schedule import Step, build_schedule
 from srmu.solver.state import pack_state, unpack_state
 from srmu.solver.stopping import RunLength, given_steps
 from srmu.solver.targets import TargetMaker
-from srmu.solver.topics import TopicRows, TopicState, place_topics
+from srmu.solver.topics import TopicRows, TopicState, balance_states, begin_balances, load_balances, place_topics
 from srmu.surgery.reach import reachable_length
 from srmu.surgery.replay import Replayer
 from srmu.surgery.truncate import TruncatedModel
@@ -102,10 +101,7 @@ class GradientSolver:
             retain_batch_size=training.retain_batch_size,
             seed=training.seed,
         )
-        if training.remaining_loss > 0:
-            steps = self.length.planned // len(topics)
-            for topic in self.topics:
-                topic.balance = RetainBalance(topic.retain_weight, training.remaining_loss, steps, self.device)
+        begin_balances(self.topics, training.remaining_loss, self.length.planned, self.device)
         # Of the masters after each of the last steps; empty until the first of them.
         self.averages: dict[tuple[int, str], Tensor] = {}
         self.next_step = 0
@@ -170,11 +166,10 @@ class GradientSolver:
         scale = loss_scale(self.compute_dtype, totals[FORGET] * self.truncated.hidden_size)
         weights = self._compute_weights()
         self.optimizer.zero_grad(set_to_none=True)
-        retain_weight = topic.retain_weight if topic.balance is None else topic.balance.weight
+        retain_weight = topic.current_weight
         own_losses = self._accumulate(parts, totals, (1.0, retain_weight), scale, weights)
         forget_loss, retain_loss = sum_over_ranks(own_losses)
-        if topic.balance is not None:
-            topic.balance.see(forget_loss)
+        topic.see(forget_loss)
         gradient_norm = self._hand_down(weights, scale)
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * self._share_of_rate()
@@ -237,7 +232,7 @@ class GradientSolver:
         """Everything that changes from step to step, as tensors, for a resumable state; `flush` comes before it."""
         return pack_state(
             self.next_step, self.masters, self.averages, self.optimizer, self._fitters(), self.length.losses
-        ) | {f"balance.{topic.name}": topic.balance.state for topic in self.topics if topic.balance is not None}
+        ) | balance_states(self.topics)
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Continue from what `state` gave."""
@@ -245,9 +240,7 @@ class GradientSolver:
             tensors, self.masters, self.averages, self.optimizer, self._fitters(), self.device
         )
         self.length.see(losses)
-        for topic in self.topics:
-            if topic.balance is not None:
-                topic.balance.state = tensors[f"balance.{topic.name}"].to(self.device)
+        load_balances(self.topics, tensors, self.device)
         # A topic whose last step is past takes no other, and its map is part of what the run leaves.
         for topic in self.topics:
             self.target_maker.make_map(topic)

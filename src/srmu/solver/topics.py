@@ -9,7 +9,7 @@ A topic is something to forget with what must be kept beside it. Three types des
 `TopicState` is no other description of it, but what the solver learns about a topic on the way.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -71,6 +71,16 @@ class TopicState:
     erasure: Erasure | None = field(default=None)
     balance: RetainBalance | None = field(default=None)
     """In place of `retain_weight`."""
+
+    @property
+    def current_weight(self) -> float | Tensor:
+        """Alpha of the next step."""
+        return self.retain_weight if self.balance is None else self.balance.weight
+
+    def see(self, forget_loss: Tensor) -> None:
+        """Take in the forget loss of a step."""
+        if self.balance is not None:
+            self.balance.see(forget_loss)
 
     def weights_of(self, token_ids: Tensor, like: Tensor) -> Tensor | None:
         """What tokens weigh, in the shape of `token_ids` and the dtype and place of `like`; none = all the same."""
@@ -135,3 +145,28 @@ def place_topics(
             )
         )
     return placed, TokenRows(tuple(token_ids), tuple(range(len(token_ids))), counted=tuple(counted))
+
+
+def begin_balances(topics: Sequence[TopicState], remaining: float, steps: int, device: torch.device) -> None:
+    """From now on each topic's retain weight follows its forget loss, unless none is to remain.
+
+    Args:
+        topics: They take turns.
+        remaining: Share of the first loss; 0 = the weights stay as they are.
+        steps: Of all topics together.
+        device: Where the losses are.
+    """
+    for topic in topics if remaining > 0 else ():
+        topic.balance = RetainBalance(topic.retain_weight, remaining, steps // len(topics), device)
+
+
+def balance_states(topics: Sequence[TopicState]) -> dict[str, Tensor]:
+    """For a resumable state."""
+    return {f"balance.{topic.name}": topic.balance.state for topic in topics if topic.balance is not None}
+
+
+def load_balances(topics: Sequence[TopicState], tensors: Mapping[str, Tensor], device: torch.device) -> None:
+    """What `balance_states` gave."""
+    for topic in topics:
+        if topic.balance is not None:
+            topic.balance.state = tensors[f"balance.{topic.name}"].to(device)
