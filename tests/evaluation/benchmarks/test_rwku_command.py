@@ -76,6 +76,11 @@ def test_a_model_without_a_template_is_refused_unless_asked_plainly(capsys, mode
     assert json.loads(out)["benchmarks"]["rwku"]["all"]["asked"]["chat"] is True
 
 
+def test_a_table_of_one_level_has_no_number_for_all(capsys, model, folder):
+    _, out, _ = benchmark(capsys, model, folder, "--plain", "--sets", "forget_level1")
+    assert "items 4 0 0 0 0 0 0" in " ".join(out.split())
+
+
 def test_a_run_keeps_its_result_by_person_and_the_gate_reads_it(capsys, tmp_path, saved_family, folder):
     run = write_run(saved_family("llama", tokenizer="bytes"), tmp_path / "run")
     sets = ("--sets", "forget_level1,forget_level2,forget_level3,mia_forget", "--plain", "--limit", 1)

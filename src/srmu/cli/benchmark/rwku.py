@@ -88,7 +88,9 @@ def _counts(result: RwkuResult) -> list[str]:
     neighbor = [result.neighbor[level].n if level in result.neighbor else 0 for level in _LEVELS[:2]]
     members = [result.membership[side].n if side in result.membership else 0 for side in ("forget", "retain")]
     utility = [result.utility[ability].n if ability in result.utility else 0 for ability in _ABILITIES]
-    return [f"{n:,}" for n in (*forget, sum(forget), *neighbor, sum(neighbor), *members, *utility)]
+    all_forget = 0 if result.pooled("forget") is None else sum(forget)
+    all_neighbor = 0 if result.pooled("neighbor") is None else sum(neighbor)
+    return [f"{n:,}" for n in (*forget, all_forget, *neighbor, all_neighbor, *members, *utility)]
 
 
 def _show_published() -> None:
