@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from srmu.errors import InputError
+from srmu.evaluation.rouge import rouge_l_scorer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +36,7 @@ def check_rouge() -> Any:
     Raises:
         InputError: It is not installed.
     """
-    try:
-        from rouge_score import rouge_scorer
-    except ImportError:
-        raise InputError(
-            "ROUGE needs the package rouge-score, which is not installed. Install it: pip install 'srmu[eval]'."
-        ) from None
-    return rouge_scorer.RougeScorer(["rougeL"], tokenizer=_Words())
+    return rouge_l_scorer(tokenizer=_Words())
 
 
 def score_answers(expected: Sequence[str], given: Sequence[str]) -> AnswerScores:

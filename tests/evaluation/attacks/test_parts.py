@@ -12,13 +12,13 @@ from srmu.evaluation.attacks.ablate import separating_directions
 from srmu.evaluation.attacks.curves import Stop, may_count_again
 from srmu.evaluation.attacks.few_shot import with_examples
 from srmu.evaluation.attacks.keywords import keywords_of
-from srmu.evaluation.attacks.min_k import area_under_roc
 from srmu.evaluation.attacks.outcome import counts, recovery, worst_utility
 from srmu.evaluation.attacks.preparing import choose_budget
 from srmu.evaluation.attacks.probe import probe_accuracy, without_choice_means
 from srmu.evaluation.attacks.relearn_matched import accuracy_at
 from srmu.evaluation.attacks.setting import FULL, QUICK, fact_of, right_answer
 from srmu.evaluation.attacks.statements import false_statements, statement
+from srmu.evaluation.membership import area_under_roc
 from srmu.inputs.questions import Question
 
 

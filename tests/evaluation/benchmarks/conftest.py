@@ -1,5 +1,6 @@
 """The slice of TOFU, a tokenizer that reads it, and tiny models: at random, knowing it, retrained without a part."""
 
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from srmu.evaluation.benchmarks.muse import question_prompts
+from srmu.evaluation.benchmarks.muse_data import read_muse
 from srmu.evaluation.benchmarks.tofu_data import SET_NAMES, SetName, TofuData, read_tofu
 from srmu.evaluation.benchmarks.tofu_prompt import TofuPrompt, encode_answer
 from srmu.evaluation.prefix_trees import Pair
@@ -57,13 +60,18 @@ def build(seed: int = 0) -> LlamaForCausalLM:
 def train(
     model: LlamaForCausalLM, tokenizer: Any, data: TofuData, names: Sequence[SetName], *, steps: int = 70
 ) -> None:
-    """Teach a model the answers of these sets by heart, short and long ones in a batch each."""
+    """Teach a model the answers of these sets by heart."""
     pairs = [
         encode_answer(tokenizer, TofuPrompt(), entry.question, entry.answer)
         for name in names
         for entry in data.sets[name]
     ]
-    pairs.sort(key=lambda pair: len(pair[0] + pair[1]))
+    fit(model, pairs, steps=steps)
+
+
+def fit(model: LlamaForCausalLM, pairs: Sequence[Pair], *, steps: int = 70) -> None:
+    """Teach a model what follows, short and long ones in a batch each."""
+    pairs = sorted(pairs, key=lambda pair: len(pair[0] + pair[1]))
     batches = [_padded(pairs[: len(pairs) // 2]), _padded(pairs[len(pairs) // 2 :])]
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=steps)
@@ -97,6 +105,64 @@ def checkpoints(tmp_path_factory, tokenizer, data) -> dict[str, Path]:
         model.save_pretrained(found[name])
         tokenizer.save_pretrained(found[name])
     return found
+
+
+@pytest.fixture(scope="session")
+def muse_folder(tmp_path_factory, data) -> Path:
+    """Files of MUSE's schema, made of TOFU's questions; never write to them."""
+    folder, sets = tmp_path_factory.mktemp("muse"), data.sets
+    forget, retain = sets["forget"][:4], sets["retain"][:4]
+    parts: dict[str, Any] = {
+        "verbmem/forget": [{"prompt": entry.question, "gt": " " + entry.answer} for entry in forget],
+        "privleak/forget": [f"{entry.question} {entry.answer}" for entry in forget],
+        "privleak/holdout": [f"{entry.question} {entry.answer}" for entry in sets["forget"][4:]],
+    }
+    for name, entries in (("forget", forget), ("retain", retain)):
+        short = [entry.answer.partition(",")[0] for entry in entries]
+        rows = [{"question": e.question, "answer": answer} for e, answer in zip(entries, short, strict=True)]
+        parts[f"knowmem/{name}_qa"] = rows
+        parts[f"knowmem/{name}_qa_icl"] = [
+            {"question": entry.question, "answer": entry.answer} for entry in sets["world_facts"][:2]
+        ]
+    for name, rows in parts.items():
+        path = folder / f"{name}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(rows))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def muse_checkpoints(tmp_path_factory, tokenizer, muse_folder, checkpoints) -> dict[str, Path]:
+    """`random`, `target` (knows all), `retrained` (knows the retain answers), `destroyed` (says nothing)."""
+    muse = read_muse(muse_folder, "news")
+    texts = [([ids[0]], ids[1:]) for ids in map(tokenizer.encode, muse.members)]
+    continued = _encoded(tokenizer, muse.verbatim.asked, muse.verbatim.expected)
+    asked = {
+        name: _encoded(tokenizer, question_prompts(part, examples), part.expected)
+        for name, part, examples in (
+            ("forget", muse.forget, muse.forget_examples), ("retain", muse.retain, muse.retain_examples)
+        )
+    }  # fmt: skip
+    folder, found = tmp_path_factory.mktemp("muse-models"), {"random": checkpoints["random"]}
+    for name, pairs in (("target", [*texts, *continued, *asked["forget"], *asked["retain"]]),
+                        ("retrained", asked["retain"]), ("destroyed", [])):  # fmt: skip
+        model = build()
+        if pairs:
+            fit(model, pairs)
+        else:
+            model.lm_head.weight.data.zero_()
+        found[name] = folder / name
+        model.save_pretrained(found[name])
+        tokenizer.save_pretrained(found[name])
+    return found
+
+
+def _encoded(tokenizer: Any, asked: Sequence[str], expected: Sequence[str]) -> list[Pair]:
+    """Each with the end of what follows."""
+    return [
+        (tokenizer.encode(before), [*tokenizer.encode(after), tokenizer.eos_token_id])
+        for before, after in zip(asked, expected, strict=True)
+    ]
 
 
 @pytest.fixture

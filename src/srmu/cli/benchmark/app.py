@@ -2,7 +2,7 @@
 
 import typer
 
-from srmu.cli.benchmark import rwku, tofu, wmdp
+from srmu.cli.benchmark import muse, rwku, tofu, wmdp
 
 EPILOG = tofu.EPILOG
 
@@ -12,10 +12,11 @@ def register(app: typer.Typer) -> None:
     benchmarks = typer.Typer(no_args_is_help=True)
     benchmarks.callback()(_benchmark)
     benchmarks.command("tofu", epilog=tofu.EPILOG)(tofu.tofu_command)
+    benchmarks.command("muse", epilog=muse.EPILOG)(muse.muse_command)
     benchmarks.command("wmdp", epilog=wmdp.EPILOG)(wmdp.wmdp_command)
     benchmarks.command("rwku", epilog=rwku.EPILOG)(rwku.rwku_command)
     app.add_typer(benchmarks, name="benchmark", epilog=EPILOG)
 
 
 def _benchmark() -> None:
-    """Measure a model on a published benchmark: tofu, wmdp or rwku."""
+    """Measure a model on a published benchmark: tofu, muse, wmdp or rwku."""

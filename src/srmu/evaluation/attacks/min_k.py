@@ -16,6 +16,7 @@ from srmu.evaluation.attacks.asking import OtherMeasure, record_of_measure
 from srmu.evaluation.attacks.cells import Cells
 from srmu.evaluation.attacks.setting import SIDES, AttackSetting
 from srmu.evaluation.attacks.statements import false_statements, statement
+from srmu.evaluation.membership import area_under_roc, min_k_probability
 from srmu.evaluation.texts import TextScores, text_scores
 from srmu.inputs.questions import Question
 from srmu.results.attack_records import AttackRecord, Setting
@@ -51,11 +52,5 @@ def _area(setting: AttackSetting, model: Any, members: Sequence[str], others: Se
 
 def min_k_scores(scores: TextScores) -> np.ndarray:
     """Mean log-probability of each document's least likely tokens; documents without a predicted token are left out."""
-    parts = np.split(-scores.token_nll.astype(np.float64), np.cumsum(scores.document_tokens)[:-1])
-    return np.array([np.sort(part)[: max(1, round(LEAST_LIKELY * len(part)))].mean() for part in parts if len(part)])
-
-
-def area_under_roc(members: np.ndarray, others: np.ndarray) -> float:
-    """Probability that a member scores above another document; ties count half."""
-    above = (members[:, None] > others[None]).mean() + 0.5 * (members[:, None] == others[None]).mean()
-    return float(above)
+    parts = np.split(-scores.token_nll, np.cumsum(scores.document_tokens)[:-1])
+    return np.array([min_k_probability(part, LEAST_LIKELY) for part in parts if len(part)])

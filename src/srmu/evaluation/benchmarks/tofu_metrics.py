@@ -7,11 +7,11 @@ that is to be judged enters through its losses only, so that everything here can
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from srmu.errors import InputError
+from srmu.evaluation.rouge import rouge_l_scorer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +160,7 @@ def rouge_l_recall(expected: Sequence[str], given: Sequence[str]) -> np.ndarray:
     Raises:
         InputError: rouge-score is not installed.
     """
-    scorer = _rouge()
+    scorer = rouge_l_scorer(stemmer=True)
     pairs = zip(expected, given, strict=True)
     return np.array([scorer.score(target, answer.strip())["rougeL"].recall for target, answer in pairs])
 
@@ -174,16 +174,6 @@ def check_packages(*, gold: bool) -> None:
     Raises:
         InputError: rouge-score, or SciPy where it is needed, is not installed.
     """
-    _rouge()
+    rouge_l_scorer(stemmer=True)
     if gold:
         forget_quality(np.zeros(1), np.zeros(1))
-
-
-def _rouge() -> Any:
-    try:
-        from rouge_score import rouge_scorer
-    except ImportError:
-        raise InputError(
-            "ROUGE needs the package rouge-score, which is not installed. Install it: pip install 'srmu[eval]'."
-        ) from None
-    return rouge_scorer.RougeScorer(["rougeL"], use_stemmer=True)

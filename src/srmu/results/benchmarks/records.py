@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from srmu.results.benchmarks.muse import MuseResult
 from srmu.results.benchmarks.rwku import RwkuResult
 from srmu.results.benchmarks.tofu import TofuResult
 from srmu.results.benchmarks.wmdp import WmdpResult
@@ -24,11 +25,13 @@ class Benchmarks:
 
     Attributes:
         tofu: By split.
+        muse: By corpus.
         wmdp: By part: bio, cyber, chem, mmlu and the variants.
         rwku: By person, or `all`.
     """
 
     tofu: Mapping[str, TofuResult] = field(default_factory=dict)
+    muse: Mapping[str, MuseResult] = field(default_factory=dict)
     wmdp: Mapping[str, WmdpResult] = field(default_factory=dict)
     rwku: Mapping[str, RwkuResult] = field(default_factory=dict)
 
