@@ -4,6 +4,7 @@ import typer
 
 from srmu.cli.benchmark.flags import JSON, MODEL, compute_options, reporter, show_or_print
 from srmu.cli.compute_flags import DEVICE_OR_ALL, DTYPE, MEMORY_GB, TRUST_REMOTE_CODE
+from srmu.errors import InputError
 from srmu.results.benchmarks.records import Benchmarks
 from srmu.results.benchmarks.tofu import TofuResult
 
@@ -20,6 +21,15 @@ def tofu_command(
         "--gold",
         metavar="MODEL|JSON",
         help="Model retrained without the forget set, or its own --json result: adds forget quality.",
+    ),
+    depth: bool = typer.Option(
+        False, "--depth", help="Add the unlearning depth score: --gold's hidden states against the result's."
+    ),
+    base: str | None = typer.Option(
+        None, "--base", metavar="MODEL", help="For --depth, the model before forgetting; of a run, its own base."
+    ),
+    entities: str | None = typer.Option(
+        None, "--entities", metavar="FILE", help="For --depth, the answers' entities; else whole answers count."
     ),
     limit: int | None = typer.Option(None, "--limit", help="Most questions of each of the four sets."),
     chat: bool = typer.Option(False, "--chat", help="Ask in the tokenizer's chat template."),
@@ -41,11 +51,15 @@ def tofu_command(
     The result of a run directory is also kept in its results.json.
     """  # fmt: skip
     from srmu.evaluation.benchmarks.tofu_prompt import TofuPrompt
+    from srmu.job.benchmarks.depth import DepthOptions
     from srmu.job.benchmarks.tofu import benchmark_tofu
 
+    if not depth and (base or entities):
+        raise InputError("--base and --entities belong to the unlearning depth score. Add --depth, or leave them out.")
     starts = {"question_start": question_start, "question_end": question_end, "answer_start": answer_start}
     result = benchmark_tofu(
         model, split=split, data=data, gold=gold, limit=limit,
+        depth=DepthOptions(base=base, entities=entities) if depth else None,
         prompt=TofuPrompt(
             chat=chat, space_apart=space_apart,
             **{name: text.replace("\\n", "\n") for name, text in starts.items()},
@@ -85,7 +99,29 @@ def _whole(result: TofuResult) -> list[tuple[str, str]]:
         ("forget quality, p value", quality),
         ("extraction strength, forget", _number(result.extraction_strength)),
         ("exact memorisation, forget", _number(result.exact_memorization)),
+        ("unlearning depth", _depth(result)),
+        ("leakage in other forms", _leakage(result)),
     ]
+
+
+def _depth(result: TofuResult) -> str:
+    found = result.depth
+    if found is None:
+        return "not asked for: --depth, with --gold the retrained model itself"
+    where = "entities of" if found.entities else "whole answers; published ones are at entities,"
+    counted = f"{where} {found.counted} of {found.of} answers"
+    return f"not defined: {counted}" if found.score is None else f"{_number(found.score)} ({counted})"
+
+
+def _leakage(result: TofuResult) -> str:
+    """The excess over the gold standard where it is largest; and each form."""
+    gold = {} if result.gold is None else result.gold.formats
+    forms = [
+        f"{name.replace('_', ' ')} {value:.4f}" + (f" (gold {gold[name]:.4f})" if gold else "")
+        for name, value in result.formats.items()
+    ]
+    known = "not known without --gold" if result.gold is None else f"{result.gold.format_leakage:+.4f}"
+    return f"{known}: {', '.join(forms)}"
 
 
 def _show_published(split: str) -> None:

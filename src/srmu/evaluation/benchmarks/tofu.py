@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from srmu.errors import InputError
 from srmu.evaluation.benchmarks import tofu_metrics as metrics
 from srmu.evaluation.benchmarks.tofu_data import SET_NAMES, SetName, TofuData, TofuQuestion
+from srmu.evaluation.benchmarks.tofu_formats import score_formats
+from srmu.evaluation.benchmarks.tofu_losses import BATCH_TOKENS, answer_losses
 from srmu.evaluation.benchmarks.tofu_prompt import TofuPrompt, encode_answer, prompt_text
 from srmu.evaluation.completions import complete
 from srmu.evaluation.logits import max_positions
 from srmu.evaluation.memorization import exact_memorization, extraction_strength
-from srmu.evaluation.prefix_trees import Pair, continuation_log_likelihoods
+from srmu.evaluation.prefix_trees import Pair
 from srmu.evaluation.texts import text_scores
 from srmu.results.benchmarks.tofu import TofuSetResult
-from srmu.runtime.progress import Progress, Reporter
+from srmu.runtime.progress import Reporter
 
-BATCH_TOKENS = 4096
 _CHOICE_SETS = ("real_authors", "world_facts")
 """Their probability is the right answer's share among those offered."""
 _SAMPLE_STEPS = 4
@@ -51,6 +51,8 @@ class TofuScores:
     """Mean over the forgotten answers, 0 to 1."""
     exact_memorization: float
     """Mean over the forgotten answers, 0 to 1."""
+    formats: Mapping[str, float]
+    """Forgotten questions in other forms, 0 to 1."""
 
     @property
     def truth_ratios(self) -> np.ndarray:
@@ -69,6 +71,8 @@ class GoldScores:
     """Mean length-normalised probability of forgotten answers, 0 to 1."""
     retain_probability: float
     """The same of retained answers."""
+    formats: Mapping[str, float]
+    """Forgotten questions in other forms, 0 to 1."""
 
     @property
     def knows_forgotten(self) -> bool:
@@ -112,6 +116,7 @@ def score_tofu(
             losses[name] = flat[start : start + size].reshape(losses[name].shape)
             start += size
         right = _first_choices(model, tokenizer, [group[0] for group in pairs["forget"]])
+    formats = score_formats(model, tokenizer, data.sets["forget"], prompt=prompt, reporter=reporter)
     written = _write(model, tokenizer, data, prompt, max_new_tokens, batch_rows, reporter)
     return TofuScores(
         sets={
@@ -125,6 +130,7 @@ def score_tofu(
         },
         extraction_strength=float(np.mean([extraction_strength(row) for row in right])),
         exact_memorization=float(np.mean([exact_memorization(row) for row in right])),
+        formats=formats,
     )
 
 
@@ -136,7 +142,7 @@ def score_gold(
     prompt: TofuPrompt,
     reporter: Reporter,
 ) -> GoldScores:
-    """What is needed of a gold standard: truth ratios, and whether it knows retained answers alone.
+    """What is needed of a gold standard: truth ratios, other forms, and whether it knows retained answers alone.
 
     Raises:
         InputError: An answer does not fit the model, or the model's losses are not finite.
@@ -150,28 +156,8 @@ def score_gold(
         truth_ratios=metrics.truth_ratio(losses[:, 1], losses[:, 2:]),
         forget_probability=float(metrics.probability(losses[:, 0]).mean()),
         retain_probability=float(metrics.probability(flat[-len(retain) :]).mean()),
+        formats=score_formats(model, tokenizer, data.sets["forget"], prompt=prompt, reporter=reporter),
     )
-
-
-def answer_losses(model: PreTrainedModel, pairs: list[Pair], *, progress: Progress | None = None) -> np.ndarray:
-    """Mean nats per token of each answer after its prompt, `[pairs]`, float64; prompts are computed once.
-
-    Raises:
-        InputError: An answer is longer than the model's positions, or a loss is not finite.
-    """
-    longest = max(len(answer) for _, answer in pairs)
-    if longest > max_positions(model):
-        raise InputError(
-            f"An answer has {longest} tokens, and the model has {max_positions(model)} positions. Use a longer model."
-        )
-    sums = continuation_log_likelihoods(model, pairs, batch_tokens=BATCH_TOKENS, progress=progress)
-    losses = -sums / np.array([len(answer) for _, answer in pairs])
-    if not np.isfinite(losses).all():
-        raise InputError(
-            f"The model gives {int((~np.isfinite(losses)).sum())} of {len(losses)} answers no finite probability, so "
-            "none of TOFU's numbers is defined. Check its weights, or compute with --dtype float32."
-        )
-    return losses
 
 
 def set_result(name: SetName, scores: SetScores) -> TofuSetResult:

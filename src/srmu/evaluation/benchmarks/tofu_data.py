@@ -32,6 +32,8 @@ class TofuQuestion:
     """What the truth ratio takes as true: the paraphrased answer, or `answer` where the data have none."""
     wrong: tuple[str, ...]
     """Perturbed answers; equally many in all of a set."""
+    paraphrase: str = ""
+    """The question in other words; empty where the data have none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +149,9 @@ def _parse(line: str, place: str, name: SetName) -> TofuQuestion:
         raise InputError(
             f"{place}: 'perturbed_answer' {found}, and the truth ratio needs a list of wrong answers. Correct it."
         )
+    paraphrase = record.get("paraphrased_question")
     return TofuQuestion(
+        paraphrase=_text(paraphrase, f"{place}: 'paraphrased_question'") if name == "forget" else "",
         question=texts["question"],
         answer=texts["answer"],
         right=texts[right_key],

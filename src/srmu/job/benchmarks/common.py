@@ -25,15 +25,15 @@ class ComputeOptions:
     trust_remote_code: bool = False
 
 
-def find_model(model: str, compute: ComputeOptions) -> ModelPair:
-    """The checkpoint that a MODEL|RUN argument names; of several processes, these meet here.
+def find_model(model: str, compute: ComputeOptions, *, base: str | None = None) -> ModelPair:
+    """The checkpoint that a MODEL|RUN argument names, and its base; several processes meet here.
 
     Raises:
         InputError: There is none, or the run's results cannot be added to.
     """
     connect(cpu=compute.device == "cpu")
     with together():
-        pair = resolve_pair(model)
+        pair = resolve_pair(model, base)
         if pair.run_dir is not None:
             # A file that cannot be added to is to be known before hours of measuring.
             read_results(pair.run_dir)

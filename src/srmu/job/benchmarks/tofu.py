@@ -18,11 +18,13 @@ from srmu.evaluation.benchmarks.tofu import (
     set_result,
 )
 from srmu.evaluation.benchmarks.tofu_data import RETRAINED_ON, TofuData, read_tofu
+from srmu.evaluation.benchmarks.tofu_formats import format_leakage
 from srmu.evaluation.benchmarks.tofu_prompt import TofuPrompt
 from srmu.evaluation.model_pair import LoadedModel, resolve_pair
 from srmu.job.benchmarks.common import ComputeOptions, duration, find_model, keep, measured
+from srmu.job.benchmarks.depth import DepthMeasure, DepthOptions
 from srmu.results.benchmarks.records import Benchmarks, read_benchmarks
-from srmu.results.benchmarks.tofu import TofuAsked, TofuGoldResult, TofuResult
+from srmu.results.benchmarks.tofu import TofuAsked, TofuDepthResult, TofuGoldResult, TofuResult
 from srmu.runtime.progress import Reporter
 from srmu.surgery.whole_model import rows_at_once
 
@@ -37,13 +39,14 @@ def benchmark_tofu(
     split: str,
     data: str | Path,
     gold: str | None = None,
+    depth: DepthOptions | None = None,
     limit: int | None = None,
     prompt: TofuPrompt | None = None,
     max_new_tokens: int = 200,
     compute: ComputeOptions | None = None,
     reporter: Reporter | None = None,
 ) -> TofuResult:
-    """Measure a model on one split of TOFU; everything but forget quality needs this model alone.
+    """Measure a model on one split of TOFU; what compares it with a retrained model needs `gold`.
 
     Args:
         model: Checkpoint directory, hub id, or a finished run directory, which then keeps the result.
@@ -51,6 +54,7 @@ def benchmark_tofu(
         data: Folder of TOFU's JSONL files.
         gold: The model retrained without the forget set (checkpoint directory, hub id, run directory), or the JSON
             file of its own result.
+        depth: Measure the unlearning depth score, too; it needs the retrained model itself, and the base.
         limit: Most questions of each set.
         prompt: How questions are put.
         max_new_tokens: Most tokens of a written answer.
@@ -66,8 +70,9 @@ def benchmark_tofu(
     questions = read_tofu(data, split, limit=limit)
     metrics.check_packages(gold=gold is not None)
     asked = _asked(questions, prompt, max_new_tokens)
-    pair = find_model(model, compute)
+    pair = find_model(model, compute, base=None if depth is None else depth.base)
     known = None if gold is None else _find_gold(gold, split, asked)
+    measure = None if depth is None else DepthMeasure(depth, pair, known, questions, prompt, compute, reporter)
 
     def judge(judged: LoadedModel) -> TofuScores:
         rows = rows_at_once(judged.model, max_new_tokens + 256, BATCH_ROWS)
@@ -84,7 +89,8 @@ def benchmark_tofu(
     if isinstance(known, Path):
         known = measured(known, compute, judge_gold)
     _warn_of_gold(known, split, reporter)
-    result = _result(str(pair.model), asked, split, scores, str(gold), known)
+    found = None if measure is None else measure.result()
+    result = _result(str(pair.model), asked, split, scores, str(gold), known, found)
     keep(pair, Benchmarks(tofu={split: result}))
     return result
 
@@ -145,6 +151,7 @@ def _gold_from_file(gold: Path, split: str, asked: TofuAsked) -> GoldScores:
         truth_ratios=np.array(found.truth_ratios),
         forget_probability=found.forget.probability,
         retain_probability=found.retain.probability,
+        formats=found.formats,
     )
 
 
@@ -183,8 +190,9 @@ def _say_estimate(
 
 
 def _result(
-    model: str, asked: TofuAsked, split: str, scores: TofuScores, gold: str, known: GoldScores | None
-) -> TofuResult:
+    model: str, asked: TofuAsked, split: str, scores: TofuScores, gold: str, known: GoldScores | None,
+    depth: TofuDepthResult | None,
+) -> TofuResult:  # fmt: skip
     sets = {name: set_result(name, found) for name, found in scores.sets.items()}
     kept = [sets[name] for name in ("retain", "real_authors", "world_facts")]
     ratios = scores.truth_ratios
@@ -198,6 +206,8 @@ def _result(
             statistic=test.statistic,
             forget_probability=known.forget_probability,
             retain_probability=known.retain_probability,
+            formats=known.formats,
+            format_leakage=format_leakage(scores.formats, known.formats),
         )
     return TofuResult(
         split=split,
@@ -210,5 +220,7 @@ def _result(
         extraction_strength=scores.extraction_strength,
         exact_memorization=scores.exact_memorization,
         truth_ratios=tuple(map(float, ratios)),
+        formats=scores.formats,
+        depth=depth,
         gold=compared,
     )

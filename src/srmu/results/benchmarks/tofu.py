@@ -31,6 +31,26 @@ class TofuGoldResult:
     """Of forgotten answers under the gold standard, 0 to 1."""
     retain_probability: float
     """Of retained answers under it: near the other, it has seen the forget set, or neither."""
+    formats: Mapping[str, float]
+    """Its own numbers in the forms of `TofuResult.formats`."""
+    format_leakage: float
+    """The result's number over its own in the form where this is largest, -1 to 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TofuDepthResult:
+    """The unlearning depth score (arXiv 2605.24614)."""
+
+    score: float | None
+    """Mean over the answers that count, 0 to 1; null where none counts."""
+    counted: int
+    """Answers of which the retrained model's states take something away in some layer."""
+    of: int
+    """Answers that were looked at."""
+    entities: bool
+    """Whether at their annotated entities, as published; else at the whole answers."""
+    full_model: str
+    """Whose hidden states were replaced."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +88,10 @@ class TofuResult:
     """Mean over the forgotten answers, 0 to 1."""
     truth_ratios: tuple[float, ...]
     """`R_truth` of each forgotten question; another result is compared with these when this model is its gold."""
+    formats: Mapping[str, float]
+    """Forgotten questions in other forms: probability of the answers, of `multiple_choice` accuracy, 0 to 1."""
+    depth: TofuDepthResult | None
+    """Null where it was not asked for."""
     gold: TofuGoldResult | None
     """Null where no gold standard was given: then forget quality is not known."""
 
@@ -82,6 +106,9 @@ class TofuResult:
             "log10_forget_quality": None if self.gold is None else self.gold.log10_forget_quality,
             "extraction_strength": self.extraction_strength,
             "exact_memorization": self.exact_memorization,
+            "depth": None if self.depth is None else self.depth.score,
+            "format_leakage": None if self.gold is None else self.gold.format_leakage,
+            **{f"format.{name}": value for name, value in self.formats.items()},
             **{
                 f"{name}.{key}": getattr(found, key)
                 for name, found in sets.items()
