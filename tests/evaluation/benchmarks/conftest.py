@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from parity_muse import muse_of_tofu
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -110,24 +111,12 @@ def checkpoints(tmp_path_factory, tokenizer, data) -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def muse_folder(tmp_path_factory, data) -> Path:
     """Files of MUSE's schema, made of TOFU's questions; never write to them."""
-    folder, sets = tmp_path_factory.mktemp("muse"), data.sets
-    forget, retain = sets["forget"][:4], sets["retain"][:4]
-    parts: dict[str, Any] = {
-        "verbmem/forget": [{"prompt": entry.question, "gt": " " + entry.answer} for entry in forget],
-        "privleak/forget": [f"{entry.question} {entry.answer}" for entry in forget],
-        "privleak/holdout": [f"{entry.question} {entry.answer}" for entry in sets["forget"][4:]],
-    }
-    for name, entries in (("forget", forget), ("retain", retain)):
-        short = [entry.answer.partition(",")[0] for entry in entries]
-        rows = [{"question": e.question, "answer": answer} for e, answer in zip(entries, short, strict=True)]
-        parts[f"knowmem/{name}_qa"] = rows
-        parts[f"knowmem/{name}_qa_icl"] = [
-            {"question": entry.question, "answer": entry.answer} for entry in sets["world_facts"][:2]
-        ]
-    for name, rows in parts.items():
-        path = folder / f"{name}.json"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(rows))
+    folder = muse_of_tofu(data, tmp_path_factory.mktemp("muse"))
+    for path in folder.rglob("*.jsonl"):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        # Texts as the authors' own script keeps them.
+        path.with_suffix(".json").write_text(json.dumps([row.get("text", row) for row in rows]))
+        path.unlink()
     return folder
 
 

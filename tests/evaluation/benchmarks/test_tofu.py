@@ -136,7 +136,6 @@ def test_an_answer_that_the_model_cannot_hold_is_refused(tokenizer, data, checkp
 
 def test_the_estimate_grows_with_the_work(tokenizer, data, checkpoints):
     model = load_causal_lm(checkpoints["random"])
-    _, few = estimate_seconds(model, tokenizer, data, prompt=PROMPT, max_new_tokens=10)
-    scoring, many = estimate_seconds(model, tokenizer, data, prompt=PROMPT, max_new_tokens=400)
-    assert scoring > 0
-    assert many > 5 * few
+    few, many = (estimate_seconds(model, tokenizer, data, prompt=PROMPT, max_new_tokens=tokens) for tokens in (10, 400))
+    assert min(many.scoring, many.depth) > 0
+    assert many.writing > 5 * few.writing

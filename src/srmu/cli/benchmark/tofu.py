@@ -85,6 +85,7 @@ def show_tofu(result: TofuResult) -> None:
     title = f"TOFU {result.split}" + (", a sample: not to be compared with published numbers" if sampled else "")
     output.print(table(title, ["set", "questions", "ROUGE-L recall", "probability", "truth ratio"], rows))
     output.print(facts("", _whole(result)))
+    _show_formats(result)
     if not sampled:
         _show_published(result.split)
 
@@ -114,28 +115,36 @@ def _depth(result: TofuResult) -> str:
 
 
 def _leakage(result: TofuResult) -> str:
-    """The excess over the gold standard where it is largest; and each form."""
+    if result.gold is None:
+        return "not known: it needs --gold"
+    return f"{result.gold.format_leakage:+.4f} over the gold standard where it is most"
+
+
+def _show_formats(result: TofuResult) -> None:
+    """Each form on its own, beside the gold standard's where there is one."""
+    from srmu.cli.console import output, table
+
     gold = {} if result.gold is None else result.gold.formats
-    forms = [
-        f"{name.replace('_', ' ')} {value:.4f}" + (f" (gold {gold[name]:.4f})" if gold else "")
+    rows = [
+        [name.replace("_", " "), _number(value), *([_number(gold[name])] if gold else [])]
         for name, value in result.formats.items()
     ]
-    known = "not known without --gold" if result.gold is None else f"{result.gold.format_leakage:+.4f}"
-    return f"{known}: {', '.join(forms)}"
+    columns = ["form", "this model", *(["gold standard"] if gold else [])]
+    output.print(table("Forgotten answers in other forms: probability; of multiple choice, accuracy", columns, rows))
 
 
 def _show_published(split: str) -> None:
     from srmu.cli.console import output, table
     from srmu.evaluation.benchmarks.tofu_published import published
 
-    found = published(split)
-    rows = [
-        [row.method, f"{row.forget_quality:.3g}", f"{row.model_utility:.2f}", f"{row.forget_truth_ratio:.3g}"]
-        for row in found.rows
-    ]
     columns = ["method", "forget quality", "model utility", "forget truth ratio"]
-    output.print(table(f"Published for {found.model}, {split}", columns, rows))
-    output.print(f"Source: {found.source}.")
+    for found in published(split):
+        rows = [
+            [row.method, f"{row.forget_quality:.3g}", f"{row.model_utility:.2f}", f"{row.forget_truth_ratio:.3g}"]
+            for row in found.rows
+        ]
+        output.print(table(f"Published for {found.model}, {split}", columns, rows))
+        output.print(f"Source: {found.source}.")
 
 
 def _number(value: float) -> str:

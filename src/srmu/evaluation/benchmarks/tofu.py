@@ -80,6 +80,17 @@ class GoldScores:
         return self.forget_probability > _KNOWN_ALIKE * self.retain_probability
 
 
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """Seconds on one model."""
+
+    scoring: float
+    writing: float
+    """At most."""
+    depth: float
+    """Of the unlearning depth score, where it is asked for."""
+
+
 def score_tofu(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -183,8 +194,8 @@ def estimate_seconds(
     prompt: TofuPrompt,
     max_new_tokens: int,
     batch_rows: int = 32,
-) -> tuple[float, float]:
-    """Seconds that scoring will take and that writing can take at most, from a small sample of each."""
+) -> Estimate:
+    """How long everything will take, from a small sample of scoring and of writing."""
     questions = [question for name in SET_NAMES for question in data.sets[name]]
     # The longest of the first: a rate that errs towards too slow.
     sample = max(questions[:16], key=lambda question: len(question.answer))
@@ -192,12 +203,19 @@ def estimate_seconds(
     started = time.perf_counter()
     answer_losses(model, pairs)
     per_letter = (time.perf_counter() - started) / _letters(sample)
-    scoring = per_letter * sum(map(_letters, questions))
+    once = sum(len(question.question) + len(question.answer) for question in data.sets["forget"])
+    # Three other forms, and one with all choices.
+    letters = sum(map(_letters, questions)) + 3 * once + sum(map(_letters, data.sets["forget"]))
     texts = [prompt_text(tokenizer, prompt, question.question) for question in questions[:batch_rows]]
     started = time.perf_counter()
     complete(model, tokenizer, texts, max_new_tokens=min(_SAMPLE_STEPS, max_new_tokens), batch_rows=batch_rows)
     per_step = (time.perf_counter() - started) / _SAMPLE_STEPS / len(texts)
-    return scoring, per_step * max_new_tokens * len(questions)
+    passes = 3 + 2 * model.config.get_text_config().num_hidden_layers
+    return Estimate(
+        scoring=per_letter * letters,
+        writing=per_step * max_new_tokens * len(questions),
+        depth=per_letter * passes * once,
+    )
 
 
 def _letters(question: TofuQuestion) -> int:

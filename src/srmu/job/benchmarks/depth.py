@@ -7,6 +7,7 @@ import numpy as np
 
 from srmu.errors import InputError
 from srmu.evaluation.benchmarks.depth import Span, SpanStates, depth_scores, span_log_probabilities, span_states
+from srmu.evaluation.benchmarks.tofu import GoldScores
 from srmu.evaluation.benchmarks.tofu_data import TofuData
 from srmu.evaluation.benchmarks.tofu_prompt import TofuPrompt
 from srmu.evaluation.benchmarks.tofu_spans import Entity, answer_spans, read_entities
@@ -34,7 +35,7 @@ class DepthMeasure:
         self,
         options: DepthOptions,
         pair: ModelPair,
-        gold: object,
+        gold: Path | GoldScores | None,
         data: TofuData,
         prompt: TofuPrompt,
         compute: ComputeOptions,

@@ -76,7 +76,7 @@ def benchmark_tofu(
 
     def judge(judged: LoadedModel) -> TofuScores:
         rows = rows_at_once(judged.model, max_new_tokens + 256, BATCH_ROWS)
-        _say_estimate(judged, questions, prompt, max_new_tokens, rows, reporter)
+        _say_estimate(judged, questions, prompt, max_new_tokens, rows, depth is not None, reporter)
         return score_tofu(
             judged.model, judged.tokenizer, questions,
             prompt=prompt, max_new_tokens=max_new_tokens, batch_rows=rows, reporter=reporter,
@@ -178,14 +178,16 @@ def _say_estimate(
     prompt: TofuPrompt,
     max_new_tokens: int,
     batch_rows: int,
+    depth: bool,
     reporter: Reporter,
 ) -> None:
-    scoring, writing = estimate_seconds(
+    found = estimate_seconds(
         judged.model, judged.tokenizer, data, prompt=prompt, max_new_tokens=max_new_tokens, batch_rows=batch_rows
     )
     reporter.note(
-        f"{data.num_questions:,} questions: about {duration(scoring)} to score their answers, and at most "
-        f"{duration(writing)} to write answers of up to {max_new_tokens} tokens"
+        f"{data.num_questions:,} questions: about {duration(found.scoring)} to score their answers, and at most "
+        f"{duration(found.writing)} to write answers of up to {max_new_tokens} tokens"
+        + (f"; about {duration(found.depth)} for the unlearning depth score" if depth else "")
     )
 
 
