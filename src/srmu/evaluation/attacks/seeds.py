@@ -5,15 +5,16 @@ the attacker; of averaged ones less so. A verdict needs every seed.
 """
 
 import dataclasses
-from collections.abc import Hashable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeVar
 
 from srmu.evaluation.attacks.outcome import defined, recovery
 from srmu.evaluation.attacks.worst import at_worst, points_of_cells, points_of_matched, points_of_sweep, verdict
 from srmu.results.attack_records import AttackRecord, Control, CurvePoint, MatchedCell, RelearnCell, SweepPoint
 
-K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
+PointT = TypeVar("PointT", CurvePoint, MatchedCell, SweepPoint)
+_AVERAGED = {"forget", "base", "utility", "base_utility", "disturbance", "base_disturbance"}
 
 
 def over_seeds(records: Sequence[AttackRecord]) -> AttackRecord:
@@ -70,10 +71,10 @@ def _averaged(records: Sequence[AttackRecord], means: AttackRecord) -> AttackRec
         cells = _cells([record.cells for record in records], means)
         return at_worst(dataclasses.replace(means, cells=cells), points_of_cells(cells))
     if first.matched:
-        matched = _matched([record.matched for record in records], means)
+        matched = _points([record.matched for record in records], means, _way)
         return at_worst(dataclasses.replace(means, matched=matched), points_of_matched(matched))
     if first.sweep:
-        sweep = _sweep([record.sweep for record in records], means)
+        sweep = _points([record.sweep for record in records], means, lambda point: point.at)
         swept = dataclasses.replace(means, sweep_over=first.sweep_over, sweep=sweep)
         return at_worst(swept, points_of_sweep(sweep))
     return _single(records, means)
@@ -112,81 +113,39 @@ def _control(controls: Sequence[Control | None]) -> Control | None:
 
 def _cells(tables: Sequence[Sequence[RelearnCell]], means: AttackRecord) -> tuple[RelearnCell, ...]:
     """Every cell that all seeds have, as far as all of them went."""
-    by_key = [{(cell.material, cell.tuning, cell.learning_rate): cell for cell in table} for table in tables]
     return tuple(
         RelearnCell(
             material=same[0].material,
             tuning=same[0].tuning,
             learning_rate=same[0].learning_rate,
-            curve=_curve([cell.curve for cell in same], means),
+            curve=_points([cell.curve for cell in same], means, lambda point: point.step),
         )
-        for same in _in_all(by_key)
+        for same in _in_all(tables, _way)
     )
 
 
-def _curve(curves: Sequence[Sequence[CurvePoint]], means: AttackRecord) -> tuple[CurvePoint, ...]:
-    points = []
-    for same in _in_all([{point.step: point for point in curve} for curve in curves]):
-        forget, base = _known([point.forget for point in same]), _known([point.base for point in same])
-        valid, back = verdict(forget, base, means)
-        points.append(
-            CurvePoint(
-                step=same[0].step,
-                forget=forget,
-                base=base,
-                counts=valid,
-                recovery=back,
-                utility=_mean([point.utility for point in same]),
-                base_utility=_mean([point.base_utility for point in same]),
-                disturbance=_known([point.disturbance for point in same]),
-                base_disturbance=_known([point.base_disturbance for point in same]),
-            )
-        )
-    return tuple(points)
+def _way(cell: RelearnCell | MatchedCell) -> Hashable:
+    return cell.material, cell.tuning, cell.learning_rate
 
 
-def _matched(tables: Sequence[Sequence[MatchedCell]], means: AttackRecord) -> tuple[MatchedCell, ...]:
-    cells = []
-    by_key = [{(cell.material, cell.tuning, cell.learning_rate): cell for cell in table} for table in tables]
-    for same in _in_all(by_key):
-        forget, base = _known([cell.forget for cell in same]), _known([cell.base for cell in same])
-        valid, back = verdict(forget, base, means)
-        cells.append(
-            dataclasses.replace(
-                same[0],
-                disturbance=_known([cell.disturbance for cell in same]),
-                forget=forget,
-                base=base,
-                counts=valid,
-                recovery=back,
-                utility=_mean([cell.utility for cell in same]),
-            )
-        )
-    return tuple(cells)
+def _points(
+    tables: Sequence[Sequence[PointT]], means: AttackRecord, key: Callable[[PointT], Hashable]
+) -> tuple[PointT, ...]:
+    """Every point that all seeds have: its numbers averaged, and the verdict on the averages."""
+    return tuple(_mean_point(same, means) for same in _in_all(tables, key))
 
 
-def _sweep(tables: Sequence[Sequence[SweepPoint]], means: AttackRecord) -> tuple[SweepPoint, ...]:
-    points = []
-    for same in _in_all([{point.at: point for point in table} for table in tables]):
-        forget, base = _known([point.forget for point in same]), _known([point.base for point in same])
-        valid, back = verdict(forget, base, means)
-        points.append(
-            SweepPoint(
-                at=same[0].at,
-                forget=forget,
-                base=base,
-                counts=valid,
-                recovery=back,
-                utility=_mean([point.utility for point in same]),
-                base_utility=_mean([point.base_utility for point in same]),
-            )
-        )
-    return tuple(points)
+def _mean_point(same: Sequence[PointT], means: AttackRecord) -> PointT:
+    names = {field.name for field in dataclasses.fields(same[0])} & _AVERAGED
+    numbers: dict[str, Any] = {name: _mean([getattr(point, name) for point in same]) for name in names}
+    valid, back = verdict(numbers["forget"], numbers["base"], means)
+    return dataclasses.replace(same[0], **numbers, counts=valid, recovery=back)
 
 
-def _in_all(tables: Sequence[Mapping[K, T]]) -> list[list[T]]:
+def _in_all(tables: Sequence[Sequence[T]], key: Callable[[T], Hashable]) -> list[list[T]]:
     """What every table has under the same key, in the order of the first."""
-    return [[table[key] for table in tables] for key in tables[0] if all(key in table for table in tables)]
+    by_key = [{key(one): one for one in table} for table in tables]
+    return [[found[name] for found in by_key] for name in by_key[0] if all(name in found for found in by_key)]
 
 
 def _known(values: Sequence[float | None]) -> float:
