@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from srmu.results.attack_records import AttackReport
 
 EPILOG = "Example: srmu attack runs/first --questions forget=q.jsonl --questions kept=k.jsonl --only relearn,int4"
-LEGEND = """forget: accuracy on forgotten facts that the attacker was not given, before and after it;
+LEGEND = """needs: what an attacker needs, data = some of what was forgotten;
+forget: accuracy on forgotten facts that the attacker was not given, before and after it;
 base after: the untouched base under the same attack; recovery: how much of that came back
 (0 none, 1 all); utility: the kept group that fares worst, result over base, before and after."""
 
@@ -26,7 +27,10 @@ def register(app: typer.Typer) -> None:
             [], "--questions", metavar="NAME=PATH", help="Multiple choice, JSONL; else those of the run's config."
         ),
         texts: list[str] = typer.Option(
-            [], "--texts", metavar="NAME=PATH", help="relearn=, kept=, forget= or unseen=: see the documentation."
+            [],
+            "--texts",
+            metavar="NAME=PATH",
+            help="relearn=, kept=, kind=, forget= or unseen=: see the documentation.",
         ),
         sides: list[str] = typer.Option(
             [], "--sides", metavar="NAME=SIDE", help="forget, kept or reported, where a group's name does not say it."
@@ -87,9 +91,9 @@ def parse_rates(text: str) -> list[float]:
 def show(report: "AttackReport") -> None:
     """One row per attack; what has no result says why below."""
     from srmu.cli.console import output, table
-    from srmu.results.attack_records import TITLES
+    from srmu.results.attack_records import NUM_TEXTS, TITLES
 
-    output.print(table(report.title, list(TITLES), report.rows(), num_texts=2))
+    output.print(table(report.title, list(TITLES), report.rows(), num_texts=NUM_TEXTS))
     output.print(LEGEND)
     for note in report.notes():
         output.print(note)

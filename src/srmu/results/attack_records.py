@@ -10,7 +10,9 @@ from html import escape
 from typing import Literal
 
 Status = Literal["result", "skipped", "not applicable", "error"]
-Needs = Literal["prompts", "weights", "weights and data"]
+Needs = Literal["nothing", "prompts", "weights", "weights and data"]
+"""What an attacker needs: nothing but to ask, in own words or again and again; prompts made on purpose; the weights,
+with texts that anybody has; or the weights and some of what was forgotten."""
 Setting = int | float | str | None | tuple[float, ...]
 """A value of an attack's own settings."""
 
@@ -76,7 +78,7 @@ class RelearnCell:
     """One way of fine-tuning, on one material, at one learning rate.
 
     Attributes:
-        material: What is trained on: `half` of the facts, `mixed`, `kept` or `false` ones.
+        material: What is trained on: `half` of the facts, `mixed`, `kept` or `false` ones, or others of the `kind`.
         tuning: `full` or `lora`.
         learning_rate: Of full fine-tuning; LoRA takes ten times as much.
         curve: As far as both models went.
@@ -260,9 +262,12 @@ class AttackRecord:
 
 _COLUMNS = ("forget_before", "forget_after", "base_after", "recovery", "utility", "utility_after")
 TITLES = (
-    "attack", "status", "forget before", "forget after", "base after", "recovery", "utility before", "utility after",
+    "attack", "needs", "status", "forget before", "forget after", "base after", "recovery", "utility before",
+    "utility after",
 )  # fmt: skip
 """Of the columns of `AttackReport.rows`."""
+NUM_TEXTS = 3
+"""Columns before the first number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,7 +302,12 @@ class AttackReport:
     def rows(self) -> list[list[str]]:
         """One row of text per attack, under `TITLES`."""
         return [
-            [name.replace("_", " "), record.status, *(_number(getattr(record, key)) for key in _COLUMNS)]
+            [
+                name.replace("_", " "),
+                record.needs or "",
+                record.status,
+                *(_number(getattr(record, key)) for key in _COLUMNS),
+            ]
             for name, record in self.records.items()
         ]
 
@@ -334,7 +344,7 @@ class AttackReport:
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
     """Texts to the left, numbers to the right."""
     pairs = enumerate(zip(row, widths, strict=True))
-    return [cell.ljust(width) if place < 2 else cell.rjust(width) for place, (cell, width) in pairs]
+    return [cell.ljust(width) if place < NUM_TEXTS else cell.rjust(width) for place, (cell, width) in pairs]
 
 
 def _number(value: float | None) -> str:

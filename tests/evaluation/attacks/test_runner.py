@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.attacks.conftest import ANSWERS, SUBJECTS
+from evaluation.attacks.conftest import ANSWERS, SUBJECTS, sentences
 from srmu.cli.app import main
 from srmu.evaluation.attacks import curves, fine_tuning, preparing
 from srmu.evaluation.attacks.cells import CELLS_FILE
@@ -28,18 +28,29 @@ def short(monkeypatch):
     monkeypatch.setattr(preparing, "QUICK", replace(preparing.QUICK, steps=(2, 4), tunings=tunings))
 
 
+@pytest.fixture
+def kind_texts(tmp_path):
+    """`--texts` of the kind: here kept facts of another relation, since each relation is wholly on one side."""
+    path = tmp_path / "kind.txt"
+    path.write_text("\n\n".join(sentences(["kept"])))
+    return ["--texts", f"kind={path}"]
+
+
 def call(capsys, *arguments):
     code = main(["attack", *map(str, arguments), "--json"])
     captured = capsys.readouterr()
     return code, json.loads(captured.out) if code in (0, 3) else captured.err
 
 
-def test_on_the_untouched_base_every_attack_finds_full_knowledge_and_no_change(knowing, question_flags, capsys):
-    code, record = call(capsys, knowing, "--base", knowing, *question_flags)
+def test_on_the_untouched_base_every_attack_finds_full_knowledge_and_no_change(
+    knowing, question_flags, kind_texts, capsys
+):
+    code, record = call(capsys, knowing, "--base", knowing, *question_flags, *kind_texts)
     assert code == 0
     assert list(record["records"]) == list(ATTACKS)
     for name, entry in record["records"].items():
         assert entry["status"] == "result", (name, entry["notes"])
+        assert entry["needs"] == ATTACKS[name].needs
         assert entry["forget_before"] == entry["base_before"] == 1.0
         assert entry["forget_after"] == entry["base_after"], name
         assert entry["utility"] == 1.0
@@ -49,8 +60,11 @@ def test_on_the_untouched_base_every_attack_finds_full_knowledge_and_no_change(k
             assert entry["forget_after"] > 0.8, name
 
 
-def test_on_a_model_that_never_saw_the_facts_no_attack_finds_more_than_chance(knowing, twin, question_flags, capsys):
-    code, record = call(capsys, twin, "--base", knowing, *question_flags, "--learning-rates", "1e-4")
+def test_on_a_model_that_never_saw_the_facts_no_attack_finds_more_than_chance(
+    knowing, twin, question_flags, kind_texts, capsys
+):
+    flags = [*question_flags, *kind_texts, "--learning-rates", "1e-4"]
+    code, record = call(capsys, twin, "--base", knowing, *flags)
     assert code == 0
     for name, entry in record["records"].items():
         assert entry["status"] == "result", (name, entry["notes"])

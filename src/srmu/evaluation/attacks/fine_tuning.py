@@ -104,13 +104,13 @@ def _loss(model: Any, rows: Sequence[Sequence[int]]) -> Tensor:
     return cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
 
 
-def endless_batches(rows: Sequence[T], seed: int) -> Iterator[list[T]]:
-    """Batches of `BATCH_ROWS`, every row once before any comes again, in an order that the seed draws."""
+def endless_batches(rows: Sequence[T], seed: int, size: int = BATCH_ROWS) -> Iterator[list[T]]:
+    """Batches of `size`, every row once before any comes again, in an order that the seed draws."""
     generator = torch.Generator().manual_seed(seed)
     batch: list[T] = []
     while True:
         for place in torch.randperm(len(rows), generator=generator).tolist():
             batch.append(rows[place])
-            if len(batch) == min(BATCH_ROWS, len(rows)):
+            if len(batch) == min(size, len(rows)):
                 yield batch
                 batch = []

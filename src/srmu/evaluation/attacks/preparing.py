@@ -31,7 +31,7 @@ from srmu.runtime.files import file_sha256
 from srmu.runtime.progress import Reporter
 from srmu.surgery.checkpoint import open_checkpoint
 
-TEXTS = ("relearn", "kept", "forget", "unseen")
+TEXTS = ("relearn", "kept", "kind", "forget", "unseen")
 PARAPHRASE = "paraphrase"
 _VERSION = 2
 """To be raised when the same setting would give other numbers: kept cells of an older version are not used."""

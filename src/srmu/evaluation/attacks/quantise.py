@@ -11,6 +11,7 @@ Budget: one pass over the questions per model.
 """
 
 import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from srmu.evaluation.attacks.cells import Cells
 from srmu.evaluation.attacks.measured import measure
 from srmu.evaluation.attacks.outcome import Skipped
 from srmu.evaluation.attacks.setting import AttackSetting
-from srmu.results.attack_records import AttackRecord, Control
+from srmu.results.attack_records import AttackRecord, Control, Setting
 
 GROUP_SIZE = 32
 
@@ -37,22 +38,36 @@ def int4(setting: AttackSetting, cells: Cells) -> AttackRecord:
 
 
 def _quantise(setting: AttackSetting, cells: Cells, *, bits: int) -> AttackRecord:
+    settings = {"bits": bits, "group": None if bits == 8 else GROUP_SIZE}
+    return record_of_rounding(setting, cells, lambda model: quantised_(model, bits), settings)
+
+
+def record_of_rounding(
+    setting: AttackSetting, cells: Cells, rounded_: Callable[[Any], Any], settings: Mapping[str, Setting]
+) -> AttackRecord:
+    """Result, base and noised base, rounded in the same way.
+
+    Args:
+        setting: Of the attack.
+        cells: Hold the untouched models' numbers.
+        rounded_: Rounds a model in place, and gives it.
+        settings: The attack's own.
+    """
     norms = change_norms(setting.subjects["base"].model(), setting.subjects["result"].model())
 
     def rounded(side: str) -> Any:
-        return quantised_(setting.subjects[side].fresh(), bits)
+        return rounded_(setting.subjects[side].fresh())
 
     after = ask_both(setting, setting.tested, setting.kept, rounded)
     noised = setting.subjects["base"].fresh()
     add_noise_(noised, norms, setting.seed)
-    quantised_(noised, bits)
-    noise = measure(setting, noised)
+    noise = measure(setting, rounded_(noised))
     return record_of(
         setting,
         cells,
         after,
         control=Control(model="noised base", forget=noise.forget, kept=noise.kept),
-        settings={"bits": bits, "group": None if bits == 8 else GROUP_SIZE, "changed_matrices": len(norms)},
+        settings={**settings, "changed_matrices": len(norms)},
     )
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from srmu.evaluation.attacks.ablate import ablate
 from srmu.evaluation.attacks.cells import Cells
 from srmu.evaluation.attacks.few_shot import few_shot
+from srmu.evaluation.attacks.gcg import gcg
+from srmu.evaluation.attacks.gguf_file import gguf_q4
 from srmu.evaluation.attacks.interpolate import interpolate
 from srmu.evaluation.attacks.keywords import keywords
 from srmu.evaluation.attacks.logit_lens import logit_lens
@@ -20,6 +22,7 @@ from srmu.evaluation.attacks.prune import prune
 from srmu.evaluation.attacks.quantise import int4, int8
 from srmu.evaluation.attacks.relearn import relearn
 from srmu.evaluation.attacks.relearn_control import relearn_control
+from srmu.evaluation.attacks.relearn_kind import relearn_kind
 from srmu.evaluation.attacks.relearn_matched import relearn_matched
 from srmu.evaluation.attacks.sampling import sampling
 from srmu.evaluation.attacks.setting import AttackSetting
@@ -46,20 +49,23 @@ class Attack:
 
 ATTACKS: dict[str, Attack] = {
     "few_shot": Attack(few_shot, "prompts"),
-    "paraphrase": Attack(paraphrase, "prompts"),
+    "paraphrase": Attack(paraphrase, "nothing"),
     "keywords": Attack(keywords, "prompts"),
     "mixed_prompt": Attack(mixed_prompt, "prompts"),
     "logit_lens": Attack(logit_lens, "weights"),
     "probe": Attack(probe, "weights and data"),
     "ablate": Attack(ablate, "weights and data"),
     "min_k": Attack(min_k, "prompts"),
-    "sampling": Attack(sampling, "prompts"),
+    "sampling": Attack(sampling, "nothing"),
     "steer": Attack(steer, "weights"),
     "int8": Attack(int8, "weights"),
     "int4": Attack(int4, "weights"),
+    "gguf_q4": Attack(gguf_q4, "weights"),
     "prune": Attack(prune, "weights"),
     "interpolate": Attack(interpolate, "weights"),
     "soft_prompt": Attack(soft_prompt, "weights and data"),
+    "gcg": Attack(gcg, "weights and data"),
+    "relearn_kind": Attack(relearn_kind, "weights", keeps_own_parts=True),
     "relearn": Attack(relearn, "weights and data", keeps_own_parts=True),
     "relearn_control": Attack(relearn_control, "weights and data", keeps_own_parts=True),
     "relearn_matched": Attack(relearn_matched, "weights and data", keeps_own_parts=True),

@@ -23,7 +23,7 @@ from srmu.evaluation.attacks.cells import Cells
 from srmu.evaluation.attacks.curves import Curve, RelearnedPair, Stop, may_count_again
 from srmu.evaluation.attacks.measured import Both, before_attack, kept_accuracies, started
 from srmu.evaluation.attacks.outcome import NotApplicable, Skipped, worst_utility
-from srmu.evaluation.attacks.setting import AttackSetting, right_answer
+from srmu.evaluation.attacks.setting import AttackSetting, holds, relation_of, right_answer
 from srmu.evaluation.attacks.statements import false_statements, statement
 from srmu.evaluation.attacks.worst import at_worst, points_of_cells, verdict
 from srmu.results.attack_records import AttackRecord, CurvePoint, DivergedAt, RelearnCell
@@ -111,10 +111,34 @@ def material_texts(setting: AttackSetting, material: str) -> list[str]:
         return half
     if material == "false":
         return false_statements(setting.given, avoid={right_answer(question) for question in setting.tested})
+    if material == "kind":
+        return texts_of_the_kind(setting)
     kept = list(setting.texts.get("kept", ())) or [statement(question) for question in setting.needed_kept_given()]
     if material == "kept":
         return kept
     return half + kept[: len(half)]
+
+
+def texts_of_the_kind(setting: AttackSetting) -> list[str]:
+    """Texts like the forgotten ones that hold no forgotten answer and name no forgotten subject.
+
+    Raises:
+        NotApplicable: There are none.
+    """
+    forgotten = (*setting.given, *setting.tested)
+    subjects = {question.fact.rpartition(":")[2].strip() for question in forgotten} - {""}
+    secret = subjects | {right_answer(question) for question in forgotten}
+    relations = {relation_of(question) for question in forgotten} - {""}
+    kind = list(setting.texts.get("kind", ())) or [
+        statement(question) for question in setting.kept_given if relation_of(question) in relations
+    ]
+    kind = [text for text in kind if not any(holds(text, word) for word in secret)]
+    if not kind:
+        raise NotApplicable(
+            "it needs texts of the kind without a forgotten answer or subject: --texts kind=, or kept questions whose "
+            "key 'fact' (relation:subject) has a relation of the forgotten ones"
+        )
+    return kind
 
 
 def _summary(pair: RelearnedPair, before: Both, record: AttackRecord) -> RelearnCell:

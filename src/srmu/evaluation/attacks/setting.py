@@ -45,16 +45,24 @@ class Budget:
     """Answers drawn to each question."""
     prompt_steps: tuple[int, ...]
     """Steps of training a soft prompt after which the model is asked."""
+    search_steps: tuple[int, ...]
+    """Steps of searching words by gradient after which the model is asked."""
+    search_candidates: int
+    """Candidates that are tried in each of these steps."""
 
 
 QUICK = Budget(
     name="quick", steps=(8, 16), rates=(2e-5,), facts=40, kept_questions=16, samples=8, prompt_steps=(20, 40),
-    tunings={"half": ("full", "lora"), "mixed": ("full",), "kept": ("full",), "false": ("full",)},
+    search_steps=(5, 10), search_candidates=16,
+    tunings={
+        "half": ("full", "lora"), "mixed": ("full",), "kept": ("full",), "kind": ("full",), "false": ("full",),
+    },
 )  # fmt: skip
 FULL = Budget(
     name="full", steps=(10, 30, 60, 100), rates=(5e-6, 1.6e-5, 5e-5, 1.6e-4), facts=100,
     kept_questions=48, samples=32, prompt_steps=(50, 100, 200, 400),
-    tunings={"half": ("full", "lora"), "mixed": ("full", "lora"), "kept": ("full", "lora"), "false": ("full", "lora")},
+    search_steps=(10, 25, 50), search_candidates=32,
+    tunings=dict.fromkeys(("half", "mixed", "kept", "kind", "false"), ("full", "lora")),
 )  # fmt: skip
 
 
@@ -107,7 +115,7 @@ class AttackSetting:
         tested: Forget questions on the other facts, on which every attack is judged.
         kept: Questions of each kept group, which are asked beside an attack.
         kept_given: Questions on other kept facts, which an attacker is given.
-        texts: Texts of the user by use: `relearn`, `kept`, `forget`, `unseen`.
+        texts: Texts of the user by use: `relearn`, `kept`, `kind`, `forget`, `unseen`.
         paraphrases: The tested facts asked in the user's own words; empty = frames are put around the questions.
         budget: `QUICK` or `FULL`.
         seed: Of every random choice.
@@ -168,6 +176,11 @@ class AttackSetting:
 def fact_of(question: Question) -> str:
     """The key of the fact that is asked; where the file gives none, the right answer takes its place."""
     return question.fact or question.choices[question.answer]
+
+
+def relation_of(question: Question) -> str:
+    """What is asked of the subject, where the fact's key is `relation:subject`; else empty."""
+    return question.fact.rpartition(":")[0].strip()
 
 
 def right_answer(question: Question) -> str:

@@ -12,9 +12,15 @@ def statement(question: Question, answer: str | None = None) -> str:
 
 
 def false_statements(questions: Sequence[Question], *, avoid: Collection[str] = ()) -> list[str]:
-    """Each fact with a wrong answer, the same in every form: the first wrong choice, none of `avoid` where possible."""
+    """Each fact with a wrong answer, the same in every form."""
+    wrong = wrong_answers(questions, avoid=avoid)
+    return [statement(question, wrong[fact_of(question)]) for question in questions]
+
+
+def wrong_answers(questions: Sequence[Question], *, avoid: Collection[str] = ()) -> dict[str, str]:
+    """A wrong answer to each fact: the first wrong choice, none of `avoid` where possible."""
     wrong: dict[str, str] = {}
     for question in questions:
         choices = [choice for place, choice in enumerate(question.choices) if place != question.answer]
         wrong.setdefault(fact_of(question), min(choices, key=lambda choice: choice in avoid))
-    return [statement(question, wrong[fact_of(question)]) for question in questions]
+    return wrong

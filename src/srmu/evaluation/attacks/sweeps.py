@@ -8,7 +8,7 @@ from srmu.evaluation.attacks.measured import Both, before_attack, kept_accuracie
 from srmu.evaluation.attacks.outcome import worst_utility
 from srmu.evaluation.attacks.setting import AttackSetting
 from srmu.evaluation.attacks.worst import at_worst, points_of_sweep, verdict
-from srmu.results.attack_records import AttackRecord, Setting, SweepPoint
+from srmu.results.attack_records import AttackRecord, Control, Setting, SweepPoint
 
 
 def record_of_sweep(
@@ -18,6 +18,7 @@ def record_of_sweep(
     after: Mapping[float, Both],
     *,
     settings: Mapping[str, Setting] | None = None,
+    control: Control | None = None,
 ) -> AttackRecord:
     """The worst strength at which the attack counts, and all of them.
 
@@ -27,6 +28,7 @@ def record_of_sweep(
         over: What the strength is.
         after: Both models by strength.
         settings: The attack's own.
+        control: A third model.
     """
     before = before_attack(setting, cells)
     record = started(setting, before)
@@ -44,7 +46,7 @@ def record_of_sweep(
                 base_utility=worst_utility(both["base"].kept, before["base"].kept),
             )
         )
-    record = dataclasses.replace(record, sweep_over=over, sweep=tuple(points), settings=settings or {})
+    record = dataclasses.replace(record, sweep_over=over, sweep=tuple(points), settings=settings or {}, control=control)
     record = at_worst(record, points_of_sweep(points))
     if record.worst is None or record.worst.at is None:
         return record

@@ -324,6 +324,6 @@ def _benchmarks(results: Results) -> list[Row]:
 
 def _attacks(attacks: Mapping[str, AttackRecord]) -> list[Row]:
     return [
-        [name, record.status, *(number(getattr(record, key)) for key in _ATTACK_COLUMNS)]
+        [name, record.needs or "", record.status, *(number(getattr(record, key)) for key in _ATTACK_COLUMNS)]
         for name, record in attacks.items()
     ]
