@@ -1,330 +1,230 @@
-"""Does forgetting survive relearning? The protocol of docs/background/limits.md in both arenas.
+"""Does forgetting hold? All attacks of `srmu attack` in their full budget, as rows of benchmarks/results/attacks.json.
 
-    python benchmarks/attacks.py --arena world --methods methods.yaml --seeds 0 1 2 --robust mine
-    python benchmarks/attacks.py --arena real --methods methods.yaml --seeds 0 1 2
+    python benchmarks/attacks.py --arena real --methods benchmarks/attack_methods_real.yaml --requests africa --seeds 0
+    python benchmarks/attacks.py --arena world --methods benchmarks/attack_methods_world.yaml --seeds 0 1 2
+    python benchmarks/attacks.py --run default=runs/a --run erase=runs/b --request mine --kind entities
 
 `methods.yaml` gives each method's settings over the tool's defaults, for example
 
     rmu: {method: rmu}
-    srmu: {}
-    srmu, distilled: {distil: {noise: 0.5, steps: 1200, learning_rate: 1.0e-3}}
+    default: {}
+    default, distilled: {distil: {noise: 0.5, steps: 1200, learning_rate: 1.0e-3}}
 
-The untouched base, and in the world's domain request the twin that never saw the facts, stand beside them. Real: the
-demo's requests on its model. World: a `domain` request (all hazard facts) and an `entities` request (half of the
-subjects), on the train and test splits, so that settings may be chosen on the validation split.
+Real: the demo's requests on its model, or with `--model` on another checkpoint. World: a `domain` request (all hazard
+facts) and an `entities` request (half of the subjects), on the train and test splits, so that settings may be chosen
+on the validation split. With `--run`, finished runs as they are, asked what they were measured by; `--gold` names a
+checkpoint that never saw the facts, and the world's domain request has one.
 
-Every method is made and attacked with every seed: full fine-tuning and LoRA on half of the facts, half mixed with kept
-ones, kept ones alone, and facts that were never true, learning rates over a factor of 30, up to 100 steps (the full
-budget of `srmu attack`). Accuracies are averaged over seeds before the worst rate and step are chosen, among those at
-which the base keeps 80 % of its accuracy. A second call goes on where the first one stopped. Rows of other arenas,
-requests and methods that stand in the file are kept.
+Every method is made and attacked with every seed, and accuracies are averaged over seeds before the worst rate and step
+are chosen, among those at which the base keeps 80 % of its accuracy. A row is written as soon as all seeds of a method
+have an attack. A second call goes on where the first one stopped. Rows of other requests, methods and attacks that
+stand in the file are kept.
 """
 
 import argparse
-import dataclasses
-import json
 import os
 import platform
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from distil import distil
-from world.model import World, load_world
+from attack_cases import KINDS, WORLD_RATES, Case, make_result, real_case, world_case, write_case
+from attack_rows import Row, rows_of_record, write_rows
+from world.model import load_world
 from world.recipe import WorldRecipe
 
-from srmu.demo.model import demo_model
-from srmu.demo.requests import REQUESTS
-from srmu.evaluation.attacks.outcome import counts, recovery
+from srmu.demo.model import CACHED_NAME, demo_model
+from srmu.evaluation.attacks.registry import ATTACKS
 from srmu.evaluation.attacks.runner import attack
-from srmu.inputs.questions import Question
-from srmu.job.unlearn import unlearn
-from srmu.results.attack_records import AttackRecord, CurvePoint
-from srmu.results.run_files import MANIFEST_FILE, MODEL_DIR
+from srmu.evaluation.attacks.seeds import over_seeds
+from srmu.evaluation.model_pair import resolve_pair
+from srmu.results.attack_records import AttackRecord
 from srmu.runtime.devices import choose_device, device_name
-from srmu.runtime.files import write_json_atomic
 from srmu.runtime.progress import Reporter
-from srmu.runtime.stable_order import stable_rank
 
-WORLD_RATES = (3e-5, 1e-4, 3e-4, 1e-3)
-"""The world's small models were trained at up to 1e-3; the real model's rates would not move them."""
-ATTACKS = ("relearn", "relearn_control", "relearn_matched")
-QUESTIONS_A_FACT = 4
-_BEFORE = ("chance", "forget_before", "base_before")
-_AFTER = ("forget_after", "base_after")
-Record = dict[str, Any]
-Records = Mapping[str, AttackRecord]
-"""Of one result, by attack."""
+WORLD, DEMO = "synthetic benchmark", "SmolLM2-135M-Instruct"
+GOLD = "retain-only retrained model"
+RESULTS = Path(__file__).parent / "results" / "attacks.json"
 
 
 @dataclass(frozen=True)
-class Case:
-    """One request with one seed: what to forget, what to keep, and what is asked.
+class Target:
+    """What is attacked with one seed.
 
     Attributes:
-        base: Checkpoint to begin with.
-        twin: Checkpoint that never saw the facts, or none.
-        forget: Texts.
-        retain: Texts by source.
-        questions: By group; the first group is the forgotten one.
-        corpus: To distil on: the forget texts, and texts of what must stay in all forms that the model once learned.
-            None on the real model.
-        rates: Learning rates of the attack; none = the budget's.
+        result: A run or a checkpoint.
+        base: Checkpoint beside it; none = the run's own.
+        questions: Files by group; empty = the run's own.
+        rates: Learning rates; empty = the budget's.
+        cells: Where finished parts are kept; methods of a request and seed share them.
     """
 
-    base: Path
-    twin: Path | None
-    forget: Sequence[str]
-    retain: Mapping[str, Sequence[str]]
-    questions: Mapping[str, Sequence[Question]]
-    rates: tuple[float, ...] = ()
-    corpus: Sequence[str] = ()
+    result: str
+    base: str | None
+    questions: Mapping[str, str]
+    rates: Sequence[float]
+    cells: Path
 
 
-def real_case(name: str, seed: int) -> Case:
-    """One of the demo's requests on its model."""
-    request = REQUESTS[name](seed)
-    retain = {"entangled": request.retain_entangled, "ordinary": request.retain_ordinary}
-    return Case(demo_model(Reporter()), None, request.forget, retain, request.questions)
+Targets = Callable[[str, int], Target]
+"""Of a method and a seed; makes the run where it is not there."""
 
 
-def world_case(world: World, name: str, seed: int) -> Case:
-    """The whole hazard domain, or half of its subjects."""
-    hazard = world.domain("hazard")
-    subjects = sorted({fact.subject for fact in hazard.facts}, key=lambda subject: stable_rank(seed, "gone", subject))
-    gone = set(subjects if name == "domain" else subjects[: len(subjects) // 2])
-    rest = [fact for fact in hazard.facts if fact.subject not in gone]
-    retain = {"benign": world.texts["benign"], "general": world.texts["general"]}
-    groups = {"forget": (hazard, [fact for fact in hazard.facts if fact.subject in gone])}
-    groups |= {name: (world.domain(name), list(world.domain(name).facts)) for name in ("benign", "general")}
-    if rest:
-        retain["hazard"] = hazard.texts(rest)
-        groups["hazard"] = (hazard, rest)
-    questions = {
-        group: domain.questions(
-            [fact for fact in facts if fact.split != "validation"], forms="unseen", per_fact=QUESTIONS_A_FACT, seed=seed
-        )
-        for group, (domain, facts) in groups.items()
-    }
-    forget = hazard.texts([fact for fact in hazard.facts if fact.subject in gone])
-    unseen = [text for domain in ("benign", "general") for text in world.domain(domain).texts(forms="unseen")]
-    if rest:
-        unseen += hazard.texts(rest, forms="unseen")
-    corpus = [*forget, *(text for texts in retain.values() for text in texts), *unseen]
-    return Case(world.model, world.twin if name == "domain" else None, forget, retain, questions, WORLD_RATES, corpus)
+def attack_all(
+    targets: Targets,
+    about: Mapping[str, Any],
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    names: Sequence[str],
+    *,
+    full: bool,
+    tunings: Sequence[str],
+    write: Callable[[list[Row]], None],
+) -> None:
+    """Every attack on every method; what is written first is what all seeds have first."""
+    for name in names:
+        gold = None
+        for method in methods:
+            found = [_attacked(targets(method, seed), name, seed, full=full, tunings=tunings) for seed in seeds]
+            record = over_seeds(found)
+            gold = record if method == GOLD else gold
+            rows = rows_of_record(name, record, {**about, "method": method}, gold)
+            write(rows)
+            for line in [summary(row) for row in rows] or [f"{name}, {method}: {record.status}: {record.detail}"]:
+                print(line, flush=True)
 
 
-def write_case(case: Case, folder: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Texts and questions as files; their paths by name."""
-    folder.mkdir(parents=True, exist_ok=True)
-    texts = {name: str(folder / f"{name}.jsonl") for name in ("forget", *case.retain)}
-    for name, documents in {"forget": case.forget, **case.retain}.items():
-        lines = [json.dumps({"text": text}) + "\n" for text in documents]
-        Path(texts[name]).write_text("".join(lines), encoding="utf-8")
-    questions = {name: str(folder / f"questions-{name}.jsonl") for name in case.questions}
-    for name, asked in case.questions.items():
-        lines = [json.dumps(dataclasses.asdict(question)) + "\n" for question in asked]
-        Path(questions[name]).write_text("".join(lines), encoding="utf-8")
-    return texts, questions
+def _attacked(target: Target, name: str, seed: int, *, full: bool, tunings: Sequence[str]) -> AttackRecord:
+    report = attack(
+        target.result, base=target.base, questions=target.questions, only=[name], full=full,
+        learning_rates=target.rates, tunings=tunings, seed=seed, cells_file=target.cells,
+    )  # fmt: skip
+    return report.records[name]
 
 
-def make_result(case: Case, texts: Mapping[str, str], settings: Record, run: Path, seed: int) -> str:
-    """A finished run of a method, made unless it is there; with `distil` in its settings the student's checkpoint."""
-    settings = dict(settings)
-    how = settings.pop("distil", None)
-    if not (run / MANIFEST_FILE).exists():
-        unlearn(
-            model=str(case.base), forget=[texts["forget"]], retain=[texts[name] for name in case.retain], seed=seed,
-            eval=False, eval_fraction=0.0, out=str(run), overwrite=True, **settings,
-        )  # fmt: skip
-    if how is None:
-        return str(run)
-    if not (run / "student").exists():
-        distil(run / MODEL_DIR, case.corpus, run / "student", seed=seed, **how)
-    return str(run / "student")
+def summary(row: Row) -> str:
+    """A row for the terminal."""
+    keys = ("at", "learning_rate", "steps", "forget_before", "forget_after", "base_after", "recovery", "utility")
+    numbers = ", ".join(f"{key} {row[key]:.3g}" for key in keys if row[key] is not None)
+    return f"{row['request']}, {row['method']}, {row['attack']}: {numbers}"
 
 
-def attack_case(
-    case: Case, methods: Mapping[str, Record], home: Path, seed: int, *, quick: bool, tunings: Sequence[str] = ()
-) -> dict[str, Records]:
-    """Each method's records of all attacks; base curves are computed once for all."""
-    texts, questions = write_case(case, home / "texts")
-    found = {}
-    for name in ("base", *(["twin"] if case.twin else []), *methods):
-        if name == "base":
-            result = str(case.base)
-        elif name == "twin":
-            result = str(case.twin)
-        else:
-            result = make_result(case, texts, methods[name], home / name, seed)
-        report = attack(
-            result, base=str(case.base), questions=questions, only=ATTACKS, full=not quick, learning_rates=case.rates,
-            tunings=tunings, seed=seed, cells_file=home / "cells.json",
-        )  # fmt: skip
-        found[name] = report.records
-        print(f"{home.name} {name}: {summary(report.records['relearn'])}", flush=True)
-    return found
+def case_targets(
+    make_case: Callable[[int], Case], methods: Mapping[str, Any], home: Path, rates: Sequence[float]
+) -> Targets:
+    """Of a request that is made here; `base` and the gold standard are methods too."""
+    case_of = cache(make_case)
+
+    @cache
+    def target(method: str, seed: int) -> Target:
+        case, folder = case_of(seed), home.with_name(f"{home.name}-{seed}")
+        texts, questions = write_case(case, folder / "texts")
+        known = {"base": str(case.base), GOLD: str(case.twin)}
+        result = known.get(method) or make_result(case, texts, methods[method], folder / method, seed)
+        return Target(result, str(case.base), questions, rates or case.rates, folder / "cells.json")
+
+    return target
 
 
-def summary(record: AttackRecord) -> str:
-    """One attack for the terminal."""
-    if record.status != "result":
-        return f"{record.status}: {record.detail}"
-    numbers = {key: getattr(record, key) for key in ("forget_before", *_AFTER, "recovery", "utility")}
-    shown = ", ".join(f"{key} {number:.3f}" for key, number in numbers.items() if number is not None)
-    return f"{shown}, {record.worst}"
+def run_targets(runs: Mapping[str, str], gold: str | None, out: Path, rates: Sequence[float]) -> Targets:
+    """Finished runs; the gold standard is asked what the first one is."""
+    first = resolve_pair(next(iter(runs.values())), None)
 
+    def target(method: str, seed: int) -> Target:
+        if method in runs:
+            return Target(runs[method], None, {}, rates, out / "cells.json")
+        assert gold is not None
+        questions = {path.stem: str(path) for path in sorted((first.run_dir or Path()).glob("questions/*.jsonl"))}
+        return Target(gold, str(first.base), questions, rates, out / "cells.json")
 
-def rows_of(
-    arena: str, request: str, by_seed: Mapping[int, Mapping[str, Records]], robust: Sequence[str]
-) -> list[Record]:
-    """A row a method and attack, and one for its worst relearning (`relearn`)."""
-    rows = []
-    for method in next(iter(by_seed.values())):
-        entries = [records[method] for records in by_seed.values()]
-        about: Record = {"arena": arena, "request": request, "method": method}
-        more: Record = {"seeds": sorted(by_seed), "robust": method in robust}
-        relearned: list[Record] = [about | row | more for row in averaged([entry["relearn"] for entry in entries])]
-        control = [about | row | more for row in averaged([entry["relearn_control"] for entry in entries])]
-        valid = [row for row in relearned if row["recovery"] is not None]
-        if valid:
-            worst = max(valid, key=lambda row: row["recovery"])
-            rows.append({**worst, "attack": "relearn", "worst_of": worst["attack"]})
-        rows += relearned + control + [about | row | more for row in matched([e["relearn_matched"] for e in entries])]
-    return rows
-
-
-def averaged(records: Sequence[AttackRecord]) -> list[Record]:
-    """A row for each material and way: the rate and step whose mean accuracies over seeds give the largest recovery."""
-    # Where no step left the base enough, there are curves but no verdict.
-    records = [record for record in records if record.cells]
-    if not records:
-        return []
-    means = {key: mean([getattr(record, key) for record in records]) for key in _BEFORE}
-    utilities = [record.utility for record in records if record.utility is not None]
-    points: dict[tuple[str, str], dict[tuple[float, int], list[CurvePoint]]] = {}
-    for record in records:
-        for cell in record.cells:
-            group = points.setdefault((cell.material, cell.tuning), {})
-            for point in cell.curve:
-                group.setdefault((cell.learning_rate, point.step), []).append(point)
-    rows = []
-    for (material, tuning), group in points.items():
-        candidates = []
-        for (rate, step), found in group.items():
-            after, base = mean([point.forget for point in found]), mean([point.base for point in found])
-            if len(found) == len(records) and counts(means["base_before"], base, means["chance"]):
-                candidates.append((recovery(after, base, means["chance"]), after, base, rate, step))
-        best = max(candidates, default=(None,) * 5)
-        rows.append(
-            {
-                "attack": f"relearn_{material}_{tuning}",
-                **means,
-                **dict(zip(("recovery", *_AFTER, "learning_rate", "steps"), best, strict=True)),
-                "utility": mean(utilities) if utilities else None,
-                "n": records[0].n,
-            }
-        )
-    return rows
-
-
-def matched(records: Sequence[AttackRecord]) -> list[Record]:
-    """A row for relearning at equal disturbance: means over the seeds' worst cells, where each seed has one."""
-    if not all(record.status == "result" for record in records):
-        return []
-    keys = (*_BEFORE, *_AFTER, "recovery", "utility", "n")
-    return [{"attack": "relearn_matched", **{key: mean([getattr(record, key) for record in records]) for key in keys}}]
-
-
-def mean(values: Sequence[float]) -> float:
-    """Arithmetic mean."""
-    return sum(values) / len(values)
+    return target
 
 
 def main() -> None:
-    """Run one arena and put its rows into the JSON file."""
+    """Attack what the flags name, and put the rows into the JSON file."""
+    arguments = _arguments()
+    names = [name for name in ATTACKS if name in (arguments.attacks or ATTACKS)]
+    common: dict[str, Any] = {"full": not arguments.quick, "tunings": arguments.tunings}
+    settings: dict[str, Any] = {}
+
+    def write(rows: list[Row]) -> None:
+        made = {
+            "command": shlex.join(["python", "benchmarks/attacks.py", *sys.argv[1:]]),
+            "settings_over_defaults": settings,
+            "machine": {
+                "device": device_name(choose_device("auto")),
+                "cores": os.cpu_count(),
+                "threads": torch.get_num_threads(),
+                "system": platform.system(),
+            },
+            "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        }
+        write_rows(arguments.out, rows, made)
+
+    if arguments.run:
+        runs = dict(pair.partition("=")[::2] for pair in arguments.run)
+        model = arguments.model or str(resolve_pair(next(iter(runs.values())), None).base)
+        about = {"model": model_name(Path(model)), "kind": arguments.kind, "request": arguments.request}
+        targets = run_targets(runs, arguments.gold, arguments.runs, arguments.rates)
+        methods = [*([GOLD] if arguments.gold else []), *runs]
+        attack_all(targets, about, methods, arguments.seeds, names, write=write, **common)
+        return
+    chosen = yaml.safe_load(arguments.methods.read_text(encoding="utf-8"))
+    settings |= {name: own or {} for name, own in chosen.items() if name in (arguments.only or chosen)}
+    world = arguments.arena == "world"
+    requests = arguments.requests or (["domain", "entities"] if world else ["africa", "elements"])
+    base = Path() if world else Path(arguments.model) if arguments.model else demo_model(Reporter())
+    grown = load_world(WorldRecipe(), Reporter(), twin="domain" in requests) if world else None
+    for request in requests:
+        about = {"model": WORLD if world else model_name(base), "kind": KINDS[request], "request": request}
+
+        def make_case(seed: int, request: str = request) -> Case:
+            return real_case(base, request, seed) if grown is None else world_case(grown, request, seed)
+
+        home = arguments.runs / about["model"].replace(" ", "-") / request
+        targets = case_targets(make_case, settings, home, arguments.rates or (WORLD_RATES if world else ()))
+        first = ["base", *([GOLD] if world and request == "domain" else [])] if world else []
+        attack_all(targets, about, [*first, *settings], arguments.seeds, names, write=write, **common)
+
+
+def model_name(checkpoint: Path) -> str:
+    """As the rows name it."""
+    return DEMO if checkpoint.name == CACHED_NAME else checkpoint.name
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--arena", choices=("real", "world"), required=True)
-    parser.add_argument("--methods", type=Path, required=True, help="YAML: method -> settings over the defaults")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--arena", choices=("real", "world"), help="requests that are made here")
+    what.add_argument("--run", action="append", metavar="METHOD=DIR", help="a finished run; repeatable")
+    parser.add_argument("--methods", type=Path, help="YAML: method -> settings over the defaults; with --arena")
     parser.add_argument("--only", nargs="+", default=[], help="of these methods; default: all")
-    parser.add_argument("--label", default="", help="put behind the request's name, so that its other rows stay")
-    parser.add_argument("--requests", nargs="+", help="real: africa elements; world: domain entities")
+    parser.add_argument(
+        "--requests", nargs="+", choices=list(KINDS), help="real: africa elements; world: domain entities"
+    )
+    parser.add_argument("--model", default="", help="real: another checkpoint than the demo's model")
+    parser.add_argument("--request", default="", help="with --run: the request's name")
+    parser.add_argument("--kind", default="entities", help="with --run: entities, domain, authors, ...")
+    parser.add_argument("--gold", help="with --run: a checkpoint that never saw the facts")
+    parser.add_argument("--attacks", nargs="+", choices=list(ATTACKS), metavar="NAME", help="default: all")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--robust", nargs="*", default=[], help="methods that are claimed to hold")
     parser.add_argument("--quick", action="store_true", help="the quick budget, for a look")
     parser.add_argument("--tunings", nargs="+", choices=("full", "lora"), default=[], help="default: the budget's")
     parser.add_argument("--rates", nargs="+", type=float, default=[], help="default: the budget's; world: its own four")
-    parser.add_argument("--runs", type=Path, default=Path("runs/attacks"))
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/attacks.json"))
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs/attacks"), help="where runs and finished parts are kept"
+    )
+    parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    methods = yaml.safe_load(arguments.methods.read_text(encoding="utf-8"))
-    methods = {name: settings or {} for name, settings in methods.items() if name in (arguments.only or methods)}
-    label = f", {arguments.label}" if arguments.label else ""
-    requests = arguments.requests or (["africa", "elements"] if arguments.arena == "real" else ["domain", "entities"])
-    world = None
-    if arguments.arena == "world":
-        world = load_world(WorldRecipe(), Reporter(), twin="domain" in requests)
-    rows = []
-    for request in requests:
-        by_seed = {}
-        for seed in arguments.seeds:
-            case = real_case(request, seed) if world is None else world_case(world, request, seed)
-            case = dataclasses.replace(case, rates=tuple(arguments.rates) or case.rates)
-            home = arguments.runs / arguments.arena / f"{request}-{seed}"
-            by_seed[seed] = attack_case(case, methods, home, seed, quick=arguments.quick, tunings=arguments.tunings)
-        rows += rows_of(arguments.arena, request + label, by_seed, arguments.robust)
-    named = [request + label for request in requests]
-    write_rows(arguments.out, arguments.arena, named, rows, methods, "quick" if arguments.quick else "full")
-    print(markdown(rows))
-
-
-def write_rows(
-    out: Path, arena: str, requests: Sequence[str], rows: Sequence[Record], methods: Mapping[str, Record], budget: str
-) -> None:
-    """Put rows into the file, in place of former ones of the same methods and requests, and how they were made."""
-    record = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {"rows": [], "made": []}
-    replaced = {(row["arena"], row["request"], row["method"]) for row in rows}
-    others = [row for row in record["rows"] if (row["arena"], row["request"], row["method"]) not in replaced]
-    made = {
-        "arena": arena,
-        "requests": list(requests),
-        "settings_over_defaults": methods,
-        "command": shlex.join(["python", "benchmarks/attacks.py", *sys.argv[1:]]),
-        "budget": budget,
-        "machine": {
-            "device": device_name(choose_device("auto")),
-            "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "system": platform.system(),
-        },
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-    }
-    same = ("arena", "requests", "settings_over_defaults")
-    former = [one for one in record["made"] if any(one[key] != made[key] for key in same)]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_json_atomic(out, {"rows": [*others, *rows], "made": [*former, made]})
-
-
-def markdown(rows: Sequence[Record]) -> str:
-    """The table of docs/background/limits.md."""
-    lines = [
-        "| arena, request | method | attack | rate, steps | before | after | base after | recovery | utility |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        if row["attack"] == "relearn":
-            continue
-        swept = f"{row['learning_rate']:.2g}, {row['steps']}" if row.get("learning_rate") else ""
-        numbers = [row[key] for key in ("forget_before", "forget_after", "base_after", "recovery", "utility")]
-        shown = " | ".join("" if number is None else f"{number:.2f}" for number in numbers)
-        name = row["attack"].removeprefix("relearn_").replace("_", ", ")
-        lines.append(f"| {row['arena']}, {row['request']} | {row['method']} | {name} | {swept} | {shown} |")
-    return "\n".join(lines)
+    if arguments.arena and not arguments.methods:
+        parser.error("--arena needs --methods")
+    return arguments
 
 
 if __name__ == "__main__":

@@ -161,6 +161,26 @@ def wmdp_parity() -> str:
     return tables.wmdp_parity()
 
 
+def appendix_worst() -> str:
+    """The worst attacks by what they need."""
+    return tables.attack_worst()
+
+
+def attack_needs() -> str:
+    """Every attack by what an attacker needs, with the first line of what its file says."""
+    import inspect
+
+    from srmu.evaluation.attacks.registry import ATTACKS
+
+    lines = ["| an attacker needs | attack | |", "|---|---|---|"]
+    for need in tables.NEEDS:
+        for name, attack in ATTACKS.items():
+            if attack.needs == need:
+                about = first_paragraph(inspect.getmodule(attack.run).__doc__)  # type: ignore[union-attr]
+                lines.append(f"| {need} | `{name}` | {cell(about)} |")
+    return "\n".join(lines)
+
+
 def changelog() -> str:
     """The changelog without its own title."""
     return (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split("\n", 1)[1]
@@ -169,8 +189,8 @@ def changelog() -> str:
 PARTS: dict[str, Callable[[], str]] = {
     part.__name__: part
     for part in (
-        commands, settings, python_api, schemas, rooms, results_table, appendix_results, appendix_attacks, wmdp_parity,
-        changelog,
+        commands, settings, python_api, schemas, rooms, results_table, appendix_results, appendix_attacks, appendix_worst,
+        attack_needs, wmdp_parity, changelog,
     )
 }  # fmt: skip
 

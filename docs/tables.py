@@ -1,6 +1,7 @@
 """Tables of the docs, made from `benchmarks/results/*.json`."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,23 +77,62 @@ def wmdp_parity() -> str:
     return "\n".join(lines)
 
 
-def attack_rows() -> str:
-    """Every row of the relearning attacks."""
-    lines = [
-        "| arena, request | method | attack | rate, steps | before | after | base after | recovery | utility | seeds |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
+TITLES = ("before", "after", "base after", "recovery", "utility")
+NEEDS = ("nothing", "prompts", "weights", "weights and data")
+
+
+def attack_worst() -> str:
+    """What brought back most, by what an attacker needs: one line per request, method and need, controls left out."""
+    titles = ("model, request", "method", "an attacker needs", "worst attack", *TITLES)
+    lines = [line(titles), line(["---"] * len(titles))]
+    worst: dict[tuple[str, str, str], dict[str, Any]] = {}
     for row in read("attacks.json")["rows"]:
-        numbers = [
-            number(row.get(key)) for key in ("forget_before", "forget_after", "base_after", "recovery", "utility")
-        ]
-        rate = f"{row['learning_rate']:g}" if row.get("learning_rate") else ""
-        steps = f", {row['steps']}" if row.get("steps") else ""
-        lines.append(
-            f"| {row['arena']}, {row['request']} | {row['method']} | {row['attack']} | {rate}{steps} "
-            f"| {' | '.join(numbers)} | {len(row.get('seeds', []))} |"
-        )
+        key = (request(row), row["method"], row["needs"])
+        if row["recovery"] is None or "_false_" in row["attack"] or row["method"] == "base":
+            continue
+        if key not in worst or row["recovery"] > worst[key]["recovery"]:
+            worst[key] = row
+    for key in sorted(worst, key=lambda key: (key[:2], NEEDS.index(key[2]))):
+        row = worst[key]
+        lines.append(line([*key, place(row), *numbers(row)]))
     return "\n".join(lines)
+
+
+def attack_rows() -> str:
+    """Every row of the attacks."""
+    titles = ("model, request", "method", "attack", *TITLES, "gold standard", "budget", "seeds")
+    lines = [line(titles), line(["---"] * len(titles))]
+    for row in read("attacks.json")["rows"]:
+        about = [number(row["gold_after"]), row["budget"], str(len(row["seeds"]))]
+        lines.append(line([request(row), row["method"], place(row), *numbers(row), *about]))
+    return "\n".join(lines)
+
+
+def line(cells: Sequence[str]) -> str:
+    """A line of a table."""
+    return f"| {' | '.join(cells)} |"
+
+
+def request(row: dict[str, Any]) -> str:
+    """What was forgotten, and on which model."""
+    return f"{row['model']}, {row['request']}"
+
+
+def place(row: dict[str, Any]) -> str:
+    """The attack, and where in its sweep."""
+    parts = [row["attack"]]
+    if row["learning_rate"]:
+        parts.append(f"{row['learning_rate']:g}")
+    if row["steps"]:
+        parts.append(f"{row['steps']} steps")
+    elif row["at"] is not None:
+        parts.append(f"at {row['at']:g}")
+    return ", ".join(parts)
+
+
+def numbers(row: dict[str, Any]) -> list[str]:
+    """What was measured."""
+    return [number(row[key]) for key in MEASURED]
 
 
 def number(value: float | None) -> str:

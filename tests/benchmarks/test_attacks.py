@@ -1,12 +1,12 @@
-"""Rows of benchmarks/attacks.py: means over seeds first, then the worst rate and step that count."""
+"""benchmarks/attacks.py: what is attacked with what, and the student of benchmarks/distil.py."""
 
 import json
-from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
-from srmu.results.attack_records import AttackRecord, CurvePoint, RelearnCell
+from srmu.results.attack_records import AttackRecord, AttackReport
 
 
 @pytest.fixture(scope="module")
@@ -14,59 +14,63 @@ def attacks(benchmark_module):
     return benchmark_module("attacks")
 
 
-def entry(*points, material="half", **more):
-    """A seed's record: points are (rate, step, result, base)."""
-    cells = {}
-    for rate, step, after, base in points:
-        point = CurvePoint(
-            step=step, forget=after, base=base, counts=True, recovery=None, utility=None, base_utility=None,
-            disturbance=0.1, base_disturbance=0.1,
+@pytest.fixture
+def asked(attacks, monkeypatch):
+    """Calls of `attack`, which finds the gold standard at 0.3 and all else at 0.5."""
+    calls = []
+
+    def attack(result, *, base, questions, only, seed, **more):
+        calls.append((result, base, seed, only[0], more["full"]))
+        record = AttackRecord(
+            status="result", needs="weights", budget="full", seeds=(seed,), chance=0.25, forget_before=0.25,
+            base_before=1.0, base_after=1.0, forget_after=0.3 if result == "gold" else 0.5, counts=True,
         )  # fmt: skip
-        cells.setdefault(rate, []).append(point)
-    return AttackRecord(
-        status="result", chance=0.25, forget_before=0.25, base_before=1.0, utility=0.98, n=40,
-        cells=tuple(
-            RelearnCell(material=material, tuning="full", learning_rate=rate, curve=tuple(curve))
-            for rate, curve in cells.items()
-        ),
-        **more,
+        return AttackReport(model=result, base=str(base), budget="full", seeds=(seed,), records={only[0]: record})
+
+    monkeypatch.setattr(attacks, "attack", attack)
+    return calls
+
+
+def test_every_attack_is_made_on_every_method_with_every_seed_beside_the_gold_standard(attacks, asked, tmp_path):
+    def target(method, seed):
+        return attacks.Target("gold" if method == attacks.GOLD else f"{method}-{seed}", "b", {}, (), tmp_path / "c")
+
+    written = []
+    attacks.attack_all(
+        target, {"model": "m", "kind": "domain", "request": "r"}, [attacks.GOLD, "default"], [0, 1], ["int8", "prune"],
+        full=True, tunings=(), write=written.extend,
     )  # fmt: skip
-
-
-def test_accuracies_are_averaged_before_the_worst_step_is_chosen(attacks):
-    first = entry((1e-5, 10, 0.65, 1.0), (1e-5, 20, 0.45, 1.0))
-    second = entry((1e-5, 10, 0.25, 1.0), (1e-5, 20, 0.55, 1.0))
-    (row,) = attacks.averaged([first, second])
-    assert (row["steps"], row["forget_after"], row["base_after"]) == (20, 0.5, 1.0)
-    assert row["recovery"] == pytest.approx(0.25 / 0.75)
-
-
-def test_a_step_that_destroys_the_base_does_not_count(attacks):
-    (row,) = attacks.averaged([entry((1e-5, 10, 0.4, 0.9), (1e-3, 10, 0.79, 0.79))])
-    assert (row["learning_rate"], row["forget_after"]) == (1e-5, 0.4)
-    (row,) = attacks.averaged([entry((1e-3, 10, 0.79, 0.79))])
-    assert row["recovery"] is None
-
-
-def test_a_method_has_a_row_for_its_worst_material(attacks):
-    half, mixed = entry((1e-5, 10, 0.4, 1.0)), entry((1e-5, 10, 0.55, 1.0), material="mixed")
-    records = {
-        "relearn": replace(half, cells=half.cells + mixed.cells),
-        "relearn_control": entry((1e-5, 10, 0.3, 1.0), material="false"),
-        "relearn_matched": entry(forget_after=0.5, base_after=1.0, recovery=1 / 3),
-    }
-    rows = attacks.rows_of("world", "domain", {0: {"mine": records}}, ["mine"])
-    assert [row["attack"] for row in rows] == [
-        "relearn", "relearn_half_full", "relearn_mixed_full", "relearn_false_full", "relearn_matched",
+    assert asked == [
+        (result, "b", seed, name, True)
+        for name in ("int8", "prune")
+        for result, seed in (("gold", 0), ("gold", 1), ("default-0", 0), ("default-1", 1))
+    ]
+    rows = [(row["method"], row["attack"], row["forget_after"], row["gold_after"]) for row in written]
+    assert rows == [
+        (attacks.GOLD, "int8", 0.3, 0.3), ("default", "int8", 0.5, 0.3),
+        (attacks.GOLD, "prune", 0.3, 0.3), ("default", "prune", 0.5, 0.3),
     ]  # fmt: skip
-    assert rows[0]["worst_of"] == "relearn_mixed_full"
-    assert (rows[-1]["forget_after"], rows[-1]["recovery"]) == (0.5, 1 / 3)
-    assert {key: rows[0][key] for key in ("arena", "method", "robust", "seeds", "utility")} == {
-        "arena": "world", "method": "mine", "robust": True, "seeds": [0], "utility": 0.98,
-    }  # fmt: skip
+    assert written[1]["recovery"] == pytest.approx(1 / 3)
 
 
-def test_a_student_is_its_teacher_without_noise_and_learns_it_back_from_noise(attacks, saved_family, tmp_path):
+def test_finished_runs_are_attacked_as_they_are(attacks, asked, tmp_path, monkeypatch):
+    class Pair:
+        base, run_dir = Path("/models/small"), None
+
+    monkeypatch.setattr(attacks, "resolve_pair", lambda model, base: Pair())
+    out = tmp_path / "rows.json"
+    flags = ["--run", "default=runs/a", "--request", "mine", "--gold", "gold", "--attacks", "int8", "--seeds", "0"]
+    monkeypatch.setattr("sys.argv", ["attacks.py", *flags, "--out", str(out), "--runs", str(tmp_path)])
+    attacks.main()
+    assert asked == [("gold", str(Pair.base), 0, "int8", True), ("runs/a", None, 0, "int8", True)]
+    file = json.loads(out.read_text())
+    assert [(row["model"], row["method"], row["request"]) for row in file["rows"]] == [
+        ("small", attacks.GOLD, "mine"), ("small", "default", "mine"),
+    ]  # fmt: skip
+    assert file["made"][0]["command"].startswith("python benchmarks/attacks.py --run default=runs/a")
+
+
+def test_a_student_is_its_teacher_without_noise_and_learns_it_back_from_noise(benchmark_module, saved_family, tmp_path):
     from srmu.evaluation.encoding import encode
     from srmu.evaluation.loading import load_causal_lm, load_tokenizer
 
@@ -76,7 +80,7 @@ def test_a_student_is_its_teacher_without_noise_and_learns_it_back_from_noise(at
     teacher, texts = saved_family("llama"), ["A stone in the river.", "The market of the violet bridge."] * 8
 
     def student(name, **settings):
-        attacks.distil(teacher, texts, tmp_path / name, seed=0, learning_rate=1e-3, **settings)
+        benchmark_module("distil").distil(teacher, texts, tmp_path / name, seed=0, learning_rate=1e-3, **settings)
         return weights(tmp_path / name)
 
     before = weights(teacher)
@@ -89,19 +93,3 @@ def test_a_student_is_its_teacher_without_noise_and_learns_it_back_from_noise(at
                          (teacher, tmp_path / "far", tmp_path / "near"))  # fmt: skip
     assert learned.keys() == before.keys()
     assert (near - target).abs().mean() < (far - target).abs().mean()
-
-
-def test_rows_of_other_methods_and_requests_stay_in_the_file(attacks, tmp_path):
-    def row(method, number, request="africa"):
-        return {"arena": "real", "request": request, "method": method, "forget_after": number}
-
-    out = tmp_path / "attacks.json"
-    attacks.write_rows(out, "real", ["africa"], [row("base", 1), row("rmu", 2)], {"rmu": {}}, "full")
-    attacks.write_rows(out, "real", ["elements"], [row("rmu", 3, "elements")], {"rmu": {}}, "full")
-    attacks.write_rows(out, "real", ["africa"], [row("base", 4), row("mine", 5)], {"mine": {}}, "quick")
-    attacks.write_rows(out, "real", ["africa"], [row("base", 6), row("mine", 7)], {"mine": {}}, "quick")
-    record = json.loads(out.read_text())
-    assert {(r["request"], r["method"]): r["forget_after"] for r in record["rows"]} == {
-        ("africa", "rmu"): 2, ("elements", "rmu"): 3, ("africa", "base"): 6, ("africa", "mine"): 7,
-    }  # fmt: skip
-    assert [made["budget"] for made in record["made"]] == ["full", "full", "quick"]
