@@ -36,6 +36,8 @@ def test_only_words_that_are_one_token_are_searched_and_the_seed_draws_the_first
     vocabulary = Vocabulary.of(tokenizer)
     assert {"capital", SUBJECTS["kept"][0]} <= set(vocabulary.words)
     assert not set(vocabulary.token_ids.tolist()) & set(tokenizer.all_special_ids)
+    other = Vocabulary.of(tokenizer, [f"The {SUBJECTS['kept'][0].upper()} of"])
+    assert set(vocabulary.words) - set(other.words) == {"the", SUBJECTS["kept"][0]}
     assert vocabulary.draw(0) == vocabulary.draw(0) != vocabulary.draw(1)
     text = vocabulary.text(vocabulary.draw(0))
     assert tokenizer.encode(f"a {text}")[-NUM_WORDS:] == vocabulary.token_ids[vocabulary.draw(0)].tolist()

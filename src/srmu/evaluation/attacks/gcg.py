@@ -6,14 +6,15 @@ base less on the given half. A step takes four given questions, ranks the replac
 the loss of the right answers in the words' embeddings, draws candidates that change one word among the 64 best of its
 place, and keeps the one with the smallest loss if that is smaller than before. The tested half is asked with the words
 as text. The base goes through the same search with the same steps and seed, and the worst of the stops counts at which
-it keeps its accuracy. Control: the same search on the result for answers that were never true, after all steps: what it
+it keeps its accuracy. Words that are part of a forgotten answer are not searched: a string that says the answers
+finds nothing. Control: the same search on the result for answers that were never true, after all steps: what it
 brings is the search's, not knowledge. Source: arXiv 2307.15043 (GCG: 20 tokens, 256 best, 512 candidates, 500 steps;
 abstract and published code known, not read again for this). Whole words, so that the string can be typed, the place,
 the small numbers and the halves are ours. Budget: quick 10 steps of 16 candidates, full 50 of 32. Cost: a backward pass
 on four rows and forward passes on four times the candidates, a step and search; three searches.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -39,13 +40,16 @@ NUM_WORDS = 10
 BEST_REPLACEMENTS = 64
 ROWS_A_STEP = 4
 _BATCH_TOKENS = 4096
+_LEAST_PART = 3
+"""Characters from which on a word may be told as a part of an answer."""
 Place = Literal["behind", "before"]
 PLACES: tuple[Place, ...] = ("behind", "before")
 
 
 def gcg(setting: AttackSetting, cells: Cells) -> AttackRecord:
     """The worst of the steps at which the base keeps its accuracy."""
-    vocabulary = Vocabulary.of(setting.tokenizer)
+    answers = {right_answer(question) for question in (*setting.given, *setting.tested)}
+    vocabulary = Vocabulary.of(setting.tokenizer, answers)
     start = vocabulary.draw(setting.seed)
     place = best_place(setting, vocabulary.text(start))
     rights = {fact_of(question): right_answer(question) for question in setting.given}
@@ -71,8 +75,8 @@ class Vocabulary:
     token_ids: Int[Tensor, " words"]
 
     @classmethod
-    def of(cls, tokenizer: Any) -> "Vocabulary":
-        """All printable ASCII words that are one token of the tokenizer.
+    def of(cls, tokenizer: Any, answers: Collection[str] = ()) -> "Vocabulary":
+        """All printable ASCII words that are one token of the tokenizer, and no part of these answers.
 
         Raises:
             NotApplicable: There are too few.
@@ -82,6 +86,8 @@ class Vocabulary:
             number: tokenizer.decode([number]).strip() for number in range(len(tokenizer)) if number not in special
         }
         texts = {number: text for number, text in texts.items() if text.isascii() and text.isprintable() and text}
+        said = " ".join(answers).lower()
+        texts = {number: text for number, text in texts.items() if len(text) < _LEAST_PART or text.lower() not in said}
         lead = len(tokenizer.encode("a"))
         encoded = tokenizer([f"a {text}" for text in texts.values()])["input_ids"] if texts else []
         own = {
