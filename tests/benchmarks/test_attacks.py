@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from srmu.results.attack_records import AttackRecord, AttackReport
+from srmu.results.attack_records import AttackRecord
+from srmu.results.attack_report import AttackReport
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from srmu.results.attack_records import (
     DOES_NOT_COUNT,
     NO_STEP_COUNTS,
     AttackRecord,
-    AttackReport,
     Control,
     CurvePoint,
     DivergedAt,
@@ -19,6 +18,7 @@ from srmu.results.attack_records import (
     SweepPoint,
     WorstPoint,
 )
+from srmu.results.attack_report import AttackReport
 from srmu.results.schema import Mismatch, from_json, json_schema, to_json
 
 POINT = CurvePoint(

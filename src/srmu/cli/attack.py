@@ -7,7 +7,7 @@ import typer
 from srmu.cli.compute_flags import DEVICE, TRUST_REMOTE_CODE
 
 if TYPE_CHECKING:
-    from srmu.results.attack_records import AttackReport
+    from srmu.results.attack_report import AttackReport
 
 EPILOG = "Example: srmu attack runs/first --questions forget=q.jsonl --questions kept=k.jsonl --only relearn,int4"
 LEGEND = """needs: what an attacker needs, data = some of what was forgotten;
@@ -91,7 +91,7 @@ def parse_rates(text: str) -> list[float]:
 def show(report: "AttackReport") -> None:
     """One row per attack; what has no result says why below."""
     from srmu.cli.console import output, table
-    from srmu.results.attack_records import NUM_TEXTS, TITLES
+    from srmu.results.attack_report import NUM_TEXTS, TITLES
 
     output.print(table(report.title, list(TITLES), report.rows(), num_texts=NUM_TEXTS))
     output.print(LEGEND)

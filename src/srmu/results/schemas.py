@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from srmu.results.attack_records import AttackReport
+from srmu.results.attack_report import AttackReport
 from srmu.results.benchmarks.records import BenchmarkRecord
 from srmu.results.erasure.records import Entry, ErasureRequest
 from srmu.results.manifest import Manifest

@@ -23,7 +23,8 @@ from srmu.evaluation.attacks.seeds import over_seeds
 from srmu.evaluation.attacks.setting import AttackSetting
 from srmu.evaluation.model_pair import resolve_pair
 from srmu.evaluation.run_questions import find_run_sides
-from srmu.results.attack_records import AttackRecord, AttackReport
+from srmu.results.attack_records import AttackRecord
+from srmu.results.attack_report import AttackReport
 from srmu.results.records import read_results, write_results
 from srmu.results.sides import NOTHING_DECLARED
 from srmu.runtime.precision import check_dtype
