@@ -1,4 +1,4 @@
-"""What attacks found, as records: one per attack in the section `attacks` of a run's `results.json`, and all of a call.
+"""What an attack found, as a record: one per attack in the section `attacks` of a run's `results.json`.
 
 Accuracies are shares of right answers, from 0 to 1. `base` is the untouched model, `result` the unlearned one; `before`
 and `after` are before and under the attack, which is made on both. A number that is not defined is none (null).
