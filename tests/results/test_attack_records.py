@@ -94,8 +94,9 @@ def test_a_report_shows_a_row_for_each_attack_and_its_notes():
     lines = str(report).splitlines()
     assert lines[0] == "Attacks, quick budget, seeds 0, 1"
     assert lines[1].split()[:2] == ["attack", "needs"]
-    assert lines[2].split() == ["relearn", "weights", "result", "0.30", "0.50", "0.90", "0.40", "1.00", "0.90"]
+    assert lines[2].split() == ["relearn", "weights", "result", "0.30", "0.50", "0.90", "0.40", "0.90"]
     assert lines[3].split() == ["few", "shot", "error"]
+    assert "utility before the attacks: 1.00" in lines
     assert "relearn: recovery by seed 0.30, none" in lines
     assert "few shot: ValueError in <x>.py:1" in lines
     assert report.has_error

@@ -13,7 +13,7 @@ EPILOG = "Example: srmu attack runs/first --questions forget=q.jsonl --questions
 LEGEND = """needs: what an attacker needs, data = some of what was forgotten;
 forget: accuracy on forgotten facts that the attacker was not given, before and after it;
 base after: the untouched base under the same attack; recovery: how much of that came back
-(0 none, 1 all); utility: the kept group that fares worst, result over base, before and after."""
+(0 none, 1 all); utility: the kept group that fares worst, result over base."""
 
 
 def register(app: typer.Typer) -> None:

@@ -6,11 +6,8 @@ from html import escape
 
 from srmu.results.attack_records import AttackRecord
 
-_COLUMNS = ("forget_before", "forget_after", "base_after", "recovery", "utility", "utility_after")
-TITLES = (
-    "attack", "needs", "status", "forget before", "forget after", "base after", "recovery", "utility before",
-    "utility after",
-)  # fmt: skip
+_COLUMNS = ("forget_before", "forget_after", "base_after", "recovery", "utility_after")
+TITLES = ("attack", "needs", "status", "forget before", "forget after", "base after", "recovery", "utility after")
 """Of the columns of `AttackReport.rows`."""
 NUM_TEXTS = 3
 """Columns before the first number."""
@@ -58,8 +55,9 @@ class AttackReport:
         ]
 
     def notes(self) -> list[str]:
-        """Below the table: recovery by seed, and what an attack has to say."""
-        lines = []
+        """Below the table: utility before, recovery by seed, and what an attack has to say."""
+        utilities = [record.utility for record in self.records.values() if record.utility is not None]
+        lines = [f"utility before the attacks: {_number(utilities[0])}"] if utilities else []
         for name, record in self.records.items():
             title = name.replace("_", " ")
             if record.recovery_by_seed:
