@@ -189,8 +189,8 @@ def changelog() -> str:
 PARTS: dict[str, Callable[[], str]] = {
     part.__name__: part
     for part in (
-        commands, settings, python_api, schemas, rooms, results_table, appendix_results, appendix_attacks, appendix_worst,
-        attack_needs, wmdp_parity, changelog,
+        commands, settings, python_api, schemas, rooms, results_table, appendix_results, appendix_attacks,
+        appendix_worst, attack_needs, wmdp_parity, changelog,
     )
 }  # fmt: skip
 
