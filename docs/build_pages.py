@@ -156,6 +156,11 @@ def appendix_attacks() -> str:
     return tables.attack_rows()
 
 
+def selective_rows() -> str:
+    """All rows of the selective protocol."""
+    return tables.selective_rows()
+
+
 def wmdp_parity() -> str:
     """WMDP's questions here and through the harness."""
     return tables.wmdp_parity()
@@ -190,7 +195,7 @@ PARTS: dict[str, Callable[[], str]] = {
     part.__name__: part
     for part in (
         commands, settings, python_api, schemas, rooms, results_table, appendix_results, appendix_attacks,
-        appendix_worst, attack_needs, wmdp_parity, changelog,
+        appendix_worst, attack_needs, wmdp_parity, selective_rows, changelog,
     )
 }  # fmt: skip
 

@@ -98,6 +98,21 @@ def attack_worst() -> str:
     return "\n".join(lines)
 
 
+def selective_rows() -> str:
+    """Every row of the selective protocol: base and result of each group."""
+    groups = ("forget", "entangled", "neighbours", "other", "audit")
+    heads = ("model", "kind", "retain texts", "method", *groups, "fluency", "questions", "seeds")
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for row in read("selective.json"):
+        pairs = [row["groups"][name] for name in groups] + [row["fluency"]]
+        shown = [f"{pair['base']:.2f} to {pair['result']:.2f}" if pair else "none" for pair in pairs]
+        forget = row["groups"]["forget"]
+        shown[0] += f" ({forget['ci_low']:.2f} to {forget['ci_high']:.2f})"
+        cells = [row["model"], row["kind"], row["retain"], row["method"], *shown, row["questions"], row["seeds"]]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
 def attack_rows() -> str:
     """Every row of the attacks."""
     titles = ("model, request", "method", "attack", *TITLES, "gold standard", "budget", "seeds")

@@ -81,30 +81,6 @@ def resampled(pairs: Pairs, place: int, seed: int = 0) -> np.ndarray:
     return np.asarray(sums[drawn].sum(1) / counts[drawn].sum(1))
 
 
-def markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """The table of the documentation: base and result of each group, the interval of what was to go."""
-    lines = [
-        "| model | kind | retain texts | documents | method | forget | interval | entangled | neighbours | other "
-        "| audit | fluency | questions | seeds | s |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        groups = row["groups"]
-        shown = [_shown(groups[name]) for name in (*GROUPS, "audit")]
-        interval = f"{groups['forget']['ci_low']:.2f} to {groups['forget']['ci_high']:.2f}"
-        fluency = f"{row['fluency']['base']:.2f} to {row['fluency']['result']:.2f}"
-        cells = [row["model"], row["kind"], row["retain"], row["documents"], row["method"], shown[0], interval]
-        lines.append(
-            "| " + " | ".join([*cells, *shown[1:], fluency, *(str(row[key]) for key in ("questions", "seeds"))])
-            + f" | {row['seconds']:.0f} |"
-        )  # fmt: skip
-    return "\n".join(lines) + "\n"
-
-
-def _shown(group: dict[str, float] | None) -> str:
-    return "none" if group is None else f"{group['base']:.2f} to {group['result']:.2f}"
-
-
 def _group(cells: Sequence[Cell], name: str) -> dict[str, float] | None:
     pairs = pairs_of(cells, name)
     if not pairs:

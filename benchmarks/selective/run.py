@@ -1,13 +1,14 @@
 """The selective protocol: what a run forgets, and what it does to all that it did not name.
 
-    python benchmarks/selective/run.py --out runs/selective                       # everything; resumable, takes days
+    python benchmarks/selective/run.py                                            # everything; resumable, takes days
     python benchmarks/selective/run.py --models SmolLM2-135M --targets 'facts: capital of Africa' --seeds 0
-    python benchmarks/selective/run.py --phase tune --methods default erase       # looks, on other requests
+    python benchmarks/selective/run.py --phase tune --out runs/looks              # to choose by, on other requests
     python benchmarks/selective/run.py --table --publish                          # only the rows of the cells there are
 
 A cell is one model, request, retain condition, cut into documents, method and seed: trained in memory with the user's
 defaults, or with a preset, or with the settings that `benchmarks/results/tuned.json` gives a published method for this
-kind. Each is a line of `cells.jsonl` in `--out`, question by question; what is there is not computed again.
+kind. Each is a line of `cells.jsonl` in `--out`, question by question; what is there is not computed again. The cells
+of the report are committed, so that the next machine goes on where the last one stopped.
 """
 
 import argparse
@@ -24,7 +25,7 @@ import torch
 
 from selective.models import MODELS, model_path
 from selective.requests import REPORT, TUNE, Documents, Retain, SelectiveRequest, Target, known_facts, make_request
-from selective.rows import make_rows, markdown, read_cells
+from selective.rows import make_rows, read_cells
 from srmu.config.presets import PUBLISHED
 from srmu.config.settings import make_config
 from srmu.errors import RunError
@@ -53,7 +54,7 @@ METHODS: dict[str, dict[str, Any]] = {
     **{f"srmu {name}": {**PUBLISHED, "importance_map": name} for name in ("ratio", "difference", "product")},
 }
 TUNED = tuple(name for name, settings in METHODS.items() if "method" in settings or "importance_map" in settings)
-NUM_PROMPTS = 24
+NUM_PROMPTS, NUM_SHOWN = 24, 3
 
 
 class Judge:
@@ -77,10 +78,9 @@ class Judge:
     def measure(self, model: Any) -> dict[str, Any]:
         """What a result answers, keeps of the audit, and says; the nats of its words are the caller's to add."""
         groups = {}
-        for name, (right, nll) in self._answers(model).items():
-            before, base = self.base[name]
+        for name, right in self._answers(model).items():
             facts = [question.fact for question in self.request.questions[name]]
-            groups[name] = {"facts": facts, "base": before, "right": right, "base_nll": base, "nll": nll}
+            groups[name] = {"facts": facts, "base": self.base[name], "right": right}
         found = audit(model, self.tokenizer, self.known, reporter=Reporter())
         return {"groups": groups, "audit": to_json(found), "said": complete(model, self.tokenizer, self.prompts)}
 
@@ -90,12 +90,11 @@ class Judge:
         found = compare_fluency(self.tokenizer, self.usual, own)
         return {"base": found.base.score, "result": found.result.score}
 
-    def _answers(self, model: Any) -> dict[str, tuple[list[int], list[float]]]:
-        found = {}
-        for name, questions in self.request.questions.items():
-            scores = score_questions(model, self.tokenizer, list(questions))
-            found[name] = scores.correct_norm.astype(int).tolist(), scores.answer_nll.round(3).tolist()
-        return found
+    def _answers(self, model: Any) -> dict[str, list[int]]:
+        return {
+            name: score_questions(model, self.tokenizer, list(questions)).correct_norm.astype(int).tolist()
+            for name, questions in self.request.questions.items()
+        }
 
 
 @contextmanager
@@ -183,6 +182,7 @@ def run_case(
                 found = judge.measure(model)
             cell |= {"settings": arguments.set, "seconds": round(seconds, 1), "steps": len(trained.metrics), **found}
             cell["fluency"] = judge.fluency(model, found["said"])
+            cell["said"] = found["said"][:NUM_SHOWN]
             with file.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(cell, ensure_ascii=False) + "\n")
             print(line(cell), flush=True)
@@ -210,7 +210,7 @@ def _key(cell: dict[str, Any]) -> tuple[Any, ...]:
 def main() -> None:
     """Run what is missing, and write the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("runs/selective"))
+    parser.add_argument("--out", type=Path, default=RESULTS / "selective")
     parser.add_argument("--phase", choices=("tune", "report"), default="report")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--targets", nargs="+", help="names of requests; none given = all of the phase")
@@ -239,9 +239,9 @@ def main() -> None:
                 for documents in arguments.documents:
                     run_case(name, target, retain, documents, arguments, file)
     rows = make_rows([cell for cell in read_cells(file) if cell["phase"] == "report"])
-    print(markdown(rows))
     if arguments.publish:
         (RESULTS / "selective.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        print(f"{len(rows)} rows; the docs show them")
 
 
 if __name__ == "__main__":
