@@ -9,6 +9,7 @@ from srmu.errors import InputError
 from srmu.evaluation.benchmarks import rwku_metrics as metrics
 from srmu.evaluation.benchmarks.token_statistics import token_statistics
 from srmu.evaluation.encoding import encode
+from srmu.evaluation.membership import min_k_probability
 
 TEXTS = (
     "The author was born in a small city.",
@@ -42,15 +43,15 @@ def test_membership_scores_equal_the_oracles(scored, share):
         log_p = found.log_probabilities
         assert metrics.loss(log_p) == pytest.approx(oracle.loss(right), rel=1e-4)
         assert metrics.zlib_entropy(log_p, text) == pytest.approx(oracle.zlib_entropy(right, text), rel=1e-4)
-        assert metrics.min_k(log_p, share) == pytest.approx(oracle.min_k(right, share), rel=1e-4)
+        assert min_k_probability(log_p, share) == pytest.approx(oracle.min_k(right, share), rel=1e-4)
         expected = oracle.min_k_plus(distributions, targets, share)
         assert metrics.min_k_plus(log_p, found.means, found.deviations, share) == pytest.approx(expected, rel=1e-3)
 
 
 def test_min_k_of_all_tokens_is_minus_the_loss_and_of_few_is_lower():
     log_p = np.log([0.9, 0.5, 0.1, 0.01])
-    assert metrics.min_k(log_p, 1.0) == pytest.approx(-metrics.loss(log_p))
-    assert metrics.min_k(log_p, 0.01) == pytest.approx(np.log(0.01))
+    assert min_k_probability(log_p, 1.0) == pytest.approx(-metrics.loss(log_p))
+    assert min_k_probability(log_p, 0.01) == pytest.approx(np.log(0.01))
     assert metrics.min_k_plus(log_p, log_p, np.zeros(4)) == 0
 
 

@@ -15,6 +15,7 @@ from srmu.evaluation.benchmarks.rwku_words import split_words
 from srmu.evaluation.benchmarks.token_statistics import token_statistics
 from srmu.evaluation.completions import complete
 from srmu.evaluation.encoding import encode, encode_pairs
+from srmu.evaluation.membership import min_k_probability
 from srmu.evaluation.prefix_trees import Pair, continuation_log_likelihoods
 from srmu.runtime.progress import Progress, Reporter
 
@@ -193,7 +194,7 @@ def _membership(
             "zlib": np.array(
                 [metrics.zlib_entropy(one.log_probabilities, text) for one, text in zip(found, texts, strict=True)]
             ),
-            "min_k": np.array([metrics.min_k(one.log_probabilities) for one in found]),
+            "min_k": np.array([min_k_probability(one.log_probabilities, metrics.LEAST_LIKELY) for one in found]),
             "min_k_plus": np.array(
                 [metrics.min_k_plus(one.log_probabilities, one.means, one.deviations) for one in found]
             ),

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from srmu.errors import InputError
+from srmu.evaluation.membership import min_k_probability
 
 LEAST_LIKELY = 0.2
 """Share of tokens that the membership scores take."""
@@ -86,23 +87,10 @@ def zlib_entropy(log_probabilities: np.ndarray, text: str) -> float:
     return loss(log_probabilities) / len(zlib.compress(text.encode()))
 
 
-def min_k(log_probabilities: np.ndarray, share: float = LEAST_LIKELY) -> float:
-    """Min-K %: mean log-probability of the least likely tokens (arXiv 2310.16789, equation 1).
-
-    Args:
-        log_probabilities: As for `loss`.
-        share: Of the tokens, 0 to 1; rounded down, but at least one token.
-
-    Returns:
-        Nats per token, 0 or less; higher: more likely a member.
-    """
-    return _mean_of_least(log_probabilities, share)
-
-
 def min_k_plus(
     log_probabilities: np.ndarray, means: np.ndarray, deviations: np.ndarray, share: float = LEAST_LIKELY
 ) -> float:
-    """Min-K %++: the same of log-probabilities standardised over the vocabulary (arXiv 2404.02936, equation 3).
+    """Min-K %++: Min-K % of log-probabilities standardised over the vocabulary (arXiv 2404.02936, equation 3).
 
     Args:
         log_probabilities: As for `loss`, `[tokens]`.
@@ -115,7 +103,7 @@ def min_k_plus(
     """
     gaps = log_probabilities.astype(np.float64) - means
     spread = deviations.astype(np.float64)
-    return _mean_of_least(np.divide(gaps, spread, out=np.zeros_like(gaps), where=spread > 0), share)
+    return min_k_probability(np.divide(gaps, spread, out=np.zeros_like(gaps), where=spread > 0), share)
 
 
 def exact_match(answers: Sequence[str], given: str) -> float:
@@ -176,7 +164,3 @@ def _f1(expected: Sequence[str], given: Sequence[str]) -> float:
     common = sum((Counter(expected) & Counter(given)).values())
     # The harmonic mean of common / given and common / expected.
     return 2 * common / (len(given) + len(expected))
-
-
-def _mean_of_least(values: np.ndarray, share: float) -> float:
-    return float(np.sort(values.astype(np.float64))[: max(1, int(len(values) * share))].mean())
