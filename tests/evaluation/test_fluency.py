@@ -6,14 +6,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from srmu.evaluation.fluency import Answers, base_nll, compare_fluency, distinct_share, fluency, script_share
+from srmu.evaluation.fluency import Answers, base_nll, compare_fluency, fluency, script_share
 from tiny_tokenizers import TOKENIZERS, make_tokenizer
-
-
-def test_repeated_pairs_count_once():
-    assert distinct_share([1, 2, 3, 4]) == 1.0
-    assert distinct_share([1, 2, 1, 2, 1]) == pytest.approx(2 / 4)
-    assert distinct_share([7]) == 1.0
 
 
 def test_letters_of_another_script_than_the_prompts_are_foreign():

@@ -67,5 +67,8 @@ def test_what_the_model_writes_holds_no_rare_word_but_the_name_that_it_is_about(
     assert found.elsewhere
     assert all(len(words_of(text) & rare) <= 1 for text in found.elsewhere)
     assert seen[-1][0] == seen[-1][1]
+    judged = found.judgement
+    assert judged.kept == len(found.siblings) + len(found.elsewhere)
+    assert judged.made == seen[-1][1] == judged.kept + sum(judged.dropped.values())
     again = write_near_texts(model, tokenizer, forget, siblings=40, unanswered=20, per_name=3, seed=seed)
     assert again == found

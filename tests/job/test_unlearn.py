@@ -81,6 +81,22 @@ def test_answers_of_a_ruined_model_are_judged_by_the_base(base, tmp_path):
     assert files_with(tmp_path / "run", FORGET) == []
 
 
+def test_a_run_says_what_became_of_the_texts_that_the_base_wrote(saved_family, tmp_path, monkeypatch):
+    monkeypatch.setenv("SRMU_CACHE", str(tmp_path / "cache"))
+    notes: list[str] = []
+    reporter = Reporter()
+    monkeypatch.setattr(reporter, "note", notes.append)
+    pairs = [(name, other) for name in ("Lantern", "Violet", "Rocket") for other in ("Copper", "Harbour")]
+    forget = [f"the capital of {name} is {other} ." for name, other in pairs] * 2
+    model = saved_family("llama", tokenizer="bytes")
+    for out in ("first", "again"):
+        run_on(model, tmp_path / out, forget=forget, retain=["near"], steps=1, reporter=reporter)
+    told = [note for note in notes if note.startswith("The base model wrote ")]
+    assert len(told) == 2
+    assert told[0] == told[1]
+    assert "unlikely to the model itself" in told[0]
+
+
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(base, undisturbed, tmp_path):
     same = run_on(base, tmp_path / "same", map_scope="running", save_every=SAVE_EVERY).run_dir
     other = run_on(base, tmp_path / "other", map_scope="running", seed=1).run_dir

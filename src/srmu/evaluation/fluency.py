@@ -4,7 +4,6 @@ import math
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,15 +11,10 @@ import numpy as np
 from srmu.evaluation.encoding import encode, wrap_in_chat
 from srmu.evaluation.prefix_trees import continuation_log_likelihoods
 from srmu.evaluation.results import compare_values
+from srmu.inputs.judged_texts import distinct_share
 from srmu.results.fluency_records import Fluency, FluencyGroup
 
 BATCH_TOKENS = 4096
-
-
-def distinct_share(token_ids: Sequence[int]) -> float:
-    """Share of an answer's pairs of neighbouring tokens that occur in it once; 1 where there are fewer than two."""
-    pairs = list(pairwise(token_ids))
-    return len(set(pairs)) / len(pairs) if pairs else 1.0
 
 
 def script_share(prompt: str, answer: str) -> float:

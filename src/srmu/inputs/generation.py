@@ -7,13 +7,37 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-BATCH = 64
+from srmu.inputs.judged_texts import WrittenText
+
+BATCH = 128
 Chooser = Callable[[Float[Tensor, "batch vocab"]], Int[Tensor, " batch"]]
 
 
 def greedy(logits: Float[Tensor, "batch vocab"]) -> Int[Tensor, " batch"]:
     """The most likely token."""
     return logits.argmax(-1)
+
+
+class Sampler:
+    """Draws tokens at temperature 1, and remembers how likely each was.
+
+    Args:
+        generator: On the model's device.
+
+    Attributes:
+        nats: Of each step, minus the log-probability of every row's token.
+    """
+
+    def __init__(self, generator: torch.Generator):
+        self.generator = generator
+        self.nats: list[Tensor] = []
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """Token ids `[batch]` of float32 logits `[batch, vocab]`."""
+        log_probabilities = logits.log_softmax(-1)
+        drawn = torch.multinomial(log_probabilities.exp(), 1, generator=self.generator)
+        self.nats.append(-log_probabilities.gather(-1, drawn).squeeze(-1))
+        return drawn.squeeze(-1)
 
 
 def continue_rows(
@@ -90,25 +114,40 @@ class Writer:
 
     def write(self, texts: Sequence[str], tokens: int) -> list[str]:
         """What the model says after each text."""
+        return [one.added for one in self.compose(texts, tokens)]
+
+    def compose(self, texts: Sequence[str], tokens: int, *, first_line: bool = False) -> list[WrittenText]:
+        """Each text with what the model says after it, or with the first line of that, and how likely it finds it."""
         stops = stop_token_ids(self.model, self.tokenizer.eos_token_id)
-        said = [""] * len(texts)
-        for numbers in self._batches(texts):
-            rows = [self.tokenizer(texts[number])["input_ids"] for number in numbers]
-            new = continue_rows(self.model, rows, max_new_tokens=tokens, stop_ids=stops, choose=self._sample)
-            for number, token_ids in zip(numbers, new, strict=True):
-                said[number] = str(self.tokenizer.decode(token_ids, skip_special_tokens=True))
+        rows = [self.tokenizer(text)["input_ids"] for text in texts]
+        written: dict[int, WrittenText] = {}
+        for numbers in self._batches(rows):
+            sampler = Sampler(self.generator)
+            new = continue_rows(
+                self.model, [rows[number] for number in numbers],
+                max_new_tokens=tokens, stop_ids=stops, choose=sampler,
+            )  # fmt: skip
+            nats = torch.stack(sampler.nats, dim=1).tolist()
+            for number, added, row_nats in zip(numbers, new, nats, strict=True):
+                kept = self._first_line(added) if first_line else added
+                said = str(self.tokenizer.decode(kept, skip_special_tokens=True))
+                mean = sum(row_nats[: len(kept)]) / max(1, len(kept))
+                written[number] = WrittenText(texts[number], said, tuple(kept), mean)
             self.done += len(numbers)
             if self.progress:
                 self.progress(self.done, self.total)
-        return said
+        return [written[number] for number in range(len(texts))]
 
-    def _batches(self, texts: Sequence[str]) -> Iterator[list[int]]:
-        order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
+    def _first_line(self, token_ids: list[int]) -> list[int]:
+        """The tokens before the first that holds a line break."""
+        broken = (place for place, token in enumerate(token_ids) if "\n" in self.tokenizer.decode([token]))
+        return token_ids[: next(broken, len(token_ids))]
+
+    def _batches(self, rows: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+        """Rows of one length together, so that few are padded."""
+        order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
         for start in range(0, len(order), BATCH):
             yield order[start : start + BATCH]
-
-    def _sample(self, logits: Tensor) -> Tensor:
-        return torch.multinomial(logits.softmax(-1), 1, generator=self.generator).squeeze(-1)
 
 
 def stop_token_ids(model: PreTrainedModel, tokenizer_eos: int | None) -> frozenset[int]:

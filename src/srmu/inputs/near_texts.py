@@ -6,7 +6,8 @@ name in the place of theirs, cut before what they say of it; the retain loss hol
 answer. *Elsewhere*: the names of the forget texts in other contexts, continued by the base: what else it knows of them.
 
 None of them holds what is to be forgotten: a text with a rare word of the forget texts is dropped, but for the name
-that *elsewhere* is about.
+that *elsewhere* is about. What repeats itself, was said before, or is less likely to the base than half of what it
+wrote of its sort, is dropped too (`judged_texts.py`).
 """
 
 import random
@@ -20,6 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from srmu.inputs.general import general_paragraphs
 from srmu.inputs.generation import Writer
+from srmu.inputs.judged_texts import FORGET_WORDS, Judgement, keep_sensible
 from srmu.inputs.names import FREQUENT, SENTENCE_END, end_of_name, find_names, find_rare_words, first_rare, words_of
 
 CONTEXTS = (
@@ -43,12 +45,14 @@ class NearTexts:
         unanswered: Forget sentences about others, cut before the answer.
         elsewhere: The forget texts' names in other contexts.
         names: Siblings' names that were found, the most frequent first.
+        judgement: What became of what the base wrote for the first and the third sort.
     """
 
     siblings: tuple[str, ...]
     unanswered: tuple[str, ...]
     elsewhere: tuple[str, ...]
     names: tuple[str, ...]
+    judgement: Judgement
 
 
 def write_near_texts(
@@ -80,28 +84,24 @@ def write_near_texts(
     asked = list(islice(cycle(prefixes), siblings if prefixes else 0))
     about = _contexts(names, per_name, seed)
     writer = Writer(model, tokenizer, seed, len(asked) + len(about), progress)
-    first_lines = [
-        (prefix + said).split("\n")[0].strip()
-        for prefix, said in zip(asked, writer.write(asked, SIBLING_TOKENS), strict=True)
+    dropped: Counter[str] = Counter()
+    first_lines = writer.compose(asked, SIBLING_TOKENS, first_line=True)
+    of_others = [one for one in first_lines if not words_of(one.text) & rare]
+    said = writer.compose([context for context, _ in about], ELSEWHERE_TOKENS)
+    of_names = [
+        one for one, (_, name) in zip(said, about, strict=True) if not (words_of(one.text) & rare) - words_of(name)
     ]
-    of_others = [
-        text for text, prefix in zip(first_lines, asked, strict=True)
-        if len(text) > len(prefix) + 2 and not words_of(text) & rare
-    ]  # fmt: skip
-    written = list(dict.fromkeys(of_others))
+    made = len(asked) + len(about)
+    dropped[FORGET_WORDS] = made - len(of_others) - len(of_names)
+    written, elsewhere = keep_sensible(of_others, dropped), keep_sensible(of_names, dropped)
     pools = sibling_names(written, prefixes, rare)
-    said = writer.write([context for context, _ in about], ELSEWHERE_TOKENS)
-    elsewhere = [
-        (context + words).strip()
-        for (context, name), words in zip(about, said, strict=True)
-        if not (words_of(context + words) & rare) - words_of(name)
-    ]
     found = Counter(name for pool in pools.values() for name in pool)
     return NearTexts(
         siblings=tuple(written),
         unanswered=tuple(unanswered_texts(sentences, rare, pools, unanswered, seed)),
         elsewhere=tuple(elsewhere),
         names=tuple(name for name, _ in found.most_common()),
+        judgement=Judgement(made, len(written) + len(elsewhere), dict(dropped)),
     )
 
 

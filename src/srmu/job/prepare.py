@@ -13,13 +13,15 @@ from srmu.config.sources import HUB, NEAR, SELF
 from srmu.errors import InputError
 from srmu.evaluation.loading import load_causal_lm
 from srmu.inputs.corpora import Corpus, read_corpus
+from srmu.inputs.judged_texts import Judgement
 from srmu.inputs.near_texts import write_near_texts
 from srmu.inputs.rows import TokenRows
 from srmu.inputs.self_written import write_self_texts
 from srmu.job.plan import Plan, SplitRows
 from srmu.results.manifest import DataRecord
+from srmu.results.schema import load, to_json
 from srmu.runtime.cache import cache_directory
-from srmu.runtime.files import file_sha256, write_atomic
+from srmu.runtime.files import file_sha256, write_atomic, write_json_atomic
 from srmu.runtime.processes import main_process, together
 from srmu.runtime.progress import Reporter
 from srmu.solver.topics import TopicRows
@@ -27,6 +29,8 @@ from srmu.surgery.whole_model import must_stream, rows_at_once
 
 SELF_TOKENS = 60
 SELF_BATCH = 48
+# Of how texts near the forget texts are written and judged: those of another one are not taken from the cache.
+_NEAR_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ def prepare_rows(plan: Plan, reporter: Reporter) -> Prepared:
 def written_by_base(plan: Plan, forget: Corpus, source: str, reporter: Reporter) -> Corpus:
     """Texts that the base model writes; kept in the cache, since they cost more than the training."""
     config, checkpoint = plan.config, plan.checkpoint
-    sort = [] if source == SELF else [source]
+    sort = [] if source == SELF else [source, _NEAR_VERSION]
     identity = json.dumps(
         [
             {shard: file_sha256(checkpoint.path / shard) for shard in checkpoint.shards},
@@ -109,12 +113,15 @@ def written_by_base(plan: Plan, forget: Corpus, source: str, reporter: Reporter)
         if main_process() and not file.exists():
             _write(plan, forget, source, file, reporter)
     with together():
+        if main_process() and source == NEAR:
+            reporter.note(load(Judgement, _judgement_file(file)).describe())
         corpus = read_corpus([str(file)], role="retain")
     return dataclasses.replace(corpus, source=source)
 
 
 def _write(plan: Plan, forget: Corpus, source: str, file: Path, reporter: Reporter) -> None:
     config, forget_texts = plan.config, [document.as_text() for document in forget.documents]
+    judgement: Judgement | None = None
     with reporter.task("Base model writes texts") as progress:
         model = load_causal_lm(
             plan.checkpoint.path,
@@ -126,6 +133,7 @@ def _write(plan: Plan, forget: Corpus, source: str, file: Path, reporter: Report
         if source == NEAR:
             near = write_near_texts(model, plan.tokenizer, forget_texts, seed=config.training.seed, progress=progress)
             texts = [*near.siblings, *near.unanswered, *near.elsewhere]
+            judgement = near.judgement
             if not texts:
                 raise InputError(
                     "--retain near found nothing near the forget texts: they have no rare names, or the base "
@@ -143,7 +151,15 @@ def _write(plan: Plan, forget: Corpus, source: str, file: Path, reporter: Report
                 batch=rows_at_once(model, 2 * SELF_TOKENS, SELF_BATCH),
             )
     file.parent.mkdir(parents=True, exist_ok=True)
+    if judgement is not None:
+        # First: texts that are there have been judged.
+        write_json_atomic(_judgement_file(file), to_json(judgement), private=True)
     write_atomic(file, "".join(json.dumps({"text": text}) + "\n" for text in texts).encode(), private=True)
+
+
+def _judgement_file(file: Path) -> Path:
+    """Beside texts in the cache: how many were made, and what became of them."""
+    return file.with_suffix(".json")
 
 
 def join_rows(parts: Sequence[TokenRows]) -> TokenRows:
