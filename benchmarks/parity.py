@@ -33,7 +33,9 @@ QUIET = Reporter()
 AGGREGATORS = {"forget": "closer_to_1_better"}
 
 
-def tofu_rows(theirs: OpenUnlearning, scores: TofuScores, data: TofuData, folder: Path) -> tuple[list[Row], Any]:
+def tofu_rows(
+    theirs: OpenUnlearning, scores: TofuScores, data: TofuData, folder: Path, max_new_tokens: int
+) -> tuple[list[Row], Any]:
     """TOFU's nine numbers, utility and memorisation; and their truth ratios of the forget set."""
     rows, nine, forget_ratios = [], [], None
     for name in SET_NAMES:
@@ -52,7 +54,7 @@ def tofu_rows(theirs: OpenUnlearning, scores: TofuScores, data: TofuData, folder
             share = theirs.run("probability_w_options", "memorization", pre_compute=both)
         written = theirs.scored(
             "rouge", "memorization", theirs.questions(path, "answer", write=True), rouge_type="rougeL_recall",
-            generation_args={**GREEDY, "max_new_tokens": 200},
+            generation_args={**GREEDY, "max_new_tokens": max_new_tokens},
         )  # fmt: skip
         rows += _set_rows(name, ours, share, ratio, written)
         if name == "forget":
@@ -118,10 +120,12 @@ def compare(arguments: argparse.Namespace, work: Path) -> list[Row]:
         rows += authors_rows(arguments.muse_bench, model, tokenizer, muse_found)
     if not arguments.open_unlearning:
         return rows
-    scores = score_tofu(model, tokenizer, data, prompt=prompt, reporter=QUIET)
+    scores = score_tofu(model, tokenizer, data, prompt=prompt, max_new_tokens=arguments.max_new_tokens, reporter=QUIET)
     theirs = OpenUnlearning(arguments.open_unlearning, model, tokenizer, arguments.limit)
-    found, ratios = tofu_rows(theirs, scores, data, arguments.data)
+    found, ratios = tofu_rows(theirs, scores, data, arguments.data, arguments.max_new_tokens)
     rows += [*found, *muse_rows(theirs, folder, muse_found)]
+    if arguments.gold is None:
+        return rows
     del model, theirs
     tokenizer, model = load_tokenizer(arguments.gold), load_causal_lm(arguments.gold, dtype=torch.float32)
     gold = score_gold(model, tokenizer, data, prompt=prompt, reporter=QUIET)
@@ -136,11 +140,12 @@ def main() -> None:
     """Compare, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--gold", type=Path, required=True, help="another checkpoint, for forget quality")
+    parser.add_argument("--gold", type=Path, help="another checkpoint, for forget quality")
     parser.add_argument("--data", type=Path, required=True, help="folder of TOFU's JSONL files")
     parser.add_argument("--split", default="forget01")
     parser.add_argument("--muse", type=Path, help="MUSE's parts as .jsonl; else they are made of TOFU's questions")
     parser.add_argument("--limit", type=int)
+    parser.add_argument("--max-new-tokens", type=int, default=200, help="most tokens of TOFU's written answers")
     parser.add_argument("--open-unlearning", type=Path, help="checkout of locuslab/open-unlearning")
     parser.add_argument("--muse-bench", type=Path, help="checkout of swj0419/muse_bench")
     parser.add_argument("--out", type=Path)
@@ -154,9 +159,13 @@ def main() -> None:
         )
     if arguments.out:
         about = {
-            "model": arguments.model.name, "gold": arguments.gold.name, "split": arguments.split,
-            "limit": arguments.limit, "muse": "of TOFU" if arguments.muse is None else "given",
-        }  # fmt: skip
+            "model": arguments.model.name,
+            "gold": arguments.gold and arguments.gold.name,
+            "split": arguments.split,
+            "limit": arguments.limit,
+            "max_new_tokens": arguments.max_new_tokens,
+            "muse": "of TOFU" if arguments.muse is None else "given",
+        }
         write_json_atomic(arguments.out, {**about, "rows": [asdict(found) for found in rows]})
 
 
