@@ -98,22 +98,51 @@ def test_a_tap_that_does_not_fire_is_an_error(saved_family: SavedFamily, monkeyp
         replayer.frozen_pass(TOKEN_IDS)
 
 
-@pytest.mark.parametrize("kind", ["tensor", "number", "nested"])
-def test_layers_that_take_inputs_that_depend_on_the_tokens_are_refused(kind: str, saved_family: SavedFamily) -> None:
-    truncated = copy.deepcopy(load_tiny(saved_family("llama")))
+def with_token_inputs(truncated: TruncatedModel, value: Callable[[torch.Tensor], Any]) -> TruncatedModel:
+    """A copy whose layer 2 adds to its stream what it is given of the tokens, as Gemma's per-layer embeddings do."""
+    truncated = copy.deepcopy(truncated)
     seen: dict[str, torch.Tensor] = {}
+    forward = truncated.layers[2].forward
 
-    def value(token_ids: torch.Tensor) -> Any:
-        whole = int(token_ids.sum())
-        return {"tensor": token_ids.float(), "number": whole, "nested": {"pair": (token_ids, 1)}}[kind]
+    def adding(hidden: torch.Tensor, *args: Any, per_layer_input: Any, **kwargs: Any) -> Any:
+        while isinstance(per_layer_input, dict):
+            per_layer_input = per_layer_input["inner"]
+        return forward(hidden + per_layer_input, *args, **kwargs)
 
+    truncated.layers[2].forward = adding
     truncated.inner.register_forward_pre_hook(lambda _m, _a, kwargs: seen.update(kwargs), with_kwargs=True)
-    truncated.layers[2].register_forward_pre_hook(
-        lambda _m, args, kwargs: (args, {**kwargs, "per_layer_input": value(seen["input_ids"])}), with_kwargs=True
-    )
-    with pytest.raises(InputError, match="Layer 2 of a 'llama' model was to be replayed, but it takes inputs"):
+
+    def give(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return args, {"per_layer_input": value(seen["input_ids"]), **kwargs}
+
+    truncated.layers[2].register_forward_pre_hook(give, prepend=True, with_kwargs=True)
+    return truncated
+
+
+@pytest.mark.parametrize("value", [lambda ids: float(ids[0, 3]), lambda ids: {"inner": ids[..., None] / 9}])
+def test_layers_that_take_inputs_that_depend_on_all_tokens_are_refused(value: Any, saved_family: SavedFamily) -> None:
+    truncated = with_token_inputs(load_tiny(saved_family("llama")), value)
+    with pytest.raises(InputError, match="Layers of a 'llama' model were to be replayed, but they take inputs"):
         Replayer(truncated, 1)
     Replayer(truncated, 3)  # the control: layer 2 is then run, not replayed
+
+
+def test_inputs_of_each_token_are_kept_and_given_again(saved_family: SavedFamily) -> None:
+    truncated = with_token_inputs(load_tiny(saved_family("llama")), lambda ids: ids[..., None] / 9)
+    replayer = Replayer(truncated, 1, down_projection(truncated, 1))
+    assert replayer.per_token == ((2, "per_layer_input"),)
+    assert replayer.given_size == 1
+    frozen = replayer.frozen_pass(TOKEN_IDS)
+    assert torch.equal(replayer.replay(frozen.entry, {}), frozen.output)
+    assert Replayer(load_tiny(saved_family("llama")), 1).per_token == ()
+
+
+def test_a_family_whose_tokens_see_later_ones_is_refused(saved_family: SavedFamily) -> None:
+    truncated = copy.deepcopy(load_tiny(saved_family("llama")))
+    forward = truncated.layers[1].forward
+    truncated.layers[1].forward = lambda hidden, *a, **k: forward(hidden + hidden.mean(1, keepdim=True), *a, **k)
+    with pytest.raises(InputError, match="Tokens of a 'llama' model see those after them"):
+        Replayer(truncated, 1)
 
 
 def test_dropout_is_off(saved_family: SavedFamily) -> None:

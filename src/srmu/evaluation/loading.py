@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from srmu.errors import InputError
+from srmu.surgery.layers import find_decoder_layers
+from srmu.surgery.model_class import auto_class, whole_skeleton
 from srmu.surgery.quiet import quiet_loading
 from srmu.surgery.streaming import streaming_options, tie_folder
 
@@ -42,10 +43,11 @@ def load_causal_lm(
     }
     if device == "all":
         options["device_map"] = "auto"
+    config = _load(AutoConfig, path, "model", {"trust_remote_code": trust_remote_code, "revision": revision})
     if streamed:
-        options |= _stay_on_disk(path, torch.device(device), trust_remote_code)
+        options |= _stay_on_disk(config, torch.device(device), trust_remote_code)
     with quiet_loading():
-        model, found = _load(AutoModelForCausalLM, path, "model", {**options, "output_loading_info": True})
+        model, found = _load(auto_class(config), path, "model", {**options, "output_loading_info": True})
     if streamed:
         tie_folder(model, options)
     if missing := sorted(found["missing_keys"]):
@@ -56,17 +58,11 @@ def load_causal_lm(
     return model.eval() if device == "all" or streamed else model.to(device).eval()
 
 
-def _stay_on_disk(path: str | Path, device: torch.device, trust_remote_code: bool) -> dict[str, Any]:
-    """Options that leave the decoder layers of this checkpoint in its files."""
-    config = _load(AutoConfig, path, "model", {"trust_remote_code": trust_remote_code})
-    with torch.device("meta"):
-        skeleton = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+def _stay_on_disk(config: Any, device: torch.device, trust_remote_code: bool) -> dict[str, Any]:
+    """Options that leave the decoder layers of a model of this config in its files."""
     depth = config.get_text_config(decoder=True).num_hidden_layers
-    name = next(
-        name
-        for name, module in skeleton.named_modules()
-        if isinstance(module, nn.ModuleList) and len(module) == depth and "vision" not in name
-    )
+    skeleton = whole_skeleton(config, trust_remote_code=trust_remote_code)
+    name, _ = find_decoder_layers(skeleton, depth)
     return streaming_options(skeleton, name, range(depth), device)
 
 

@@ -55,14 +55,14 @@ def reduce_rows(logits: Float[Tensor, "kept vocab"], *reductions: Callable[[Tens
 def batch_token_limit(model: PreTrainedModel, batch_tokens: int) -> int:
     """`batch_tokens`, or fewer where their logits would take too much memory; of a streamed model, as many as fit."""
     budget = _CPU_LOGITS if model.device.type == "cpu" else _ACCELERATOR_LOGITS
-    most = max(1, budget // model.config.get_text_config().vocab_size)
+    most = max(1, budget // model.config.get_text_config(decoder=True).vocab_size)
     # Where every pass reads all layers from disk, passes are few and large.
     return most if is_streamed(model) else min(batch_tokens, most)
 
 
 def max_positions(model: PreTrainedModel) -> int:
     """Longest input in tokens that the config admits; 2048 if it does not say, as in lm-evaluation-harness."""
-    config = model.config.get_text_config()
+    config = model.config.get_text_config(decoder=True)
     for name in ("n_positions", "max_position_embeddings", "n_ctx"):
         if getattr(config, name, None):
             return int(getattr(config, name))

@@ -1,5 +1,6 @@
 """Continue token rows or texts, token by token, with the key/value cache; generation configs are ignored."""
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -63,6 +64,8 @@ def continue_rows(
     Returns:
         The new tokens of each row.
     """
+    if "past_key_values" not in inspect.signature(model.forward).parameters:
+        return _continue_without_cache(model, rows, max_new_tokens, stop_ids, choose)
     device = model.device
     length = max(map(len, rows))
     token_ids = torch.tensor([[0] * (length - len(row)) + list(row) for row in rows], device=device)
@@ -87,6 +90,31 @@ def continue_rows(
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
     written = torch.stack(steps, dim=1).tolist() if steps else [[] for _ in rows]
     return [_before_stop(row, stop_ids) for row in written]
+
+
+def _continue_without_cache(
+    model: PreTrainedModel,
+    rows: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    stop_ids: frozenset[int],
+    choose: Chooser,
+) -> list[list[int]]:
+    """Without a key/value cache, which Mamba has not: each step reads the whole rows, padded on the right."""
+    texts = [list(row) for row in rows]
+    ended = [False] * len(texts)
+    with torch.inference_mode():
+        for _ in range(max_new_tokens):
+            width = max(map(len, texts))
+            token_ids = torch.tensor([text + [0] * (width - len(text)) for text in texts], device=model.device)
+            ends = torch.tensor([len(text) - 1 for text in texts], device=model.device)
+            logits = model(input_ids=token_ids, use_cache=False).logits
+            new_ids = choose(logits[torch.arange(len(texts), device=model.device), ends].float()).tolist()
+            for place, token in enumerate(new_ids):
+                texts[place].append(token)
+                ended[place] |= token in stop_ids
+            if all(ended):
+                break
+    return [_before_stop(text[len(row) :], stop_ids) for text, row in zip(texts, rows, strict=True)]
 
 
 class Writer:

@@ -27,7 +27,8 @@ from srmu.runtime.processes import world_size
 from srmu.solver.frozen import SMALL_BATCH
 from srmu.surgery.checkpoint import Checkpoint, open_checkpoint, resolve_model
 from srmu.surgery.layers import AUTO_DEPTH, AUTO_DEPTH_ERASURE, resolve_layers, select_matrices
-from srmu.surgery.truncate import Skeleton, build_skeleton, text_config
+from srmu.surgery.model_class import whole_skeleton
+from srmu.surgery.truncate import Skeleton, build_skeleton, whole_config
 
 HELDOUT_AT_MOST = 64
 # For metrics, manifest and what the file system itself takes.
@@ -154,7 +155,10 @@ def make_plan(config: UnlearnConfig, tokenizer: Any = None, *, out: Path | None 
         raise InputError("shard=True divides layers over processes, and there is one. Start several, or leave it out.")
     path = resolve_model(model.model, model.revision)
     checkpoint = open_checkpoint(path)
-    num_layers = text_config(checkpoint, trust_remote_code=model.trust_remote_code).num_hidden_layers
+    whole = whole_config(checkpoint, trust_remote_code=model.trust_remote_code)
+    # What is measured, attacked and loaded by others.
+    whole_skeleton(whole, trust_remote_code=model.trust_remote_code)
+    num_layers = whole.get_text_config(decoder=True).num_hidden_layers
     layer_id, parameter_names, num_trained, skeleton = choose_matrices(checkpoint, config, num_layers)
     device = choose_device(model.device)
     own_tokenizer = load_tokenizer(path, trust_remote_code=model.trust_remote_code) if tokenizer is None else tokenizer

@@ -60,4 +60,5 @@ def join_entries(batch: Sequence[Part]) -> Entry:
     if len(entries) == 1:
         return entries[0]
     inner = [entry.inner for entry in entries if entry.inner is not None]
-    return Entry(torch.cat([entry.hidden for entry in entries]), torch.cat(inner) if inner else None)
+    given = tuple(torch.cat(parts) for parts in zip(*(entry.given for entry in entries), strict=True))
+    return Entry(torch.cat([entry.hidden for entry in entries]), torch.cat(inner) if inner else None, given)

@@ -21,9 +21,8 @@ from srmu.surgery.replay import Entry, Replayer
 
 GIB = 1024**3
 KeptRow = tuple[Tensor, ...]
-"""Output `[seq, hidden]` and token mask `[seq]` of a row, then its entry: `[seq, hidden]` and, of a late start,
-`[seq, inner]`; without padding."""
-_WHOLE, _LATE = 3, 4
+"""Output `[seq, hidden]` and token mask `[seq]` of a row, then its entry: `[seq, hidden]`, what layers take of each
+token and, of a late start, `[seq, inner]`; without padding."""
 KeptRows = dict[int, KeptRow]
 # Tokens that go through layers at once where memory is limited: activations take little, and devices are still busy.
 SMALL_BATCH = 1024
@@ -97,6 +96,8 @@ class FrozenStore:
         self.batch_tokens = batch_tokens or tokens_a_batch(device)
         self._shared = kept is not None
         self._kept: KeptRows = {} if kept is None else kept
+        # Tensors of a kept row without its late start.
+        self._whole = 3 + len(replayer.per_token)
         self._inner_size = 0 if replayer.late_start is None else replayer.late_start.inner_size
 
     def lengths(self, row_ids: Sequence[int]) -> list[int]:
@@ -127,9 +128,11 @@ class FrozenStore:
         for length, ids in batches:
             if self._are_kept(ids):
                 kept = [self._kept[row_id] for row_id in ids]
-                output, token_mask, *entry = (_pad(parts, length) for parts in zip(*kept, strict=True))
+                output, token_mask, hidden, *rest = (_pad(parts, length) for parts in zip(*kept, strict=True))
+                given, inner = rest[: self._whole - 3], rest[self._whole - 3 :]
+                entry = Entry(hidden, inner[0] if inner else None, tuple(given))
                 token_ids = pad_batch(self.rows, ids, length).token_ids
-                groups.append(FrozenRows(Entry(*entry), output, token_mask, token_ids))
+                groups.append(FrozenRows(entry, output, token_mask, token_ids))
             else:
                 groups.append(self._compute(ids, length))
         for _ in range(extra):
@@ -137,7 +140,7 @@ class FrozenStore:
         return groups
 
     def _are_kept(self, row_ids: Sequence[int]) -> bool:
-        return {len(self._kept.get(row_id, ())) for row_id in row_ids} in ({_WHOLE}, {_LATE})
+        return {len(self._kept.get(row_id, ())) for row_id in row_ids} in ({self._whole}, {self._whole + 1})
 
     def keep(self, row_ids: Sequence[int], limit_gb: float, progress: Callable[[int, int], None] | None = None) -> bool:
         """Compute and keep these rows if they fit the limit and are read more than once on average, or by several runs.
@@ -154,13 +157,13 @@ class FrozenStore:
         worth = self._shared or len(distinct) < len(row_ids)
         worth = worth and self.num_bytes(distinct, late=False) <= limit_gb * GIB
         late = self._inner_size > 0 and self.num_bytes(distinct) <= limit_gb * GIB
-        size = _LATE if late else _WHOLE
+        size = self._whole + late
         missing = [row_id for row_id in distinct if worth and len(self._kept.get(row_id, ())) != size]
         batches, done = list(self._batches(missing)), 0
         extra = self.replayer.extra_passes(len(batches))
         for length, ids in batches:
             frozen = self._compute(ids, length, late=late)
-            parts = [frozen.output, frozen.token_mask, frozen.entry.hidden]
+            parts = [frozen.output, frozen.token_mask, frozen.entry.hidden, *frozen.entry.given]
             if frozen.entry.inner is not None:
                 parts.append(frozen.entry.inner)
             for index, row_id in enumerate(ids):
@@ -181,7 +184,8 @@ class FrozenStore:
     def num_bytes(self, row_ids: Sequence[int], *, late: bool = True) -> int:
         """Bytes that the activations of these rows take; less without a late start of the replay."""
         weight = next(self.replayer.truncated.inner.parameters())
-        features = 2 * self.replayer.truncated.hidden_size + (self._inner_size if late else 0)
+        features = 2 * self.replayer.truncated.hidden_size + self.replayer.given_size
+        features += self._inner_size if late else 0
         tokens = sum(len(self.rows.token_ids[row_id]) for row_id in row_ids)
         return tokens * features * weight.element_size()
 

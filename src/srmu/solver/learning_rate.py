@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from srmu.surgery.layers import has_inputs_first
+
 # Chosen on validation requests of the demo's model (docs/log); there it comes to 2.5e-3.
 AUTO_FACTOR = 0.53
 
@@ -25,8 +27,7 @@ def auto_learning_rate(layer: nn.Module, parameter_name: str) -> float:
     """
     weight = layer.get_parameter(parameter_name)
     module = layer.get_submodule(parameter_name.rpartition(".")[0])
-    # GPT-2's Conv1D holds its weight transposed: [inputs, outputs].
-    num_inputs = weight.shape[0] if type(module).__name__ == "Conv1D" else weight.shape[-1]
+    num_inputs = weight.shape[-2] if has_inputs_first(module) else weight.shape[-1]
     return AUTO_FACTOR * _root_mean_square(weight) / math.sqrt(num_inputs)
 
 

@@ -8,7 +8,6 @@ a layer is called with depends on the batch's shape alone.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -19,8 +18,9 @@ from srmu.errors import InputError
 from srmu.objective.tensors import Hidden, TokenIds
 from srmu.runtime.processes import largest
 from srmu.surgery.late_start import find_late_start
+from srmu.surgery.model_class import check_strands
 from srmu.surgery.sharding import is_sharded
-from srmu.surgery.taps import ModuleCall, hidden_of, tapped_inputs, tapped_outputs, the_only
+from srmu.surgery.taps import ModuleCall, close, hidden_of, same, tapped_inputs, tapped_outputs, the_only
 from srmu.surgery.truncate import TruncatedModel
 
 
@@ -32,10 +32,12 @@ class Entry:
         hidden: Residual stream `[batch, seq, hidden]`: before the first trained layer, or, where there is `inner`, what
             that layer adds the output of its last module to.
         inner: Input of that last module; none = the replay begins with the whole layer.
+        given: What layers take besides, of each token, `[batch, seq, ...]`, in the order of `Replayer.per_token`.
     """
 
     hidden: Hidden
     inner: Float[Tensor, "batch seq inner"] | None = None
+    given: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Replayer:
         trained: Names, within that layer, of its trained parameters; none given = any.
 
     Raises:
-        InputError: If what the layers are called with depends on the tokens, so that a replay could not repeat it.
+        InputError: If the family's tokens see later ones, or a replay of its layers gives something else than they did.
     """
 
     def __init__(self, truncated: TruncatedModel, first_layer: int, trained: Sequence[str] = ()):
@@ -68,9 +70,11 @@ class Replayer:
         self.layer_ids = tuple(range(first_layer, len(truncated.layers)))
         self.sharded = is_sharded(truncated)
         self._calls: dict[int, dict[int, ModuleCall]] = {}
-        self._check_calls_ignore_tokens()
+        self.per_token = self._find_per_token()
+        self.given_size = self._count_given()
         probe = self._probe()
         self.late_start = find_late_start(truncated.layers[first_layer], trained, lambda: self._run(probe))
+        self._check_replay()
 
     def extra_passes(self, needed: int) -> int:
         """How many passes a rank must run beside the ones it needs, so that all run as many; asks all ranks.
@@ -105,9 +109,15 @@ class Replayer:
                 "hidden": first.get_submodule(self.late_start.residual_name),
                 "inner": first.get_submodule(self.late_start.last_name),
             }
-        with tapped_inputs(starts) as calls, tapped_outputs({"last": last}) as outputs:
+        taking = {layer_id: self.truncated.layers[layer_id] for layer_id, _ in self.per_token}
+        with (
+            tapped_inputs(starts) as calls,
+            tapped_inputs(taking) as layer_calls,
+            tapped_outputs({"last": last}) as outputs,
+        ):
             self._run(token_ids)
-        entry = Entry(**{name: the_only(made).hidden for name, made in calls.items()})
+        given = tuple(the_only(layer_calls[layer_id]).taken(place) for layer_id, place in self.per_token)
+        entry = Entry(**{name: the_only(made).hidden for name, made in calls.items()}, given=given)
         return FrozenPass(entry=entry, output=the_only(outputs["last"]))
 
     def replay(self, entry: Entry, weights: Mapping[int, Mapping[str, Tensor]]) -> Hidden:
@@ -121,7 +131,9 @@ class Replayer:
             Residual stream after the tapped layer, `[batch, seq, hidden]`.
         """
         hidden, layer_ids = entry.hidden, self.layer_ids
-        calls = self._calls_for(int(hidden.shape[1]), hidden.device)
+        calls = dict(self._calls_for(int(hidden.shape[1]), hidden.device))
+        for (layer_id, place), value in zip(self.per_token, entry.given, strict=True):
+            calls[layer_id] = calls[layer_id].with_taken(place, value)
         if entry.inner is not None:
             hidden = self._finish_layer(entry, weights.get(layer_ids[0], {}))
             layer_ids = layer_ids[1:]
@@ -161,28 +173,39 @@ class Replayer:
         length = min(8, self.truncated.vocab_size)
         return torch.arange(length, device=next(self.truncated.inner.parameters()).device).unsqueeze(0)
 
-    def _check_calls_ignore_tokens(self) -> None:
+    def _find_per_token(self) -> tuple[tuple[int, int | str], ...]:
+        """By layer and place, what layers are given of each token besides the stream: Gemma's per-layer embeddings."""
         probe = self._probe()
         zeros = self._calls_for(int(probe.shape[1]), probe.device)
         other = self._record_calls(probe)
+        found = []
         for layer_id in self.layer_ids:
-            if not _same(zeros[layer_id].args, other[layer_id].args) or not _same(
-                zeros[layer_id].kwargs, other[layer_id].kwargs
-            ):
-                raise InputError(
-                    f"Layer {layer_id} of a {self.truncated.family!r} model was to be replayed, but it takes inputs "
-                    "that depend on the tokens besides the residual stream. srmu cannot train this family."
-                )
+            for place in zeros[layer_id].places():
+                one, two = zeros[layer_id].taken(place), other[layer_id].taken(place)
+                if isinstance(one, Tensor) and one.shape[:2] == probe.shape and not same(one, two):
+                    found.append((layer_id, place))
+        return tuple(found)
 
+    def _count_given(self) -> int:
+        """Numbers that a token has in what layers take of it."""
+        calls = self._calls_for(int(self._probe().shape[1]), self._probe().device)
+        return sum(calls[layer_id].taken(place)[0, 0].numel() for layer_id, place in self.per_token)
 
-def _same(one: Any, other: Any) -> bool:
-    """Whether two recorded values are equal; of other objects, as caches, whether they are of one type."""
-    if isinstance(one, Tensor):
-        return isinstance(other, Tensor) and torch.equal(one, other)
-    if isinstance(one, (tuple, list)):
-        return len(one) == len(other) and all(_same(a, b) for a, b in zip(one, other, strict=True))
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
-    if isinstance(one, (bool, int, float, str)):
-        return type(one) is type(other) and one == other
-    return type(one) is type(other)
+    @torch.no_grad()
+    def _check_replay(self) -> None:
+        """Prove on a probe that a replay gives what the layers gave, and that no token sees a later one."""
+        probe = self._probe()
+        frozen = self.frozen_pass(probe)
+        check_strands(frozen.output, self.truncated.family)
+        if not close(self.replay(frozen.entry, {}), frozen.output):
+            raise InputError(
+                f"Layers of a {self.truncated.family!r} model were to be replayed, but they take inputs that depend on "
+                "the tokens besides the residual stream. srmu cannot train this family."
+            )
+        changed = probe.clone()
+        changed[0, -1] = 0
+        if not close(self.frozen_pass(changed).output[:, :-1], frozen.output[:, :-1]):
+            raise InputError(
+                f"Tokens of a {self.truncated.family!r} model see those after them, and srmu works on decoders alone. "
+                "Use a decoder-only model."
+            )

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 Key = TypeVar("Key")
@@ -23,6 +24,20 @@ class ModuleCall:
     hidden: Any
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+
+    def places(self) -> list[int | str]:
+        """Where its other arguments are: numbers among the positional ones, and names."""
+        return [*range(len(self.args)), *self.kwargs]
+
+    def taken(self, place: int | str) -> Any:
+        """The argument of a place."""
+        return self.args[place] if isinstance(place, int) else self.kwargs[place]
+
+    def with_taken(self, place: int | str, value: Any) -> "ModuleCall":
+        """The same call with another argument at a place."""
+        if isinstance(place, str):
+            return replace(self, kwargs={**self.kwargs, place: value})
+        return replace(self, args=(*self.args[:place], value, *self.args[place + 1 :]))
 
 
 @contextmanager
@@ -61,8 +76,8 @@ def the_only(recorded: list[Any]) -> Any:
 
 
 def hidden_of(output: Any) -> Any:
-    """The hidden states in a module's output: the tensor itself, or the first of a tuple."""
-    return output[0] if isinstance(output, tuple) else output
+    """The hidden states in a module's output: the tensor itself, or the first of several."""
+    return output[0] if isinstance(output, (tuple, list)) else output
 
 
 def _split_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> ModuleCall:
@@ -70,3 +85,23 @@ def _split_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> ModuleCall:
         return ModuleCall(args[0], args[1:], dict(kwargs))
     rest = dict(kwargs)
     return ModuleCall(rest.pop("hidden_states", None), (), rest)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two recorded values are equal; of other objects, as caches, whether they are of one type."""
+    if isinstance(one, Tensor):
+        return isinstance(other, Tensor) and torch.equal(one, other)
+    if isinstance(one, (tuple, list)):
+        return len(one) == len(other) and all(same(a, b) for a, b in zip(one, other, strict=True))
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, (bool, int, float, str)):
+        return type(one) is type(other) and one == other
+    return type(one) is type(other)
+
+
+def close(one: Tensor, other: Tensor) -> bool:
+    """Whether two activations are the same up to rounding: apart by less than the root of what their dtype resolves."""
+    limit = torch.finfo(one.dtype).eps ** 0.5
+    apart = torch.linalg.vector_norm((one - other).float())
+    return bool(apart <= limit * torch.linalg.vector_norm(other.float()))

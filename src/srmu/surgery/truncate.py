@@ -11,11 +11,12 @@ from torch import nn
 from srmu.errors import InputError
 from srmu.surgery.checkpoint import Checkpoint, check_scales
 from srmu.surgery.layers import find_decoder_layers
+from srmu.surgery.model_class import check_decoder, check_stream, decoder_skeleton, first_line
 from srmu.surgery.quiet import quiet_loading
 from srmu.surgery.streaming import streaming_options, tie_folder
 
 # Names of the last norm over the families; it lies behind the residual stream that the loss sees.
-FINAL_NORMS = ("norm", "ln_f", "final_layer_norm")
+FINAL_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "norm_f", "final_norm", "ln_out", "out_norm")
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,17 @@ def text_config(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> A
     """The config of the text decoder, taken out of a multi-modal one where it is nested.
 
     Raises:
-        InputError: If Transformers does not know the model type, or the weights need a scale that is not there.
+        InputError: See `whole_config`.
+    """
+    return whole_config(checkpoint, trust_remote_code=trust_remote_code).get_text_config(decoder=True)
+
+
+def whole_config(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> Any:
+    """The config of the whole model, which is a decoder or holds one.
+
+    Raises:
+        InputError: If Transformers does not know the model type, it is no decoder, or the weights need a scale that is
+            not there.
     """
     from transformers import AutoConfig
 
@@ -59,9 +70,10 @@ def text_config(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> A
         family = checkpoint.config.get("model_type")
         raise InputError(
             f"Model family {family!r} was asked for, which this version of Transformers cannot load "
-            f"({_first_line(error)}). Use a decoder family it knows, or --trust-remote-code."
+            f"({first_line(error)}). Use a decoder family it knows, or --trust-remote-code."
         ) from None
-    return config.get_text_config(decoder=True)
+    check_decoder(config)
+    return config
 
 
 @dataclass(frozen=True)
@@ -76,6 +88,7 @@ class Skeleton:
         family: `model_type` of the text model.
         vocab_size: Rows of the embedding.
         config: The shortened config.
+        depth: Layers of the whole model.
     """
 
     inner: Any
@@ -85,6 +98,7 @@ class Skeleton:
     family: str
     vocab_size: int
     config: Any
+    depth: int
 
 
 def build_skeleton(checkpoint: Checkpoint, num_layers: int, *, trust_remote_code: bool = False) -> Skeleton:
@@ -93,19 +107,13 @@ def build_skeleton(checkpoint: Checkpoint, num_layers: int, *, trust_remote_code
     Raises:
         InputError: If the family is unknown or is no decoder-only model with a token embedding in the files.
     """
-    from transformers import AutoModel
-
-    config = text_config(checkpoint, trust_remote_code=trust_remote_code)
+    whole = whole_config(checkpoint, trust_remote_code=trust_remote_code)
+    config = whole.get_text_config(decoder=True)
+    depth = config.num_hidden_layers
     _cut_config(config, num_layers)
-    try:
-        with torch.device("meta"):
-            inner = AutoModel.from_config(config, trust_remote_code=trust_remote_code)
-    except Exception as error:  # any line of any family's code may be the first to meet a value that makes no sense
-        raise InputError(
-            f"A {config.model_type!r} model cannot be built from its config.json ({_first_line(error)}). "
-            "Check that file."
-        ) from None
+    inner = decoder_skeleton(whole, config, trust_remote_code=trust_remote_code)
     layers_name, layers = find_decoder_layers(inner, num_layers)
+    check_stream(inner, layers)
     return Skeleton(
         inner=inner,
         layers=layers,
@@ -114,6 +122,7 @@ def build_skeleton(checkpoint: Checkpoint, num_layers: int, *, trust_remote_code
         family=config.model_type,
         vocab_size=int(inner.get_input_embeddings().weight.shape[0]),
         config=config,
+        depth=depth,
     )
 
 
@@ -142,8 +151,6 @@ def load_truncated(
     Raises:
         InputError: If the family is unknown, is no decoder-only model, or tensors are missing from the files.
     """
-    from transformers import AutoModel
-
     from srmu.surgery.attention import use_causal_blocks
 
     skeleton = build_skeleton(checkpoint, num_layers, trust_remote_code=trust_remote_code)
@@ -154,13 +161,12 @@ def load_truncated(
         placed = streaming_options(skeleton.inner, skeleton.layers_name, range(on_disk_below), device)
     kernels = {"attn_implementation": "eager", "experts_implementation": "eager"} if dtype == torch.float64 else {}
     with quiet_loading():
-        inner, info = AutoModel.from_pretrained(
+        inner, info = type(skeleton.inner).from_pretrained(
             checkpoint.path,
             config=skeleton.config,
             dtype=dtype,
             key_mapping=None if prefix in known else {"^" + re.escape(prefix): ""},
             use_safetensors=True,
-            trust_remote_code=trust_remote_code,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # reported below
             **kernels,
@@ -168,15 +174,11 @@ def load_truncated(
         )
     if placed:
         tie_folder(inner, placed)
-    missing = sorted({*info["missing_keys"], *(mismatch[0] for mismatch in info["mismatched_keys"])})
-    if missing:
-        raise InputError(
-            f"Tensor {missing[0]!r} of layers 0 to {num_layers - 1} was asked for, but the checkpoint's files lack it"
-            f" or hold another shape ({len(missing)} in all). The checkpoint does not fit its config.json."
-        )
-    for name, _ in inner.named_children():
-        if name in FINAL_NORMS:
-            setattr(inner, name, nn.Identity())
+    _check_complete(checkpoint, skeleton, inner, info)
+    for place in {inner, inner.get_submodule(skeleton.layers_name.rpartition(".")[0])}:
+        for name, _ in place.named_children():
+            if name in FINAL_NORMS:
+                setattr(place, name, nn.Identity())
     inner.requires_grad_(False).eval()
     if device.type == "cpu":
         use_causal_blocks(inner)
@@ -219,10 +221,6 @@ def _with_own_children(module: Any) -> Any:
     return shallow
 
 
-def _first_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
-
-
 def _cut_config(config: Any, num_layers: int) -> None:
     """Shorten the depth and every per-layer list of the config in place."""
     depth = config.num_hidden_layers
@@ -230,6 +228,48 @@ def _cut_config(config: Any, num_layers: int) -> None:
         if isinstance(value, list) and len(value) == depth and name != "mlp_only_layers":
             setattr(config, name, value[:num_layers])
     config.num_hidden_layers = num_layers
+    if shared := getattr(config, "num_kv_shared_layers", 0):
+        # Gemma: the last so many layers take keys and values from the layer before them.
+        config.num_kv_shared_layers = max(0, num_layers - (depth - shared))
+
+
+def _check_complete(checkpoint: Checkpoint, skeleton: Skeleton, inner: Any, info: dict[str, Any]) -> None:
+    """See that every tensor of the layers came from the files; of those that hold a slice for each layer, take ours."""
+    mismatched = {name: tuple(stored) for name, stored, _ in info["mismatched_keys"]}
+    missing = set(info["missing_keys"]) | {
+        name for name, stored in mismatched.items() if not _take_slice(checkpoint, skeleton, inner, name, stored)
+    }
+    unused = (*FINAL_NORMS, "pooler")
+    outside = {name for name in missing if not name.startswith(skeleton.layers_name + ".")}
+    wrong = sorted(missing - {name for name in outside if any(part in unused for part in name.split("."))})
+    if wrong:
+        raise InputError(
+            f"Tensor {wrong[0]!r} of layers 0 to {len(skeleton.layers) - 1} was asked for, but the checkpoint's files "
+            f"lack it or hold another shape ({len(wrong)} in all). Either the checkpoint does not fit its config.json, "
+            f"or srmu cannot shorten a {skeleton.family!r} model; please report the model."
+        )
+
+
+def _take_slice(checkpoint: Checkpoint, skeleton: Skeleton, inner: Any, name: str, shape: tuple[int, ...]) -> bool:
+    """Fill a tensor that the files hold for all layers, one after another on one axis (Gemma's per-layer embeddings).
+
+    Returns:
+        Whether it is such a tensor.
+    """
+    from safetensors import safe_open
+
+    parameter = inner.get_parameter(name)
+    stored = checkpoint.tensors.get(skeleton.key_prefix + name)
+    longer = [axis for axis, (own, whole) in enumerate(zip(parameter.shape, shape, strict=True)) if own != whole]
+    if stored is None or len(longer) != 1:
+        return False
+    axis, layers = longer[0], len(skeleton.layers)
+    if shape[axis] * layers != parameter.shape[axis] * skeleton.depth:
+        return False
+    own = tuple(slice(0, size) for size in parameter.shape)
+    with safe_open(checkpoint.path / stored.shard, "pt") as file, torch.no_grad():
+        parameter.copy_(file.get_slice(stored.name)[own])
+    return True
 
 
 def _key_prefix(checkpoint: Checkpoint, skeleton: Any) -> str:
@@ -238,17 +278,21 @@ def _key_prefix(checkpoint: Checkpoint, skeleton: Any) -> str:
     Old GPT-2 files have no prefix, nested models several; the vision tower of a multi-modal model has no token
     embedding of the text model's name.
     """
+    from transformers.core_model_loading import revert_weight_conversion
+
     embedding = skeleton.get_input_embeddings()
-    name = next(f"{path}.weight" for path, module in skeleton.named_modules() if module is embedding)
+    own = next(f"{path}.weight" for path, module in skeleton.named_modules() if module is embedding)
     shape = tuple(embedding.weight.shape)
-    prefixes = [
-        stored.name[: -len(name)]
-        for stored in checkpoint.tensors.values()
-        if (stored.name == name or stored.name.endswith("." + name)) and tuple(stored.shape) == shape
-    ]
-    if not prefixes:
-        raise InputError(
-            f"The token embedding {name!r} with shape {list(shape)} was asked for, but the checkpoint's files hold no "
-            "such tensor. The checkpoint does not fit its config.json."
-        )
-    return min(prefixes, key=len)
+    for name in (own, *revert_weight_conversion(skeleton, {own: embedding.weight})):
+        prefixes = [
+            stored.name[: -len(name)]
+            for stored in checkpoint.tensors.values()
+            if (stored.name == name or stored.name.endswith("." + name)) and tuple(stored.shape) == shape
+        ]
+        if prefixes:
+            return min(prefixes, key=len)
+    raise InputError(
+        f"The token embedding {own!r} with shape {list(shape)} was asked for, but the checkpoint's files hold no such "
+        "tensor. Either the checkpoint does not fit its config.json, or srmu cannot read this layout; please report "
+        "the model."
+    )

@@ -11,6 +11,7 @@ from torch import Tensor
 from srmu.evaluation.encoding import encode
 from srmu.evaluation.logits import batch_token_limit
 from srmu.surgery.layers import find_decoder_layers
+from srmu.surgery.taps import hidden_of
 
 _BATCH_TOKENS = 2048
 
@@ -22,7 +23,7 @@ def last_hidden_states(model: Any, tokenizer: Any, texts: Sequence[str]) -> Floa
     """
     layers = decoder_layers(model)
     rows = [encode(tokenizer, text) for text in texts]
-    found = torch.zeros((len(layers), len(rows), model.config.get_text_config().hidden_size))
+    found = torch.zeros((len(layers), len(rows), model.config.get_text_config(decoder=True).hidden_size))
     order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
     limit = batch_token_limit(model, _BATCH_TOKENS)
     while order:
@@ -35,7 +36,7 @@ def last_hidden_states(model: Any, tokenizer: Any, texts: Sequence[str]) -> Floa
 
 def decoder_layers(model: Any) -> Any:
     """The decoder layers, in order."""
-    return find_decoder_layers(model, model.config.get_text_config().num_hidden_layers)[1]
+    return find_decoder_layers(model, model.config.get_text_config(decoder=True).num_hidden_layers)[1]
 
 
 def spread_layers(num_layers: int, count: int) -> list[int]:
@@ -52,8 +53,7 @@ def _fill(model: Any, layers: Any, rows: Sequence[list[int]], numbers: Sequence[
 
     def keep(layer_id: int) -> Any:
         def hook(module: Any, arguments: Any, output: Any) -> None:
-            hidden = output[0] if isinstance(output, tuple) else output
-            found[layer_id, torch.tensor(numbers)] = hidden[at, lengths - 1].float().cpu()
+            found[layer_id, torch.tensor(numbers)] = hidden_of(output)[at, lengths - 1].float().cpu()
 
         return hook
 
@@ -102,8 +102,8 @@ def _changed(layers: Sequence[Any], change: Callable[[Tensor], Tensor]) -> Itera
     """Change what these layers give while the context lasts."""
 
     def hook(module: Any, arguments: Any, output: Any) -> Any:
-        if isinstance(output, tuple):
-            return (change(output[0]), *output[1:])
+        if isinstance(output, (tuple, list)):
+            return type(output)((change(output[0]), *output[1:]))
         return change(output)
 
     handles = [layer.register_forward_hook(hook) for layer in layers]
