@@ -348,9 +348,9 @@ BAD: dict[str, tuple[Callable[[Path, Path, Path], list[str]], tuple[str, ...]]] 
     "output in the base": (lambda b, t, f: ["--out", str(b / "run")], ("lies inside the checkpoint",)),
     "missing shard": (_missing_shard, ("lacks", ".safetensors")),
     "truncated file": (_truncated_file, (".safetensors", "ownload")),
-    "pickled weights": (_pickled, ("pickled weights", "save_pretrained")),
+    "pickled weights": (_pickled, ("pickled weights", "srmu convert")),
     "adapter": (_adapter, ("PEFT adapter", "merge_and_unload")),
-    "quantised": (_quantised, ("already quantised",)),
+    "quantised": (_quantised, ("already quantised", "srmu convert")),
     "foreign tokenizer": (_foreign_tokenizer, ("tokenizer does not fit", "95")),
     "three wrong keys": (
         _wrong_yaml,

@@ -5,6 +5,8 @@ import torch
 
 from families import FAMILIES, save_family
 from srmu.errors import InputError
+from srmu.evaluation import loading
+from srmu.evaluation.completions import complete
 from srmu.evaluation.loading import check_tokenizer_fits, load_causal_lm, load_tokenizer
 from tiny_tokenizers import make_tokenizer
 
@@ -28,7 +30,29 @@ def test_what_is_no_checkpoint_is_an_input_error(tmp_path):
 
 def test_a_tokenizer_with_ids_beyond_the_embedding_is_refused():
     model, tokenizer = FAMILIES["llama"].build(), make_tokenizer()
-    check_tokenizer_fits(model, tokenizer)
+    rows = model.get_input_embeddings().weight.shape[0]
+    check_tokenizer_fits(tokenizer, rows)
     tokenizer.add_tokens([f"word{number}" for number in range(30)])
     with pytest.raises(InputError, match="does not fit the model"):
-        check_tokenizer_fits(model, tokenizer)
+        check_tokenizer_fits(tokenizer, rows)
+
+
+def test_one_token_more_than_embeddings_is_refused_only_in_a_text():
+    model, tokenizer = FAMILIES["llama"].build(), make_tokenizer()
+    tokenizer.add_tokens(["spareone"])
+    rows = len(tokenizer) - 1
+    model.resize_token_embeddings(rows)
+    check_tokenizer_fits(tokenizer, rows)
+    assert complete(model, tokenizer, ["the river"], max_new_tokens=1)
+    with pytest.raises(InputError, match=f"has the token {rows}, and the model has embeddings for ids up to"):
+        complete(model, tokenizer, ["the spareone"], max_new_tokens=1)
+
+
+def test_a_sentencepiece_model_alone_names_what_to_install(tmp_path, monkeypatch):
+    (tmp_path / "tokenizer.model").write_bytes(b"")
+    monkeypatch.setattr(loading, "find_spec", lambda name: None if name == "google.protobuf" else object())
+    with pytest.raises(InputError, match=r"needs protobuf\. Install: pip install sentencepiece protobuf"):
+        load_tokenizer(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(InputError, match="cannot be loaded"):
+        load_tokenizer(tmp_path)

@@ -243,7 +243,7 @@ def without_weights(path: Path) -> Path:
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model.bin.index.json", "consolidated.00.pth"])
 def test_pickled_weights_are_refused_with_the_remedy(name: str, copy: Path) -> None:
     (without_weights(copy) / name).write_text("{}")
-    with pytest.raises(InputError, match=r"pickled weights only.*save_pretrained"):
+    with pytest.raises(InputError, match=r"pickled weights only.*srmu convert"):
         open_checkpoint(copy)
 
 

@@ -11,6 +11,7 @@ from srmu.cli import apply as apply_command
 from srmu.cli import ask as ask_command
 from srmu.cli import attack as attack_command
 from srmu.cli import compare as compare_command
+from srmu.cli import convert as convert_command
 from srmu.cli import demo as demo_command
 from srmu.cli import doctor as doctor_command
 from srmu.cli import evaluate as evaluate_command
@@ -55,6 +56,7 @@ verify_command.register(app)
 apply_command.register(app)
 export_command.register(app)
 request_command.register(app)
+convert_command.register(app)
 doctor_command.register(app)
 
 

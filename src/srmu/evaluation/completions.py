@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Sequence
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from srmu.errors import InputError
 from srmu.evaluation.encoding import encode, start_token_id, wrap_in_chat
-from srmu.evaluation.logits import max_positions
+from srmu.evaluation.logits import check_token_ids, max_positions
 from srmu.inputs.generation import continue_rows, stop_token_ids
 from srmu.runtime.processes import own_part, united
 
@@ -49,6 +50,8 @@ def complete(
     for prompt in prompts:
         token_ids = encode(tokenizer, wrap_in_chat(tokenizer, prompt) if chat else prompt)
         rows.append(token_ids[-room:] or [start_token_id(tokenizer) or 0])
+    if rows:
+        check_token_ids(model, torch.tensor([token for row in rows for token in row]))
     by_length = sorted(range(len(rows)), key=lambda number: len(rows[number]))
     batches = own_part([by_length[start : start + batch_rows] for start in range(0, len(rows), batch_rows)])
     answers: dict[int, str] = {}

@@ -1,5 +1,6 @@
 """Whole models and tokenizers for evaluation, through plain Transformers."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,11 @@ from srmu.surgery.layers import find_decoder_layers
 from srmu.surgery.model_class import auto_class, whole_skeleton
 from srmu.surgery.quiet import quiet_loading
 from srmu.surgery.streaming import streaming_options, tie_folder
+
+SENTENCEPIECE = {"sentencepiece": "sentencepiece", "protobuf": "google.protobuf"}
+"""Package -> module, of what Transformers needs to read a tokenizer.model."""
+SPARE_TOKENS = 0.02
+"""Of a vocabulary, the share that may have no embedding."""
 
 
 def load_causal_lm(
@@ -72,23 +78,42 @@ def load_tokenizer(
     """Load a tokenizer.
 
     Raises:
-        InputError: If Transformers finds none there.
+        InputError: If Transformers finds none there, or lacks what a SentencePiece model needs.
     """
+    folder = Path(path)
+    alone = (folder / "tokenizer.model").is_file() and not (folder / "tokenizer.json").is_file()
+    if alone and (absent := [name for name, module in SENTENCEPIECE.items() if not _is_installed(module)]):
+        raise InputError(
+            f"The tokenizer of {str(path)!r} is a SentencePiece model (tokenizer.model) without a tokenizer.json, and "
+            f"reading it needs {' and '.join(absent)}. Install: pip install {' '.join(SENTENCEPIECE)}"
+        )
     return _load(AutoTokenizer, path, "tokenizer", {"trust_remote_code": trust_remote_code, "revision": revision})
 
 
-def check_tokenizer_fits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Refuse a tokenizer that makes token ids for which the model has no embedding.
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package that it is in
+        return False
+
+
+def check_tokenizer_fits(tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
+    """Refuse a tokenizer of another model.
+
+    Some checkpoints have a few tokens more than embeddings, which no text makes; where one does, it is refused then.
+
+    Args:
+        tokenizer: Of the checkpoint, as it should be.
+        rows: Of the token embedding.
 
     Raises:
         InputError: With both sizes.
     """
-    rows = next(model.get_input_embeddings().parameters()).shape[0]
-    largest = max(tokenizer.get_vocab().values())
-    if largest >= rows:
+    ids = tokenizer.get_vocab().values()
+    if sum(token >= rows for token in ids) > max(1, int(SPARE_TOKENS * len(ids))):
         raise InputError(
-            f"The tokenizer does not fit the model: its largest token id is {largest}, the model embeds ids up to "
-            f"{rows - 1}. Give the tokenizer that belongs to the checkpoint."
+            f"The tokenizer does not fit the model: its largest token id is {max(ids)}, the model has embeddings for "
+            f"ids up to {rows - 1}. Use the tokenizer that came with the model."
         )
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from srmu.errors import InputError
 from srmu.surgery.streaming import is_streamed
 
 # Float32 logits that may exist at once: 256 MiB beside a CPU's weights, 1 GiB on an accelerator.
@@ -33,6 +34,7 @@ def logits_at(
     Returns:
         Logits, `[kept, vocab]`, in the dtype in which the model computes, on the device of `positions`.
     """
+    check_token_ids(model, inputs["input_ids"])
     with torch.inference_mode(), _head_restricted(model, positions):
         logits = model(**inputs, use_cache=False).logits
     kept = logits.flatten(0, 1).to(positions.device)
@@ -50,6 +52,20 @@ def reduce_rows(logits: Float[Tensor, "kept vocab"], *reductions: Callable[[Tens
     at_once = _CPU_ROWS if logits.device.type == "cpu" else _ACCELERATOR_ROWS
     parts = [[reduction(part.float()) for reduction in reductions] for part in logits.split(at_once)]
     return [torch.cat(values) for values in zip(*parts, strict=True)]
+
+
+def check_token_ids(model: PreTrainedModel, token_ids: Tensor) -> None:
+    """Refuse tokens that the model has no embedding for; some tokenizers have a few more than the model.
+
+    Raises:
+        InputError: With the token's id.
+    """
+    rows = next(model.get_input_embeddings().parameters()).shape[0]
+    if (largest := int(token_ids.max())) >= rows:
+        raise InputError(
+            f"A text has the token {largest}, and the model has embeddings for ids up to {rows - 1}. Take that text "
+            "out, or use the tokenizer that came with the model."
+        )
 
 
 def batch_token_limit(model: PreTrainedModel, batch_tokens: int) -> int:

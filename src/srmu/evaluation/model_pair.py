@@ -91,7 +91,7 @@ def load_for_measuring(
             trust_remote_code=trust_remote_code,
             streamed=streamed,
         )
-        check_tokenizer_fits(model, tokenizer)
+        check_tokenizer_fits(tokenizer, next(model.get_input_embeddings().parameters()).shape[0])
     return LoadedModel(model, tokenizer)
 
 

@@ -12,7 +12,7 @@ from srmu.config.groups import TopicConfig
 from srmu.config.settings import RETAIN_WEIGHT, RETAIN_WEIGHT_ALONE, RETAIN_WEIGHT_ERASURE, UnlearnConfig
 from srmu.config.sources import GENERAL, SELF, WRITTEN, inline_text
 from srmu.errors import InputError
-from srmu.evaluation.loading import load_tokenizer
+from srmu.evaluation.loading import check_tokenizer_fits, load_tokenizer
 from srmu.inputs.corpora import Corpus
 from srmu.inputs.packing import pack_documents
 from srmu.inputs.questions import Question, read_questions
@@ -162,7 +162,7 @@ def make_plan(config: UnlearnConfig, tokenizer: Any = None, *, out: Path | None 
     layer_id, parameter_names, num_trained, skeleton = choose_matrices(checkpoint, config, num_layers)
     device = choose_device(model.device)
     own_tokenizer = load_tokenizer(path, trust_remote_code=model.trust_remote_code) if tokenizer is None else tokenizer
-    _check_tokenizer(own_tokenizer, skeleton.vocab_size)
+    check_tokenizer_fits(own_tokenizer, skeleton.vocab_size)
     topics = read_topics(config)
     plan = Plan(
         config=config.replace(
@@ -249,15 +249,6 @@ def _read_topic(topic: TopicConfig, config: UnlearnConfig) -> TopicTexts:
         if weight is None
         else weight,
     )
-
-
-def _check_tokenizer(tokenizer: Any, vocab_size: int) -> None:
-    largest = max(tokenizer.get_vocab().values())
-    if largest >= vocab_size:
-        raise InputError(
-            f"The tokenizer does not fit the model: its largest token id is {largest}, the model has embeddings for "
-            f"ids up to {vocab_size - 1}. Use the tokenizer that came with the model."
-        )
 
 
 def _check_place(plan: Plan, out: Path) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,7 @@ from srmu.errors import InputError
 from srmu.runtime.files import CHUNK_BYTES
 from srmu.surgery.header import TORCH_DTYPES, StoredTensor, read_header
 
-_CONVERT = (
-    "On a machine that you trust, convert them once with "
-    "AutoModelForCausalLM.from_pretrained(SOURCE).save_pretrained(TARGET) and give TARGET."
-)
+_CONVERT = "Convert them once, without running them: srmu convert {path} NEW, and give NEW."
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _SCALED = ("F8_", "F6_", "F4")
 _LAYER_COUNT = re.compile(r"(num_(hidden_|decoder_)?|n_|encoder_|decoder_)layers?")
@@ -258,9 +256,9 @@ def _read_config(path: Path) -> dict[str, Any]:
     for part in (config, config.get("text_config")):
         if isinstance(part, dict) and part.get("quantization_config"):
             raise InputError(
-                f"Checkpoint {str(path)!r} is already quantised (quantization_config in config.json). "
-                "Unlearn the checkpoint in float32, bfloat16 or float16 that it was made from, "
-                "then quantise the result."
+                f"Checkpoint {str(path)!r} is already quantised (quantization_config in config.json). Unlearn the "
+                "checkpoint in float32, bfloat16 or float16 that it was made from, or this one in bfloat16: "
+                f"srmu convert {shlex.quote(str(path))} NEW; then quantise the result."
             )
     return config
 
@@ -304,7 +302,8 @@ def _check_inside(shard: Any, file: Path) -> None:
     """A name in a checkpoint's own files must not lead out of it, nor to another format."""
     if not isinstance(shard, str) or not shard.endswith((".safetensors", ".safetensors.index.json")):
         raise InputError(
-            f"{str(file)!r} names {shard!r} as a weight file, which is not in the safetensors format. " + _CONVERT
+            f"{str(file)!r} names {shard!r} as a weight file, which is not in the safetensors format. "
+            + _CONVERT.format(path=shlex.quote(str(file.parent)))
         )
     if Path(shard).is_absolute() or ".." in Path(shard).parts or "\0" in shard or Path(shard).as_posix() != shard:
         raise InputError(
@@ -328,7 +327,10 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 def _no_weights(path: Path, entry: str) -> str:
     if any(next(path.glob(pattern), None) for pattern in _PICKLES):
-        return f"Checkpoint {str(path)!r} has pickled weights only, which may run code when they are read. " + _CONVERT
+        return (
+            f"Checkpoint {str(path)!r} has pickled weights only, which may run code when they are read. "
+            + _CONVERT.format(path=shlex.quote(str(path)))
+        )
     if any(path.glob("*.gguf")):
         return (
             f"Checkpoint {str(path)!r} has GGUF weights only. Give the safetensors checkpoint that they were made from."
