@@ -110,11 +110,19 @@ def test_only_the_command_line_prints():
     assert not wrong
 
 
-def test_nothing_reads_or_writes_pickles():
+def test_nothing_reads_or_writes_pickles_but_the_command_that_converts_them():
     wrong = []
     for path in SOURCES:
         wrong += [f"{place(path, line)}: {name}" for line, name in imports_of(path) if name.endswith("pickle")]
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        restricted = [
+            call.func
+            for call in ast.walk(tree)
+            if isinstance(call, ast.Call) and "weights_only=True" in map(ast.unparse, call.keywords)
+        ]
+        for node in ast.walk(tree):
+            if module_name(path) == "srmu.job.convert" and node in restricted:
+                continue
             if isinstance(node, ast.Attribute) and ast.unparse(node) in {"torch.load", "torch.save"}:
                 wrong.append(f"{place(path, node.lineno)}: {ast.unparse(node)}")
     assert not wrong
