@@ -186,6 +186,11 @@ def attack_needs() -> str:
     return "\n".join(lines)
 
 
+def families() -> str:
+    """What became of every model type."""
+    return tables.families()
+
+
 def changelog() -> str:
     """The changelog without its own title."""
     return (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split("\n", 1)[1]
@@ -195,7 +200,8 @@ PARTS: dict[str, Callable[[], str]] = {
     part.__name__: part
     for part in (
         commands, settings, python_api, schemas, rooms, results_table, appendix_results, appendix_attacks,
-        appendix_worst, attack_needs, wmdp_parity, selective_rows, changelog,
+        appendix_worst, attack_needs, wmdp_parity, selective_rows, families,
+        changelog,
     )
 }  # fmt: skip
 

@@ -153,3 +153,36 @@ def numbers(row: dict[str, Any]) -> list[str]:
 def number(value: float | None) -> str:
     """Two digits, or nothing."""
     return "" if value is None else f"{value:.2f}"
+
+
+FAMILIES = Path(__file__).parent / "reference" / "families.json"
+STATUS = {
+    "works": "Works",
+    "refused": "Refused, and why",
+    "fails": "Breaks: please report a case of yours",
+    "not built": "Not tried: no tiny model could be made of its config's defaults",
+}
+
+
+def families() -> str:
+    """Per status, the model types with what is trained of them, or why it is not."""
+    walked = json.loads(FAMILIES.read_text(encoding="utf-8"))
+    parts = [f"Transformers {walked['transformers']}, {len(walked['outcomes'])} model types."]
+    for status, title in STATUS.items():
+        rows = [
+            f"| `{found['model_type']}` | {', '.join(map(_code, found['trained'])) or _cell(found['reason'])} |"
+            for found in walked["outcomes"]
+            if found["status"] == status
+        ]
+        if rows:
+            head = "trained by default" if status == "works" else "reason"
+            parts.append("\n".join([f"## {title} ({len(rows)})", "", f"| model type | {head} |", "|---|---|", *rows]))
+    return "\n\n".join(parts)
+
+
+def _code(text: str) -> str:
+    return f"`{text}`"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")

@@ -1,7 +1,7 @@
 """Every decoder family of the installed Transformers: a tiny random checkpoint, `srmu unlearn`, the result loaded.
 
-python benchmarks/families/walk.py                    # all; writes docs/reference/families.json
-python benchmarks/families/walk.py gpt2 opt llava     # these, printed
+python benchmarks/family_walk/walk.py --out docs/reference/families.json    # all, for the page
+python benchmarks/family_walk/walk.py gpt2 opt llava                        # these, printed
 """
 
 import argparse
@@ -193,7 +193,8 @@ def main() -> None:
             flush=True,
         )
     if arguments.out:
-        arguments.out.write_text(json.dumps([asdict(outcome) for outcome in found], indent=1) + "\n")
+        content = {"transformers": transformers.__version__, "outcomes": [asdict(outcome) for outcome in found]}
+        arguments.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

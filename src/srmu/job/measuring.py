@@ -21,6 +21,7 @@ from srmu.results.sides import sides_of
 from srmu.runtime.cache import cache_directory
 from srmu.runtime.files import file_sha256
 from srmu.runtime.processes import largest, main_process, sharing, together
+from srmu.surgery.agreement import whole_stream
 from srmu.surgery.whole_model import must_stream
 
 NUM_SHOWN, NUM_JUDGED = 3, 12
@@ -100,6 +101,8 @@ def measure_model(
         return None
     with run.timed("evaluation"):
         model = _load(plan, path)
+        if base is None:
+            run.base_stream = whole_stream(model, plan.layer_id)
         with sharing():
             found = measure(
                 model,

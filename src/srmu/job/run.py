@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from torch import Tensor
+
 from srmu.config.settings import UnlearnConfig
 from srmu.errors import Interrupted
 from srmu.export.run_directory import RunDirectory
@@ -33,6 +35,7 @@ class Run:
         seconds: Wall time by stage.
         records: What the manifest says of each source of texts.
         base_shards: SHA-256 of the base's weight files when the run began; only in the main process.
+        base_stream: Of a few tokens after the tapped layer of the whole base, where it was measured.
     """
 
     plan: Plan
@@ -43,6 +46,7 @@ class Run:
     seconds: dict[str, float] = field(default_factory=dict)
     records: list[DataRecord] = field(default_factory=list)
     base_shards: Mapping[str, str] = field(default_factory=dict)
+    base_stream: Tensor | None = None
     directory: RunDirectory = field(init=False)
 
     @property

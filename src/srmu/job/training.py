@@ -18,6 +18,7 @@ from srmu.solver.frozen import KeptRows
 from srmu.solver.gradient import GradientSolver
 from srmu.solver.stopping import WINDOW
 from srmu.solver.topics import TopicRows
+from srmu.surgery.agreement import check_agreement
 from srmu.surgery.names import check_names
 from srmu.surgery.sharding import shard_below
 from srmu.surgery.truncate import TruncatedModel, load_truncated
@@ -59,6 +60,8 @@ def load_solver(run: Run, topics: Sequence[TopicRows]) -> GradientSolver:
     place = prefix_place(plan)
     with together():
         truncated = _load(run, place)
+        if run.base_stream is not None:
+            check_agreement(truncated, run.base_stream)
     if place == "ranks":
         shard_below(truncated, min(plan.parameter_names))
     return make_solver(plan, truncated, topics, cache_gb=cache_limit_gb(plan, place))

@@ -163,7 +163,7 @@ def find_decoder_layers(model: nn.Module, num_layers: int) -> tuple[str, nn.Modu
         if isinstance(module, nn.ModuleList) and len(module) == num_layers and not _is_within_layer(name)
     }
     embedding = _embedding_path(model)
-    near = {name: _steps_shared(name.split("."), embedding) for name in lists}
+    near = {name: (_steps_shared(name.split("."), embedding), -name.count(".")) for name in lists}
     found = [name for name, steps in near.items() if steps == max(near.values())]
     if len(found) != 1:
         raise InputError(

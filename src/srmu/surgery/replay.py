@@ -70,6 +70,7 @@ class Replayer:
         self.layer_ids = tuple(range(first_layer, len(truncated.layers)))
         self.sharded = is_sharded(truncated)
         self._calls: dict[int, dict[int, ModuleCall]] = {}
+        self.stacked = self._find_stacked()
         self.per_token = self._find_per_token()
         self.given_size = self._count_given()
         probe = self._probe()
@@ -131,7 +132,10 @@ class Replayer:
             Residual stream after the tapped layer, `[batch, seq, hidden]`.
         """
         hidden, layer_ids = entry.hidden, self.layer_ids
-        calls = dict(self._calls_for(int(hidden.shape[1]), hidden.device))
+        calls = {
+            layer_id: call.for_rows(len(hidden), self.stacked[layer_id])
+            for layer_id, call in self._calls_for(int(hidden.shape[1]), hidden.device).items()
+        }
         for (layer_id, place), value in zip(self.per_token, entry.given, strict=True):
             calls[layer_id] = calls[layer_id].with_taken(place, value)
         if entry.inner is not None:
@@ -172,6 +176,23 @@ class Replayer:
         """One short row of different tokens."""
         length = min(8, self.truncated.vocab_size)
         return torch.arange(length, device=next(self.truncated.inner.parameters()).device).unsqueeze(0)
+
+    def _find_stacked(self) -> dict[int, set[int | str]]:
+        """Of each layer, the places of tensors whose first axis grows with the rows without being one of rows."""
+        probe = self._probe()
+        one = self._calls_for(int(probe.shape[1]), probe.device)
+        two = self._record_calls(probe.repeat(2, 1))
+        return {
+            layer_id: {
+                place
+                for place in call.places()
+                if isinstance(value := call.taken(place), Tensor)
+                and value.dim()
+                and len(value) > 1
+                and len(two[layer_id].taken(place)) == 2 * len(value)
+            }
+            for layer_id, call in one.items()
+        }
 
     def _find_per_token(self) -> tuple[tuple[int, int | str], ...]:
         """By layer and place, what layers are given of each token besides the stream: Gemma's per-layer embeddings."""

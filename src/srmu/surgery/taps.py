@@ -1,6 +1,6 @@
 """Hooks that look and change nothing, and are removed whatever happens."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 
 Key = TypeVar("Key")
+
+# Most families let one mask serve all rows; some count its rows.
+_MASK_DIMENSIONS = 4
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,22 @@ class ModuleCall:
             return replace(self, kwargs={**self.kwargs, place: value})
         return replace(self, args=(*self.args[:place], value, *self.args[place + 1 :]))
 
+    def for_rows(self, rows: int, stacked: Collection[int | str]) -> "ModuleCall":
+        """The call of one row as that of several alike.
+
+        Args:
+            rows: How many.
+            stacked: Places of tensors that hold the rows one after another on their first axis, as Bloom's biases.
+        """
+        call = self
+        for place in self.places():
+            value = self.taken(place)
+            if place in stacked:
+                call = call.with_taken(place, value.repeat(rows, *[1] * (value.dim() - 1)))
+            elif isinstance(value, Tensor) and value.dim() == _MASK_DIMENSIONS and value.shape[0] == 1:
+                call = call.with_taken(place, value.expand(rows, -1, -1, -1))
+        return call
+
 
 @contextmanager
 def tapped_inputs(modules: Mapping[Key, nn.Module]) -> Iterator[dict[Key, list[ModuleCall]]]:
@@ -62,7 +81,9 @@ def tapped_outputs(modules: Mapping[Key, nn.Module]) -> Iterator[dict[Key, list[
         for key, module in modules.items():
 
             def hook(_: nn.Module, args: tuple[Any, ...], output: Any, key: Key = key) -> None:
-                outputs[key].append(hidden_of(output))
+                hidden = hidden_of(output)
+                # Falcon adds its attention to what the MLP gave in place.
+                outputs[key].append(hidden.clone() if isinstance(hidden, Tensor) else hidden)
 
             stack.callback(module.register_forward_hook(hook).remove)
         yield outputs
