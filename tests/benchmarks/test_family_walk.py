@@ -9,8 +9,8 @@ ROOT = Path(__file__).parents[2]
 PAGE = json.loads((ROOT / "docs" / "reference" / "families.json").read_text(encoding="utf-8"))
 FOUND = {outcome["model_type"]: outcome for outcome in PAGE["outcomes"]}
 # A shared expert beside the routed ones; layers of state-space, attention and MLP; a decoder within a larger model with
-# embeddings for each layer; a residual stream of several strands.
-HANDFUL = ("deepseek_v3", "nemotron_h", "gemma4", "hy_v4")
+# embeddings for each layer; one whose layers compute something else within the whole model.
+HANDFUL = ("deepseek_v3", "nemotron_h", "gemma4", "paligemma")
 NAMED = (
     "opt", "phi", "gptj", "codegen", "mpt", "xglm", "granitemoe", "llama4_text", "lfm2", "llava", "mistral3",
     "qwen2_5_vl", "qwen3_vl", "smolvlm", "internvl", "gemma4", "deepseek_v3", "gpt_oss", "mamba", "jamba",
@@ -48,7 +48,7 @@ def test_what_users_named_works():
 
 @pytest.mark.slow
 def test_the_whole_walk_gives_the_page(walk, tmp_path):
-    for model_type in walk.model_classes():
+    for model_type in FOUND:
         found = as_json(walk.try_family(model_type, tmp_path / model_type))
         expected = FOUND[model_type]
         assert (model_type, found["status"], found["trained"]) == (
