@@ -21,10 +21,16 @@ def test_a_checkpoint_and_texts_are_described(small_base, tmp_path, monkeypatch,
         capsys, "doctor", str(small_base), "--forget", "forget.txt", "--retain", "retain.jsonl", "--json"
     )
     found = json.loads(out)
-    assert code == 0
+    # A random model knows none of it.
+    assert code in (0, 1)
     assert found["checkpoint"].startswith("llama, 5 layers, ")
     assert found["layer by default"] == "2 of 0 to 4"
-    assert (found["forget documents"], found["retain documents"]) == (16, [16])
+    lines = {line["name"]: line for line in found["texts"]}
+    assert len(lines) == 10
+    assert lines["number of texts"]["state"] == "ok"
+    assert lines["known to the model"]["state"] != "ok"
+    assert lines["time"]["found"].startswith("about ")
+    assert {line["state"] for line in found["texts"]} <= {"ok", "warn", "bad"}
     assert {path.name for path in tmp_path.iterdir()} == {"forget.txt", "retain.jsonl", "questions.jsonl"}
     code, out, _ = call(capsys, "doctor", str(small_base))
     assert max(map(len, out.splitlines())) <= 80
@@ -38,3 +44,14 @@ def test_what_could_not_start_gives_exit_code_2(small_base, tmp_path, monkeypatc
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith("error: ")
     assert "exist" in err
+
+
+def test_texts_that_will_not_do_give_exit_code_1_and_a_table_that_fits(small_base, tmp_path, monkeypatch, capsys):
+    write_texts(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    same = ["--forget", "forget.txt", "--retain", "forget.txt"]
+    code, out, _ = call(capsys, "doctor", str(small_base), *same)
+    assert code == 1
+    assert max(map(len, out.splitlines())) <= 80
+    assert "16 of 16 are retain texts too" in " ".join(out.split())
+    assert call(capsys, "doctor", "--forget", "forget.txt")[0] == 2

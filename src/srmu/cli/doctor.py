@@ -4,11 +4,21 @@ import importlib.metadata
 import os
 import platform
 import shutil
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import typer
+from rich.text import Text
 
-EPILOG = "Example: srmu doctor ./my-model --forget secrets.txt"
+from srmu.errors import InputError
+from srmu.runtime.progress import Reporter, in_words
+
+if TYPE_CHECKING:
+    from srmu.job.texts_check import Verdict
+
+EPILOG = "Example: srmu doctor ./my-model --forget secrets.txt --retain notes.jsonl"
 EXTRAS = {"hub": "datasets", "eval": "lm_eval", "tune": "optuna", "attack": "peft", "demo": "gguf"}
 
 
@@ -33,19 +43,37 @@ def register(app: typer.Typer) -> None:
         model: str | None = typer.Argument(None, metavar="[MODEL]", help="Checkpoint directory or hub id."),
         forget: list[str] = typer.Option([], "--forget", help="Texts to forget."),
         retain: list[str] = typer.Option([], "--retain", help="Texts to retain."),
+        text_field: str = typer.Option(
+            "auto",
+            "--text-field",
+            help="Field with the text in records, or a template: '{question} {answer}'; auto = recognised.",
+        ),
         json_output: bool = typer.Option(False, "--json", help="Print as JSON."),
     ) -> int:
-        """Say what this machine, this checkpoint and these texts allow. Exit code 2 if a run could not start."""
-        from srmu.cli.console import facts, output, print_json
+        """Say what this machine, this checkpoint and these texts allow.
 
-        findings = machine()
+        Of texts to forget it says in ten lines whether they will do: ok, warn or bad, and what to do. Exit code 1 if a
+        line is bad, 2 if a run could not start.
+        """
+        from dataclasses import asdict
+
+        from srmu.cli.console import TerminalReporter, facts, output, print_json
+
+        if forget and model is None:
+            raise InputError("Texts were given without a model, whose knowledge they are about. Name one first.")
+        findings, verdicts = machine(), []
         if model is not None:
-            findings += checkpoint(model, forget, retain)
+            findings += checkpoint(model)
+        if model is not None and forget:
+            verdicts = texts(model, forget, retain, text_field, TerminalReporter())
         if json_output:
-            print_json({finding.name: finding.value for finding in findings})
+            found: dict[str, object] = {finding.name: finding.value for finding in findings}
+            print_json(found | ({"texts": [asdict(verdict) for verdict in verdicts]} if verdicts else {}))
         else:
             output.print(facts("srmu doctor", [(finding.name, str(finding.value)) for finding in findings]))
-        return 0
+            if verdicts:
+                output.print(verdict_table(verdicts))
+        return int(any(verdict.state == "bad" for verdict in verdicts))
 
 
 def machine() -> list[Finding]:
@@ -69,12 +97,8 @@ def machine() -> list[Finding]:
     ]
 
 
-def checkpoint(model: str, forget: list[str], retain: list[str]) -> list[Finding]:
-    """What a run on this checkpoint would train, and on these texts what it would cost."""
-    from srmu.config.settings import make_config
-    from srmu.export.run_directory import check_output
-    from srmu.job.estimate import estimate
-    from srmu.job.plan import make_plan
+def checkpoint(model: str) -> list[Finding]:
+    """What a run on this checkpoint would train."""
     from srmu.surgery.checkpoint import open_checkpoint, resolve_model
     from srmu.surgery.layers import ROLES, auto_layer
     from srmu.surgery.truncate import build_skeleton, text_config
@@ -84,7 +108,7 @@ def checkpoint(model: str, forget: list[str], retain: list[str]) -> list[Finding
     skeleton = build_skeleton(opened, auto_layer(depth) + 1)
     there = dict(skeleton.layers[-1].named_parameters())
     roles = [role for role, names in ROLES.items() if any(name in there for name in names)]
-    findings = [
+    return [
         Finding(
             "checkpoint",
             f"{skeleton.family}, {depth} layers, {len(opened.tensors)} tensors in {len(opened.shards)} files",
@@ -93,20 +117,42 @@ def checkpoint(model: str, forget: list[str], retain: list[str]) -> list[Finding
         Finding("layer by default", f"{auto_layer(depth)} of 0 to {depth - 1}"),
         Finding("roles in that layer", ", ".join(roles) or "none known; name matrices with --target-modules"),
     ]
-    if forget:
-        config = make_config({"model": model, "forget": forget, "retain": retain})
+
+
+def texts(model: str, forget: list[str], retain: list[str], text_field: str, reporter: Reporter) -> list["Verdict"]:
+    """Whether these texts will do, and how long a run on them will take."""
+    from srmu.config.settings import make_config
+    from srmu.export.run_directory import check_output
+    from srmu.job.estimate import estimate
+    from srmu.job.forecast import forecast
+    from srmu.job.plan import make_plan
+    from srmu.job.texts_check import Verdict, check_texts
+
+    config = make_config({"model": model, "forget": forget, "retain": retain, "text_field": text_field})
+    verdicts = check_texts(config, reporter=reporter)
+    if any(verdict.name == "in both" and verdict.state == "bad" for verdict in verdicts):
+        # No run would start on them.
+        return verdicts
+    with warnings.catch_warnings():
+        # What is in both was said.
+        warnings.simplefilter("ignore")
         plan = make_plan(config, out=check_output(config))
-        cost = estimate(plan)
-        findings += [
-            Finding("forget documents", sum(len(topic.forget.documents) for topic in plan.topics)),
-            Finding(
-                "retain documents",
-                [len(corpus.documents) for topic in plan.topics for corpus in topic.retain] or "self",
-            ),
-            Finding("training", f"about {cost['training_seconds']:.0f} s, {cost['training_mb']:,.0f} MB"),
-            Finding("disk needed", f"{cost['disk_mb']:,.0f} MB"),
-        ]
-    return findings
+    time, cost = forecast(plan, reporter), estimate(plan)
+    parts = ", ".join(f"{stage} {in_words(seconds)}" for stage, seconds in time.stages.items())
+    needs = f"{cost['training_mb'] / 1e3:.1f} GB of memory, {cost['disk_mb'] / 1e3:.1f} GB of disk"
+    return [*verdicts, Verdict("time", "ok", f"about {in_words(time.seconds)} ({parts}); {needs}")]
+
+
+def verdict_table(verdicts: Sequence["Verdict"]) -> Any:
+    """A line for each verdict."""
+    from srmu.cli.console import table
+
+    colours = {"ok": "green", "warn": "yellow", "bad": "bold red"}
+    rows: list[list[str | Text]] = []
+    for verdict in verdicts:
+        said = f"{verdict.found}. {verdict.remedy}".strip()
+        rows.append([verdict.name, Text(verdict.state, colours[verdict.state]), said])
+    return table("Will these texts do?", ["", "", ""], rows, num_texts=3)
 
 
 def _installed(package: str) -> bool:

@@ -17,10 +17,11 @@ from srmu.results.records import Results
 from srmu.results.schema import to_json
 from srmu.results.study import SearchRecord
 from srmu.runtime.processes import main_process
-from srmu.runtime.progress import Reporter
+from srmu.runtime.progress import Reporter, in_words
 from srmu.solver.stopping import LIKELY_STEPS, MOST_STEPS
 
 if TYPE_CHECKING:
+    from srmu.job.forecast import Forecast
     from srmu.job.plan import Plan
 
 WORST_FIELDS = 3
@@ -73,15 +74,18 @@ def show_plan(config: UnlearnConfig, *, json_output: bool) -> int:
     """What would be trained, on what, at what cost; nothing is written."""
     from srmu.export.run_directory import check_output
     from srmu.job.estimate import estimate
+    from srmu.job.forecast import forecast
     from srmu.job.plan import make_plan
+    from srmu.job.tuning.search import PROCEDURE
 
     out = check_output(config)
     plan = make_plan(config, out=out)
     cost = estimate(plan)
+    time = forecast(plan, TerminalReporter(), trials=PROCEDURE.trials if config.search.search else 1)
     if json_output:
-        print_json(_plan_record(plan, str(out)) | cost)
+        print_json(_plan_record(plan, str(out)) | cost | {"predicted_seconds": asdict(time)})
     else:
-        rows = [*_plan_rows(plan, str(out)), *_cost_rows(config, cost)]
+        rows = [*_plan_rows(plan, str(out)), *_time_rows(config, time), *_cost_rows(config, cost)]
         output.print(facts("Dry run: nothing is written", rows))
     return 0
 
@@ -129,17 +133,28 @@ def _plan_rows(plan: "Plan", out: str) -> list[tuple[str, str]]:
     return rows
 
 
-def _cost_rows(config: UnlearnConfig, cost: Mapping[str, float]) -> list[tuple[str, str]]:
+def _time_rows(config: UnlearnConfig, time: "Forecast") -> list[tuple[str, str]]:
     rows = []
     if config.search.search:
-        from srmu.job.tuning.search import PROCEDURE
-
-        trials = f"in at most {PROCEDURE.trials} trials"
+        trials = f"in at most {time.most_trials} trials"
         rows.append(("--search", f"chooses layer, retain weight, coefficient and rate {trials}"))
-    measuring = f"about {cost['measuring_mb']:,.0f} MB" if config.output.eval else "nothing is measured"
+    each = f" in each of {time.most_trials} trials" if time.most_trials > 1 else ""
+    if not time.probed:
+        return [
+            *rows,
+            ("training", f"about {in_words(time.seconds)} for {_steps(config)}{each}, by the count of operations"),
+        ]
+    parts = ", ".join(f"{stage} {in_words(seconds)}" for stage, seconds in time.stages.items())
     return [
         *rows,
-        ("training", f"about {cost['training_seconds']:.0f} s for {_steps(config)}"),
+        ("whole run", f"about {in_words(time.seconds)}: {parts}"),
+        ("of which training", f"{_steps(config)}{each}; timed by a few of them"),
+    ]
+
+
+def _cost_rows(config: UnlearnConfig, cost: Mapping[str, float]) -> list[tuple[str, str]]:
+    measuring = f"about {cost['measuring_mb']:,.0f} MB" if config.output.eval else "nothing is measured"
+    return [
         ("memory while training", f"about {cost['training_mb']:,.0f} MB"),
         ("memory while measuring", measuring),
         ("disk", f"{cost['disk_mb']:,.0f} MB"),

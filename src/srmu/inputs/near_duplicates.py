@@ -55,6 +55,18 @@ def near_duplicates(
     return tuple(found)
 
 
+def most_alike(texts: Sequence[str]) -> list[float]:
+    """Of each text the similarity to the one of the others that is most like it, 0 to 1; in quadratic time."""
+    sets = [_shingles(text) for text in texts]
+    best = [0.0] * len(sets)
+    for one in range(len(sets)):
+        for other in range(one):
+            if sets[one] and sets[other]:
+                similarity = _jaccard(sets[one], sets[other])
+                best[one], best[other] = max(best[one], similarity), max(best[other], similarity)
+    return best
+
+
 def _shingles(text: str) -> frozenset[str]:
     """Every three successive words; all words of a shorter text as one."""
     words = word_list(text)

@@ -1,5 +1,6 @@
 """The stages that train: layers loaded, a solver made of them, steps taken."""
 
+import time
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +14,7 @@ from srmu.job.plan import Plan
 from srmu.job.run import Run
 from srmu.runtime.interruption import StopRequest
 from srmu.runtime.processes import largest, main_process, together
+from srmu.runtime.progress import in_words
 from srmu.runtime.trackers import Tracker, open_tracker
 from srmu.solver.frozen import KeptRows
 from srmu.solver.gradient import GradientSolver
@@ -22,6 +24,9 @@ from srmu.surgery.agreement import check_agreement
 from srmu.surgery.names import check_names
 from srmu.surgery.sharding import shard_below
 from srmu.surgery.truncate import TruncatedModel, load_truncated
+
+STEPS_TIMED = 10
+"""After so many steps a run says how long it will take."""
 
 
 def make_solver(
@@ -103,9 +108,12 @@ def train(run: Run, solver: GradientSolver, stop: StopRequest, earlier: Sequence
     save_every = run.config.output.save_every
     with run.timed("training"), run.reporter.task("Unlearning") as progress, _listening(run) as listener:
         progress(solver.next_step, solver.length.total)
+        begun, started = solver.next_step, time.perf_counter()
 
         def after_step(done: int) -> None:
             progress(done, solver.length.total)
+            if done == begun + STEPS_TIMED and done < solver.length.likely:
+                run.reporter.note(_time_left(run, solver, (time.perf_counter() - started) / STEPS_TIMED))
             # Signals reach ranks at different steps: they agree on one.
             if number := largest(stop.signal):
                 solver.flush(listener.hear)
@@ -118,6 +126,16 @@ def train(run: Run, solver: GradientSolver, stop: StopRequest, earlier: Sequence
             listener.hear(earlier)
         solver.run(listener.hear, after_step)
     _say_what_happened(run, solver, listener.longest_target)
+
+
+def _time_left(run: Run, solver: GradientSolver, step_seconds: float) -> str:
+    """What is still to come, once a few steps have been timed and the base has been measured."""
+    likely = solver.length.likely
+    steps = f"{likely} steps" if solver.length.is_given else f"{likely} steps, as is likely; it ends by its losses"
+    training = in_words(step_seconds * (likely - solver.next_step))
+    measuring = sum(run.seconds.get(stage, 0.0) for stage in ("evaluation", "audit"))
+    after = f", then about {in_words(measuring)} to measure the result" if measuring >= 1 else ""
+    return f"About {training} of training left ({steps}){after}."
 
 
 class _Listener:

@@ -19,3 +19,10 @@ class Reporter:
 
     def note(self, text: str) -> None:
         """One line that stays: what was found or decided."""
+
+
+def in_words(seconds: float) -> str:
+    """A time to come, as people say it: "5 s", "3 min", "2.5 h"."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

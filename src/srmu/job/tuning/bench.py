@@ -19,13 +19,14 @@ from srmu.errors import InputError
 from srmu.evaluation.audit.audit import AuditItems, audit, prepare_audit
 from srmu.evaluation.loading import load_causal_lm
 from srmu.evaluation.measure import Measurement, measure
+from srmu.job.forecast import training_seconds
 from srmu.job.measuring import forget_texts, knowledge_file
 from srmu.job.plan import Plan
 from srmu.job.training import make_solver
 from srmu.job.tuning.outcome import Score, Validation, judge
 from srmu.job.tuning.replan import replan, with_weights
 from srmu.results.study import Outcome, StudyTrial
-from srmu.runtime.progress import Reporter
+from srmu.runtime.progress import Reporter, in_words
 from srmu.solver.frozen import GIB, KeptRows
 from srmu.solver.gradient import GradientSolver
 from srmu.solver.learning_rate import auto_learning_rate
@@ -113,6 +114,7 @@ class TrialBench:
         self.audited = audited
         self.reporter = reporter or Reporter()
         self._loaded: TruncatedModel | None = None
+        self._measuring_seconds = 0.0
         self._kept: OrderedDict[tuple[Any, ...], KeptRows] = OrderedDict()
 
     def run(self, settings: Mapping[str, Any] | None = None, seed: int | None = None) -> TrialResult:
@@ -183,7 +185,18 @@ class TrialBench:
     @cached_property
     def base(self) -> Measurement:
         """Scores of the base on the validation."""
-        return self._measure("Measuring the base model")
+        started = time.perf_counter()
+        found = self._measure("Measuring the base model")
+        self._measuring_seconds = time.perf_counter() - started
+        return found
+
+    @cached_property
+    def likely_seconds(self) -> float:
+        """What one trial will likely take: a training, timed by a few steps of it, and what the base's scores took."""
+        assert self.base
+        return (
+            training_seconds(self.plan, self._truncated(self.plan.layer_id + 1), self.topics) + self._measuring_seconds
+        )
 
     @cached_property
     def _known(self) -> AuditItems | None:
@@ -276,6 +289,12 @@ def describe(result: TrialResult, number: int) -> StudyTrial:
         retain_loss=result.retain_loss,
         seconds=round(result.training_seconds + result.evaluation_seconds, 3),
     )
+
+
+def say_time(seconds: float, trials: int, *, at_most: bool = False) -> str:
+    """What trials will take, before the first: one of them, and all."""
+    number = f"at most {trials}" if at_most else str(trials)
+    return f"A trial will take about {in_words(seconds)}; {number} of them about {in_words(trials * seconds)}."
 
 
 def _num_bytes(kept: KeptRows) -> int:
