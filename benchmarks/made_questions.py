@@ -50,8 +50,6 @@ def main() -> None:
     groups = {
         "real": read_questions(given.runs / "texts" / "questions-forget.jsonl"),
         "made": [question for item in made.known for question in item.questions],
-        "made_cloze": [item.questions[0] for item in made.known],
-        "made_question": [item.questions[1] for item in made.known],
     }
     known = score_questions(base.model, base.tokenizer, groups["real"]).correct_norm
     groups["real_known"] = [question for question, right in zip(groups["real"], known, strict=True) if right]

@@ -29,8 +29,8 @@ def test_the_training_grows_with_the_steps_beyond_the_probe(plan_of, monkeypatch
         def run(self, on_metrics, after_step):
             on_metrics([{"seconds": 9.0}, {"seconds": 5.0}, *[{"seconds": 2.0}] * 4])
 
-    def make(plan, truncated, topics):
-        steps.append(plan.config.training.steps)
+    def make(plan, truncated, topics, kept):
+        steps.append((plan.config.training.steps, kept))
         return Solver()
 
     monkeypatch.setattr(module, "make_solver", make)
@@ -38,7 +38,10 @@ def test_the_training_grows_with_the_steps_beyond_the_probe(plan_of, monkeypatch
     assert training_seconds(plan_of(steps=100)) == pytest.approx(200, rel=0.01)
     assert training_seconds(plan_of(steps=50)) == pytest.approx(100, rel=0.01)
     assert training_seconds(plan_of(steps="auto")) == pytest.approx(640, rel=0.01)
-    assert steps == [module.PROBE_STEPS] * 3
+    # As the whole run, the probe keeps what it reads again.
+    assert steps == [(module.PROBE_STEPS, {})] * 3
+    assert training_seconds(plan_of(steps=2)) == pytest.approx(4, abs=1)
+    assert steps[-1] == (2, None)
 
 
 def test_a_probe_leaves_the_plan_as_it_is_and_names_every_stage(plan_of):
@@ -49,6 +52,10 @@ def test_a_probe_leaves_the_plan_as_it_is_and_names_every_stage(plan_of):
     assert found.seconds == pytest.approx(sum(found.stages.values()))
     assert all(seconds > 0 for seconds in found.stages.values())
     assert plan.config.training.steps == SETTINGS["steps"] == found.steps
+
+
+def test_settings_that_diverge_are_timed_too(plan_of):
+    assert training_seconds(plan_of(learning_rate=1e30)) > 0
 
 
 def test_what_a_run_does_not_do_takes_no_time(plan_of):

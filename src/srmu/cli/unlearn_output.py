@@ -81,7 +81,7 @@ def show_plan(config: UnlearnConfig, *, json_output: bool) -> int:
     out = check_output(config)
     plan = make_plan(config, out=out)
     cost = estimate(plan)
-    time = forecast(plan, TerminalReporter(), trials=PROCEDURE.trials if config.search.search else 1)
+    time = forecast(plan, Reporter(), trials=PROCEDURE.trials if config.search.search else 1)
     if json_output:
         print_json(_plan_record(plan, str(out)) | cost | {"predicted_seconds": asdict(time)})
     else:

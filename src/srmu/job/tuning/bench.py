@@ -192,7 +192,10 @@ class TrialBench:
 
     @cached_property
     def likely_seconds(self) -> float:
-        """What one trial will likely take: a training, timed by a few steps of it, and what the base's scores took."""
+        """What one trial will likely take: a training, timed by a few steps of it, and what the base's scores took.
+
+        An audit of the trial comes on top; after the first trial what is left is said by what trials took.
+        """
         assert self.base
         return (
             training_seconds(self.plan, self._truncated(self.plan.layer_id + 1), self.topics) + self._measuring_seconds
