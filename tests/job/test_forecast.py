@@ -7,7 +7,8 @@ from srmu.config.settings import make_config
 from srmu.job import forecast as module
 from srmu.job.forecast import forecast, training_seconds
 from srmu.job.plan import make_plan
-from srmu.job.tuning.bench import say_time
+from srmu.job.tuning import bench
+from srmu.job.tuning.bench import TrialClock, say_time
 from srmu.runtime.progress import Reporter, in_words
 
 
@@ -86,3 +87,10 @@ def test_times_are_said_as_people_say_them(seconds, words):
 def test_trials_are_said_before_the_first():
     assert say_time(30, 8, at_most=True) == "A trial will take about 30 s; at most 8 of them about 4 min."
     assert say_time(30, 2) == "A trial will take about 30 s; 2 of them about 60 s."
+
+
+def test_after_each_trial_the_time_left_is_by_those_that_are_done(monkeypatch):
+    ticks = iter([0.0, 60.0, 180.0, 240.0])
+    monkeypatch.setattr(bench.time, "perf_counter", lambda: next(ticks))
+    clock = TrialClock(3)
+    assert [clock.left_after_one() for _ in range(3)] == ["2 min", "2 min", "1 s"]

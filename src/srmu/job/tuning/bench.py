@@ -294,6 +294,23 @@ def describe(result: TrialResult, number: int) -> StudyTrial:
     )
 
 
+class TrialClock:
+    """Says how long trials will still take, by those that are done.
+
+    Args:
+        trials: All that may be run from now on.
+    """
+
+    def __init__(self, trials: int):
+        self._trials, self._done, self._started = trials, 0, time.perf_counter()
+
+    def left_after_one(self) -> str:
+        """After one more trial: the time of those that are left."""
+        self._done += 1
+        mean = (time.perf_counter() - self._started) / self._done
+        return in_words(mean * max(0, self._trials - self._done))
+
+
 def say_time(seconds: float, trials: int, *, at_most: bool = False) -> str:
     """What trials will take, before the first: one of them, and all."""
     number = f"at most {trials}" if at_most else str(trials)

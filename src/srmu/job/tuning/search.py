@@ -4,7 +4,6 @@ Never asked: anything but what the user gave, and the paragraphs that come with 
 """
 
 import math
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +11,13 @@ from srmu.config.settings import make_config
 from srmu.errors import RunError
 from srmu.job.plan import Plan, resolve_retain_weight
 from srmu.job.prepare import Prepared
-from srmu.job.tuning.bench import Trained, TrialBench, say_time
+from srmu.job.tuning.bench import Trained, TrialBench, TrialClock, say_time
 from srmu.job.tuning.outcome import KEPT, PRICE, REMAINING, judge, shortfall
 from srmu.job.tuning.request import decide_request
 from srmu.job.tuning.space import AUTO_RATE
 from srmu.job.tuning.validation import known_texts, search_validation
 from srmu.results.study import AUDITED, Outcome, SearchRecord, SearchTrial
-from srmu.runtime.progress import Reporter, in_words
+from srmu.runtime.progress import Reporter
 from srmu.surgery.layers import auto_layer
 
 Settings = dict[str, Any]
@@ -119,15 +118,15 @@ def choose_settings(plan: Plan, prepared: Prepared, reporter: Reporter, procedur
     validation = bench.validation = known_texts(bench.base, validation, plan.vocab_size)
     reporter.note(say_time(bench.likely_seconds, procedure.trials, at_most=True))
     walk = Walk(plan, bench.automatic_rate, procedure)
-    started, tried = time.perf_counter(), list[Tried]()
+    clock, tried = TrialClock(procedure.trials), list[Tried]()
     best: Trained | None = None
     while len(tried) < procedure.trials and (settings := walk.next(tried)) is not None:
         trained, trial = _try(bench, settings)
         if trained is not None and all(trial.cost < other.cost for other in tried):
             best = trained
         tried.append(trial)
-        mean = (time.perf_counter() - started) / len(tried)
-        left = f"; at most {in_words(mean * (procedure.trials - len(tried)))} left" if trial.cost[0] > 0 else ""
+        time_left = clock.left_after_one()
+        left = f"; at most {time_left} left" if trial.cost[0] > 0 else ""
         reporter.note(f"Trial {len(tried)}: {say(trial)}{left}")
     if best is None:
         raise RunError(f"Every trial of --search diverged; the last one: {tried[-1].error} Nothing was written.")

@@ -5,7 +5,6 @@ Optuna's storage holds the study, so that it can be resumed, and joined by worke
 
 import hashlib
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +16,7 @@ from srmu.errors import InputError, RunError
 from srmu.export.manifest import without_texts
 from srmu.job.plan import Plan, make_plan
 from srmu.job.prepare import prepare_rows
-from srmu.job.tuning.bench import TrialBench, describe, say_time
+from srmu.job.tuning.bench import TrialBench, TrialClock, describe, say_time
 from srmu.job.tuning.outcome import GROUP_QUESTIONS, Score, shortfall
 from srmu.job.tuning.plot import plot_front
 from srmu.job.tuning.space import Key, given_values, search_space, suggest, to_settings
@@ -25,7 +24,7 @@ from srmu.job.tuning.validation import heldout_validation
 from srmu.results.schema import from_json, to_json
 from srmu.results.study import TRIALS_FILE, Outcome, StudyRecord, StudyTrial, write_study
 from srmu.runtime.files import file_sha256, write_atomic
-from srmu.runtime.progress import Reporter, in_words
+from srmu.runtime.progress import Reporter
 
 Sampler = Literal["tpe", "nsga2"]
 STUDY_FILE, PLOT_FILE, BEST_FILE = "study.db", "front.png", "best.yaml"
@@ -111,18 +110,14 @@ def tune(
     left = trials - len(study.get_trials(deepcopy=False, states=finished))
     if left > 0:
         reporter.note(say_time(bench.likely_seconds, left))
-    started, begun = time.perf_counter(), trials - left
-
-    def time_left() -> str:
-        done = len(study.get_trials(deepcopy=False, states=finished)) + 1 - begun
-        return in_words((time.perf_counter() - started) / done * max(0, left - done))
+    clock = TrialClock(left)
 
     def objective(trial: Any) -> tuple[float, float]:
         result = bench.run(to_settings(suggest(trial, space), rate))
         trial.set_user_attr("result", to_json(describe(result, trial.number)))
         reporter.note(
             f"Trial {trial.number}: remaining {result.outcome.remaining:.3f}, kept {result.outcome.kept:.3f} "
-            f"({', '.join(f'{name} {value}' for name, value in result.settings.items())}); about {time_left()} left"
+            f"({', '.join(f'{name} {value}' for name, value in result.settings.items())}); about {clock.left_after_one()} left"
         )
         return result.outcome.remaining, result.outcome.kept
 
