@@ -16,7 +16,7 @@ from srmu.errors import InputError, RunError
 from srmu.export.manifest import without_texts
 from srmu.job.plan import Plan, make_plan
 from srmu.job.prepare import prepare_rows
-from srmu.job.tuning.bench import TrialBench, TrialClock, describe, say_time
+from srmu.job.tuning.bench import TrialBench, TrialClock, TrialResult, describe, say_time
 from srmu.job.tuning.outcome import GROUP_QUESTIONS, Score, shortfall
 from srmu.job.tuning.plot import plot_front
 from srmu.job.tuning.space import Key, given_values, search_space, suggest, to_settings
@@ -115,10 +115,7 @@ def tune(
     def objective(trial: Any) -> tuple[float, float]:
         result = bench.run(to_settings(suggest(trial, space), rate))
         trial.set_user_attr("result", to_json(describe(result, trial.number)))
-        reporter.note(
-            f"Trial {trial.number}: remaining {result.outcome.remaining:.3f}, kept {result.outcome.kept:.3f} "
-            f"({', '.join(f'{name} {value}' for name, value in result.settings.items())}); about {clock.left_after_one()} left"
-        )
+        reporter.note(_say_trial(trial.number, result, clock))
         return result.outcome.remaining, result.outcome.kept
 
     try:
@@ -128,6 +125,14 @@ def tune(
     finally:
         result = _write_results(study, directory, config, space)
     return result
+
+
+def _say_trial(number: int, result: TrialResult, clock: TrialClock) -> str:
+    settings = ", ".join(f"{name} {value}" for name, value in result.settings.items())
+    return (
+        f"Trial {number}: remaining {result.outcome.remaining:.3f}, kept {result.outcome.kept:.3f} ({settings}); "
+        f"about {clock.left_after_one()} left"
+    )
 
 
 def _import_optuna() -> Any:
