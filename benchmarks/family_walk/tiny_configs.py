@@ -128,6 +128,7 @@ _DECODER = {"is_decoder": True}
 DEMANDS: dict[str, dict[str, Any]] = {
     "bamba": _MAMBA2,
     "granitemoehybrid": {**_MAMBA2, "layer_types": ["mamba", "mamba", "attention", "mamba"]},
+    "kimi_k25": {"text_config": _LATENT},
     "mamba2": {"num_heads": 8, "n_groups": 2},
     "dots1": {"n_routed_experts": 4, "num_experts_per_tok": 2, "n_shared_experts": 1, "first_k_dense_replace": 1},
     "dots3_note": {"text_config": {"num_key_value_heads": 4}},
@@ -153,7 +154,8 @@ DEMANDS: dict[str, dict[str, Any]] = {
     "zaya": {"num_experts_per_tok": 1},
     **dict.fromkeys(("qwen2_vl", "qwen2_5_vl", "paddleocr_vl", "qwen2_5_omni_thinker"), _MROPE),
     **dict.fromkeys(
-        ("axk1", "axk2", "deepseek_v2", "deepseek_v3", "deepseek_v32", "glm4_moe_lite", "glm_moe_dsa", "minicpm3"),
+        ("axk1", "axk2", "deepseek_v2", "deepseek_v3", "deepseek_v32", "glm4_moe_lite", "glm_moe_dsa", "minicpm3",
+         "youtu"),
         _LATENT,
     ),
     **dict.fromkeys(
