@@ -80,6 +80,8 @@ def continue_rows(
                 input_ids=token_ids, attention_mask=mask, position_ids=position_ids, past_key_values=cache,
                 use_cache=True, logits_to_keep=1,
             )  # fmt: skip
+            if "past_key_values" not in output:
+                return _continue_without_cache(model, rows, max_new_tokens, stop_ids, choose)
             cache = output.past_key_values
             new_ids = choose(output.logits[:, -1].float())
             steps.append(new_ids)

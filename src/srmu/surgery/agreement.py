@@ -16,10 +16,20 @@ _PROBE_TOKENS = 8
 
 @torch.no_grad()
 def whole_stream(model: Any, layer_id: int) -> Tensor:
-    """The residual stream after a layer of a whole model, for a few tokens, `[1, seq, hidden]`, on the CPU."""
+    """The residual stream after a layer of a whole model, for a few tokens, `[1, seq, hidden]`, on the CPU.
+
+    Raises:
+        InputError: If the model wants more than text.
+    """
     layers = find_decoder_layers(model, model.config.get_text_config(decoder=True).num_hidden_layers)[1]
-    with tapped_outputs({"layer": layers[layer_id]}) as outputs:
-        model(input_ids=_probe(model, model.device), use_cache=False)
+    try:
+        with tapped_outputs({"layer": layers[layer_id]}) as outputs:
+            model(input_ids=_probe(model, model.device), use_cache=False)
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        raise InputError(
+            f"A {model.config.model_type!r} model does not take text alone ({first_line(error)}). Use a model of "
+            "another family."
+        ) from None
     return the_only(outputs["layer"]).cpu()
 
 
