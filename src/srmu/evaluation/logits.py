@@ -60,7 +60,10 @@ def check_token_ids(model: PreTrainedModel, token_ids: Tensor) -> None:
     Raises:
         InputError: With the token's id.
     """
-    rows = next(model.get_input_embeddings().parameters()).shape[0]
+    embedding = model.get_input_embeddings()
+    if not isinstance(embedding, nn.Embedding):  # a soft prompt gives its vectors ids of their own
+        return
+    rows = embedding.weight.shape[0]
     if (largest := int(token_ids.max())) >= rows:
         raise InputError(
             f"A text has the token {largest}, and the model has embeddings for ids up to {rows - 1}. Take that text "

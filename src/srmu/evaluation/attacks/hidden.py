@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from srmu.evaluation.encoding import encode
-from srmu.evaluation.logits import batch_token_limit
+from srmu.evaluation.logits import batch_token_limit, logits_at
 from srmu.surgery.layers import find_decoder_layers
 from srmu.surgery.taps import hidden_of
 
@@ -59,9 +59,9 @@ def _fill(model: Any, layers: Any, rows: Sequence[list[int]], numbers: Sequence[
 
     handles = [layer.register_forward_hook(keep(layer_id)) for layer_id, layer in enumerate(layers)]
     try:
-        with torch.inference_mode():
-            model(input_ids=token_ids.to(model.device), attention_mask=mask.to(model.device), use_cache=False,
-                  logits_to_keep=1)  # fmt: skip
+        inputs = {"input_ids": token_ids.to(model.device), "attention_mask": mask.to(model.device)}
+        # Asked to keep few logits, Gemma 4 runs its last layers at those positions alone.
+        logits_at(model, inputs, torch.zeros(1, dtype=torch.long, device=model.device))
     finally:
         for handle in handles:
             handle.remove()

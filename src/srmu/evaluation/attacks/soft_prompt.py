@@ -99,6 +99,11 @@ class PromptEmbedding(nn.Module):
         self.vectors = vectors
         self.first_id = first_id
 
+    @property
+    def weight(self) -> Tensor:
+        """Of the tokens, which Gemma 4 looks into."""
+        return self.original.weight  # type: ignore[return-value]
+
     def forward(self, token_ids: Int[Tensor, "batch seq"]) -> Float[Tensor, "batch seq hidden"]:
         """Embeddings of tokens, and the vectors at their ids."""
         embedded = self.original(token_ids.clamp(max=self.first_id - 1))
