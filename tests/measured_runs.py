@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
+from sealed import seal
 from srmu.results.audit_records import Audit, AuditPart
 from srmu.results.fluency_records import Fluency, FluencyGroup
 from srmu.results.groups import (
@@ -128,7 +129,7 @@ def write_measured(path: Path, results: Results | None = None, manifest: dict[st
     (path / "metrics.jsonl").write_text("\n".join(lines) + "\n")
     values = np.maximum(np.random.default_rng(0).normal(size=576), 0).astype(np.float32)
     save_file({"forget.importance_map": values, "forget.direction": values}, path / "importance.safetensors")
-    return path
+    return seal(path)
 
 
 def write_demo(path: Path) -> Path:

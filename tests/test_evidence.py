@@ -42,7 +42,7 @@ def test_no_file_of_a_run_with_its_report_holds_a_forget_text(
     assert call(capsys, "report", str(run))[0] == 0
     assert {path.name for path in run.iterdir()} == {
         "manifest.json", "results.json", "metrics.jsonl", "importance.safetensors", "delta.safetensors", "model",
-        "report.html", "questions",
+        "report.html", "questions", "SHA256SUMS",
     }  # fmt: skip
     assert files_with(run, FORGET) == []
     # The same search finds them where they are.

@@ -11,7 +11,7 @@ from srmu.export.delta import write_delta
 from srmu.export.manifest import describe_base, describe_environment, now, without_texts
 from srmu.export.patch import check_only_changed, export_checkpoint
 from srmu.results.manifest import DataRecord, Manifest, ResultFiles, write_manifest
-from srmu.runtime.files import file_sha256, new_directory
+from srmu.runtime.files import file_sha256, hash_files, new_directory
 from srmu.surgery.checkpoint import open_checkpoint
 
 
@@ -34,7 +34,7 @@ def write_run(base_dir: Path, run_dir: Path) -> Path:
             learning_rates={"5.mlp.down_proj.weight": 1e-3},
             environment=describe_environment("cpu", torch.get_num_threads()),
             data=(DataRecord("default", "forget", "text", "0" * 64, 1, 1, 5),),
-            base=describe_base(base, report.base_shards, model=str(base_dir)),
+            base=describe_base(base, report.base_shards, model=str(base_dir), run_dir=run_dir),
             result=ResultFiles(report.result_files),
             run_files=run_files,
             changed=tuple(report.changes),
@@ -42,7 +42,7 @@ def write_run(base_dir: Path, run_dir: Path) -> Path:
             seconds={"training": 1.0},
             peak_memory_mb={"resident": 100.0},
         )
-        write_manifest(partial, manifest)
+        write_manifest(partial, manifest, hash_files(partial))
     return run_dir
 
 

@@ -6,9 +6,10 @@ import pytest
 
 from export.conftest import write_run
 from measured_runs import make_results
+from sealed import seal
 from srmu.export.verify import Check, verify_run
 from srmu.results.manifest import BeforeAfter, ForgottenSource, read_manifest
-from srmu.results.records import write_results
+from srmu.results.records import add_results
 from srmu.results.schema import to_json
 
 
@@ -21,7 +22,7 @@ def chain_check(run_dir: Path) -> Check:
 def runs(base_dir: Path, tmp_path: Path) -> list[Path]:
     """Three requests, each on the model of the one before; the first was measured."""
     first = write_run(base_dir, tmp_path / "first")
-    write_results(first, make_results())
+    add_results(first, lambda _: make_results())
     second = write_run(first / "model", tmp_path / "second")
     return [first, second, write_run(second / "model", tmp_path / "third")]
 
@@ -29,6 +30,7 @@ def runs(base_dir: Path, tmp_path: Path) -> list[Path]:
 def edit(run_dir: Path, **changes: object) -> None:
     file = run_dir / "manifest.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+    seal(run_dir)
 
 
 def test_the_manifest_keeps_the_requests_before_and_their_cost(runs: list[Path]) -> None:
@@ -70,7 +72,7 @@ def test_a_run_that_stands_on_other_weights_than_its_parent_wrote_breaks_the_cha
 
 def test_a_chain_that_cannot_be_followed_to_its_end_does_not_pass(runs: list[Path], tmp_path: Path) -> None:
     base = to_json(read_manifest(runs[0]).base)
-    edit(runs[0], base={**base, "path": str(tmp_path / "gone")})
+    edit(runs[0], base={**base, "path": str(tmp_path / "gone"), "path_from_run": None})
     lone = to_json(read_manifest(runs[1]).base)
     # Recorded anew, as if the first run had always said so.
     from srmu.runtime.files import file_sha256

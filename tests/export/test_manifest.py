@@ -1,10 +1,16 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
+from checkpoint_files import save_llama
+from export.conftest import write_run
+from sealed import seal
 from srmu.errors import InputError
 from srmu.export.manifest import describe_base, without_texts
+from srmu.export.verify import verify_run
+from srmu.results.base_place import find_base, without_home
 from srmu.results.manifest import Parent, read_manifest
 from srmu.runtime.files import file_sha256, write_json_atomic
 from srmu.surgery.checkpoint import open_checkpoint
@@ -38,15 +44,41 @@ def test_paths_hub_data_sets_and_self_stay_readable(tmp_path: Path) -> None:
     assert cleaned["steps"] == 3
 
 
+def test_no_home_stands_in_a_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "alice"))
+    base_dir = save_llama(tmp_path / "alice" / "models" / "base")
+    run = write_run(base_dir, tmp_path / "alice" / "runs" / "first")
+    assert "alice" not in (run / "manifest.json").read_text()
+    base = read_manifest(run).base
+    assert (base.model, base.path, base.path_from_run) == ("~/models/base", "~/models/base", "../../models/base")
+    assert find_base(run, base) == base_dir
+    other = write_run(base_dir, tmp_path / "disk" / "run")
+    assert read_manifest(other).base.path_from_run is None
+    config = {"model": str(base_dir), "questions": {"a": str(tmp_path / "alice" / "q.jsonl")}, "out": "runs/x"}
+    assert without_home(config) == {"model": "~/models/base", "questions": {"a": "~/q.jsonl"}, "out": "runs/x"}
+    assert without_home(str(tmp_path / "alice2")) == str(tmp_path / "alice2")
+
+
+def test_a_run_and_its_base_that_were_moved_together_are_found(tmp_path: Path) -> None:
+    base_dir = save_llama(tmp_path / "here" / "base")
+    run = write_run(base_dir, tmp_path / "here" / "runs" / "first")
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    moved = tmp_path / "there" / "runs" / "first"
+    assert run.name == moved.name
+    assert {check.name: check.status for check in verify_run(moved)}["nothing else differs from the base"] == "pass"
+
+
 def test_the_model_of_a_run_names_its_parent(run_dir: Path) -> None:
-    base = describe_base(open_checkpoint(run_dir / "model"), {}, model="x")
+    base = describe_base(open_checkpoint(run_dir / "model"), {}, model="x", run_dir=run_dir)
     assert base.parent == Parent("run", file_sha256(run_dir / "manifest.json"))
 
 
 def test_a_snapshot_of_the_hub_s_cache_names_its_commit(tmp_path: Path, base_dir: Path) -> None:
     (tmp_path / "snapshots").mkdir()
     (tmp_path / "snapshots" / "abc123").symlink_to(base_dir)
-    base = describe_base(open_checkpoint(tmp_path / "snapshots" / "abc123"), {}, model="someone/x", revision="main")
+    base = describe_base(
+        open_checkpoint(tmp_path / "snapshots" / "abc123"), {}, model="someone/x", run_dir=tmp_path, revision="main"
+    )
     assert (base.model, base.revision, base.commit) == ("someone/x", "main", "abc123")
 
 
@@ -64,6 +96,7 @@ def test_what_is_no_manifest_is_refused(run_dir: Path, tmp_path: Path) -> None:
     content = json.loads(file.read_text())
     for broken in (b"{", b"[]", b"\xff", json.dumps(content | {"format": 99}).encode()):
         file.write_bytes(broken)
+        seal(run_dir)
         with pytest.raises(InputError, match=r"manifest\.json"):
             read_manifest(run_dir)
     for edit in (
@@ -74,5 +107,6 @@ def test_what_is_no_manifest_is_refused(run_dir: Path, tmp_path: Path) -> None:
         {"run_files": {"a": 1}},
     ):
         file.write_text(json.dumps(content | edit))
+        seal(run_dir)
         with pytest.raises(InputError, match="is damaged"):
             read_manifest(run_dir)

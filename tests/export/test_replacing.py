@@ -49,7 +49,7 @@ def manifests_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
             raise InputError("no manifest")
         return found
 
-    monkeypatch.setattr(replacing, "read_manifest", read)
+    monkeypatch.setattr(replacing, "read_any_manifest", read)
 
 
 NO_RUNS: dict[str, dict[str, str]] = {

@@ -1,16 +1,21 @@
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 import torch
 
 from checkpoint_files import TRAINED, save_llama
+from sealed import seal
 from srmu.export.verify import verify_run
 from srmu.surgery.checkpoint import open_checkpoint
 
 NAMES = [
+    "every file",
+    "signature",
     "manifest",
+    "results",
     "files of the model",
     "no file more or less",
     "files of the run",
@@ -33,8 +38,9 @@ def flip_tensor_byte(directory: Path, name: str) -> None:
 
 
 def test_a_sound_run_passes_every_check(run_dir: Path, base_dir: Path) -> None:
-    assert statuses(run_dir) == dict.fromkeys(NAMES, "pass")
-    assert statuses(run_dir, base=base_dir) == dict.fromkeys(NAMES, "pass")
+    expected = {**dict.fromkeys(NAMES, "pass"), "signature": "skipped"}
+    assert statuses(run_dir) == expected
+    assert statuses(run_dir, base=base_dir) == expected
 
 
 def test_one_flipped_weight_byte_is_caught(run_dir: Path) -> None:
@@ -57,9 +63,9 @@ def test_a_forged_hash_does_not_hide_another_changed_tensor(run_dir: Path) -> No
     manifest = json.loads((run_dir / "manifest.json").read_text())
     manifest["result"]["files"] = hash_files(run_dir / "model")
     (run_dir / "manifest.json").write_text(json.dumps(manifest))
-    found = statuses(run_dir)
+    found = statuses(seal(run_dir))
     assert found.pop("nothing else differs from the base") == "fail"
-    assert set(found.values()) == {"pass"}
+    assert set(found.values()) == {"pass", "skipped"}
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "consolidated.safetensors", "model.gguf", "onnx/model"])
@@ -109,7 +115,7 @@ def test_a_missing_or_damaged_delta_does_not_pass(run_dir: Path) -> None:
 def test_a_base_that_is_gone_or_replaced_is_skipped_never_passed(run_dir: Path, base_dir: Path, tmp_path: Path) -> None:
     manifest = json.loads((run_dir / "manifest.json").read_text())
     copy = tmp_path / "moved"
-    manifest["base"]["path"] = str(copy)
+    manifest["base"] |= {"path": str(copy), "path_from_run": None}
     (run_dir / "manifest.json").write_text(json.dumps(manifest))
     check = verify_run(run_dir)[-1]
     assert check.status == "skipped"
@@ -124,7 +130,7 @@ def test_a_base_that_is_gone_or_replaced_is_skipped_never_passed(run_dir: Path, 
 def test_without_a_manifest_nothing_passes(tmp_path: Path) -> None:
     checks = verify_run(tmp_path)
     assert [check.name for check in checks] == NAMES
-    assert [check.status for check in checks] == ["error", *["skipped"] * (len(NAMES) - 1)]
+    assert [check.status for check in checks] == ["error", "skipped", "error", "error", *["skipped"] * (len(NAMES) - 4)]
 
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/hostname"])
@@ -132,6 +138,39 @@ def test_a_manifest_must_not_lead_out_of_the_run(name: str, run_dir: Path) -> No
     manifest = json.loads((run_dir / "manifest.json").read_text())
     manifest["run_files"][name] = "0"
     (run_dir / "manifest.json").write_text(json.dumps(manifest))
-    check = verify_run(run_dir)[3]
+    (check,) = [check for check in verify_run(run_dir) if check.name == "files of the run"]
     assert check.status == "fail"
     assert "outside the run directory" in check.detail
+
+
+def test_a_signature_says_who_vouches_for_the_run_as_it_is_now(run_dir: Path, tmp_path: Path) -> None:
+    if shutil.which("ssh-keygen") is None:
+        pytest.skip("ssh-keygen is not installed")
+    allowed = tmp_path / "allowed"
+    for name in ("alice", "mallory"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / name], check=True)
+    allowed.write_text("alice@example.com " + (tmp_path / "alice.pub").read_text())
+
+    def sign(name: str, namespace: str = "srmu") -> None:
+        (run_dir / "SHA256SUMS.sig").unlink(missing_ok=True)
+        sums = run_dir / "SHA256SUMS"
+        asked = ["ssh-keygen", "-q", "-Y", "sign", "-f", tmp_path / name, "-n", namespace, sums]
+        subprocess.run(asked, check=True, capture_output=True)
+
+    def signed() -> str:
+        return statuses(run_dir, allowed_signers=allowed)["signature"]
+
+    assert signed() == "fail"  # nobody did
+    sign("alice")
+    assert statuses(run_dir)["signature"] == "skipped"
+    assert signed() == "pass"
+    assert statuses(run_dir, allowed_signers=tmp_path / "none")["signature"] == "error"
+    for name, namespace in (("mallory", "srmu"), ("alice", "file")):
+        sign(name, namespace)
+        assert signed() == "fail"
+    sign("alice")
+    # Forged consistently: the hashes hold, the signature does not.
+    (run_dir / "metrics.jsonl").write_text("{}")
+    seal(run_dir)
+    found = statuses(run_dir, allowed_signers=allowed)
+    assert (found["every file"], found["signature"]) == ("pass", "fail")

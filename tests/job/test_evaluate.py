@@ -14,7 +14,7 @@ from srmu.evaluation.loading import load_causal_lm, load_tokenizer
 from srmu.evaluation.questions import score_questions
 from srmu.inputs.questions import read_questions
 from srmu.job.evaluate import evaluate
-from srmu.results.records import Evaluation, write_results
+from srmu.results.records import Evaluation, add_results
 from srmu.results.schema import to_json
 from tiny_tokenizers import WORDS
 
@@ -103,7 +103,7 @@ def test_questions_that_the_base_does_not_know_are_counted_apart(base, run, file
 def test_results_of_a_run_are_merged_group_by_group_beside_what_stands_there(run, files, capsys):
     results = run / "results.json"
     own, older = make_results(), question_result(0.9, 0.3, 0.1)
-    write_results(run, dataclasses.replace(own, evaluate=Evaluation(questions={"older": older})))
+    add_results(run, lambda _: dataclasses.replace(own, evaluate=Evaluation(questions={"older": older})))
     record = run_json(capsys, run, *files[:2], "--limit", "3", "--sides", "group=forget")
     merged = json.loads(results.read_text())
     assert merged["texts"] == to_json(own.texts)

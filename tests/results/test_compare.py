@@ -16,6 +16,7 @@ from measured_runs import (
     write_demo,
     write_measured,
 )
+from sealed import seal
 from srmu.cli.app import main
 from srmu.errors import InputError
 from srmu.results.compare import compare_runs, frontier
@@ -93,6 +94,7 @@ def test_a_run_that_was_not_measured_or_is_no_run_is_refused(tmp_path: Path) -> 
     results = json.loads((broken / "results.json").read_text())
     del results["questions"]["forget"]["change"]["accuracy"]
     (broken / "results.json").write_text(json.dumps(results))
+    seal(broken)
     with pytest.raises(InputError, match=r"questions\.forget\.change\.accuracy' is missing"):
         compare_runs([broken])
 

@@ -16,6 +16,7 @@ from measured_runs import (
     question_result,
     write_measured,
 )
+from sealed import seal
 from srmu.cli.app import main
 from srmu.config.settings import make_config
 from srmu.errors import InputError
@@ -69,6 +70,7 @@ def test_a_number_that_json_does_not_have_makes_no_verdict(tmp_path: Path) -> No
     run = write_measured(tmp_path / "run")
     file = run / "results.json"
     file.write_text(file.read_text().replace("0.28", "NaN", 1))
+    seal(run)
     with pytest.raises(InputError, match="is damaged"):
         gate(run, ["forget<=0.30"])
 

@@ -8,6 +8,7 @@ from typing import Literal
 import pytest
 
 from measured_runs import add_evaluated, make_manifest, make_results
+from sealed import seal
 from srmu.errors import InputError
 from srmu.results.attack_records import AttackRecord
 from srmu.results.groups import Change
@@ -76,7 +77,7 @@ def test_what_is_wrong_is_named_by_its_place(change: dict, message: str) -> None
 
 def test_files_of_another_format_and_damaged_ones_are_refused(tmp_path: Path) -> None:
     write_results(tmp_path, make_results())
-    assert read_results(tmp_path) == make_results()
+    assert read_results(seal(tmp_path)) == make_results()
     file = tmp_path / "results.json"
     for content, message in (
         ('{"questions": {}}', "has format None, and this srmu reads 2"), ("[]", "has format 'list'"),
@@ -86,7 +87,7 @@ def test_files_of_another_format_and_damaged_ones_are_refused(tmp_path: Path) ->
         with pytest.raises(InputError, match=message):
             load(Results, file, version=2)
     file.unlink()
-    assert read_results(tmp_path) == Results()
+    assert read_results(seal(tmp_path)) == Results()
 
 
 def test_a_study_comes_back_from_its_file(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ TESTS = Path(__file__).parents[1]
 DRIVER = Path(__file__).with_name("kill_driver.py")
 SEED = 8
 # Records of time, machine and process: they differ between any two runs.
-TIMED = ("manifest.json", "metrics.jsonl")
+TIMED = ("manifest.json", "metrics.jsonl", "SHA256SUMS")
 
 
 def kill_runs(checkpoint: Path, folder: Path, moments: int) -> dict[str, Any]:

@@ -66,6 +66,8 @@ SHARED = ("unlearn", "evaluate", "benchmark")
 """Commands whose work several processes share."""
 # A launcher ends all processes when the first one ends badly: that is to be the one that says why.
 SECONDS_TO_SPEAK = 2.0
+_MOST_TOLD = 700
+"""Characters of an error's beginning and end."""
 
 
 def _version(value: bool | None) -> None:
@@ -139,7 +141,7 @@ def _run(arguments: Sequence[str]) -> int:
         if type(error).__module__.split(".")[0] in ("click", "typer") and hasattr(error, "format_message"):
             # Without a command, Typer has shown the help, and there is no message.
             if message := error.format_message():
-                _show_error(message)
+                _show_error(message if message.endswith((".", "?", ")")) else f"{message}.")
             return 2
         raise
 
@@ -152,4 +154,7 @@ def _show_error(message: str) -> None:
     if not speaks:
         time.sleep(SECONDS_TO_SPEAK)
         return
-    typer.echo("error: " + visible(" ".join(message.splitlines())), err=True)
+    told = visible(" ".join(message.splitlines()))
+    # A name may be as long as its giver likes; the sentence begins and ends around it.
+    told = told if len(told) <= 2 * _MOST_TOLD else f"{told[:_MOST_TOLD]} … {told[-_MOST_TOLD:]}"
+    typer.echo(f"error: {told}", err=True)

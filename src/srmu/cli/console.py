@@ -57,7 +57,7 @@ class TerminalReporter(reporting.Reporter):
             TextColumn("{task.fields[detail]}", markup=False, table_column=Column(no_wrap=True)),
         )
         with Progress(*columns, console=notes, expand=True) as bar:
-            task = bar.add_task(title, total=None, detail="")
+            task = bar.add_task(visible(title), total=None, detail="")
             self._bar, self._task = bar, task
             try:
                 yield lambda done, total: bar.update(task, completed=done, total=total)
@@ -70,7 +70,7 @@ class TerminalReporter(reporting.Reporter):
     def detail(self, text: str) -> None:
         """Show a text beside the bar."""
         if self._bar is not None:
-            self._bar.update(self._task, detail=text)
+            self._bar.update(self._task, detail=visible(text))
 
     def note(self, text: str) -> None:
         """Print one line."""

@@ -33,11 +33,12 @@ def register(app: typer.Typer) -> None:
         from srmu.errors import InputError
         from srmu.job.gate import gate as check_run
         from srmu.results.gate import junit_xml, passed
+        from srmu.runtime.files import write_atomic
 
         verdicts = check_run(run, require)
         if junit is not None:
             try:
-                junit.write_text(junit_xml(verdicts, Path(run).absolute().name), encoding="utf-8")
+                write_atomic(junit, junit_xml(verdicts, Path(run).absolute().name).encode("utf-8", "backslashreplace"))
             except OSError as error:
                 raise InputError(
                     f"JUnit file {str(junit)!r} cannot be written ({error.strerror}). Choose another."

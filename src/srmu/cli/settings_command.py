@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import typer
 
-from srmu.config.coerce import coerce
+from srmu.config.coerce import coerce, is_text
 from srmu.config.groups import GROUPS, Side
 from srmu.config.renamed import RENAMED
 from srmu.config.settings import (
@@ -130,6 +130,8 @@ def parse_pairs(items: list[str], flag: str) -> dict[str, str]:
                 ("NAME=SIDE", "wmdp_bio=forget") if flag == "--sides" else ("NAME=PATH", "forget=questions.jsonl")
             )
             raise InputError(f"{flag} {part!r} is no {form}. Write, for example, {flag} {example}.")
+        if not is_text(name):
+            raise InputError(f"{flag} {part!r} has a name with bytes that are no text. Give it another name.")
         if name.strip() in pairs:
             raise InputError(f"{flag} names {name.strip()!r} twice. Give each file a name of its own.")
         pairs[name.strip()] = path.strip()

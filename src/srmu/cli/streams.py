@@ -15,6 +15,8 @@ _DESCRIBED = {
     errno.ENOTDIR: "Check the path.",
     errno.EISDIR: "Name a file.",
     errno.ENOENT: "Check the path.",
+    errno.EEXIST: "Choose another place.",
+    errno.ENXIO: "Name a file.",
     errno.EIO: "Check the disk.",
     errno.ENOSPC: "Free some space.",
     errno.EDQUOT: "Free some space.",

@@ -67,12 +67,13 @@ def run(command: Any) -> int:
 
 def _show(result: Any, *, json_output: bool) -> None:
     """The space that was searched, the Pareto front, and where the files are."""
-    from srmu.cli.console import facts, output, table
+    from srmu.cli.console import facts, output, print_json, table
     from srmu.job.tuning.study import BEST_FILE, PLOT_FILE
+    from srmu.results.schema import to_json
     from srmu.results.study import TRIALS_FILE
 
     if json_output:
-        print((result.directory / TRIALS_FILE).read_text(encoding="utf-8"), end="")
+        print_json(to_json(result.record))
         return
     record = result.record
     output.print(facts("Searched", list(record.space.items())))

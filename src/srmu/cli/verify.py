@@ -14,9 +14,12 @@ def register(app: typer.Typer) -> None:
         base: str | None = typer.Option(
             None, "--base", help="The base checkpoint, where it is not at its recorded place."
         ),
+        allowed_signers: str | None = typer.Option(
+            None, "--allowed-signers", metavar="FILE", help="Names and public keys, by one of which it must be signed."
+        ),
         json_output: bool = typer.Option(False, "--json", help="Print as JSON."),
     ) -> int:
-        """Check that a run directory is whole: hashes, changed tensors, nothing else changed. Exit code 1 if not."""
+        """Check that a run is whole: every file, the changed tensors, nothing else changed. Exit code 1 if not."""
         from dataclasses import asdict
         from pathlib import Path
 
@@ -28,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
         if not Path(run).is_dir():
             raise InputError(f"Run directory {run!r} does not exist. Give the --out of a finished run.")
-        checks = verify_run(run, base=base)
+        checks = verify_run(run, base=base, allowed_signers=allowed_signers)
         if json_output:
             print_json([asdict(check) for check in checks])
         else:

@@ -33,10 +33,21 @@ def coerce(value: Any, hint: Any) -> Any:
     if origin is dict:
         if not isinstance(value, Mapping):
             raise ValueError("expected NAME: PATH pairs")
+        if bad := [name for name in value if not is_text(str(name))]:
+            raise ValueError(f"{bad[0]!r} is no name: it holds half a surrogate pair")
         return {str(name): coerce(item, arguments[1]) for name, item in value.items()}
     if dataclasses.is_dataclass(hint):
         return _coerce_dataclass(value, hint)
     return _coerce_scalar(value, hint)
+
+
+def is_text(value: str) -> bool:
+    """Whether a string can be written into a file: JSON and file names may hold halves of a character."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _coerce_union(value: Any, arguments: tuple[Any, ...]) -> Any:

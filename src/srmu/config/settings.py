@@ -135,6 +135,8 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
     """Read a run's YAML file into a plain mapping; data paths stay relative to the working directory."""
     import yaml
 
+    if Path(path).exists() and not Path(path).is_file():
+        raise InputError(f"Configuration file {str(path)!r} is a pipe, a device or a folder. Give a YAML file.")
     try:
         loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -8,6 +8,7 @@ import torch
 
 from srmu.errors import InputError
 from srmu.evaluation.loading import check_tokenizer_fits, load_causal_lm, load_tokenizer
+from srmu.results.base_place import find_base
 from srmu.results.manifest import read_manifest
 from srmu.results.run_files import MANIFEST_FILE, MODEL_DIR
 from srmu.runtime.devices import choose_device
@@ -128,7 +129,7 @@ def _base_of(run_dir: Path, base: str | None) -> Path:
     """The base of a run, proved by the hashes of its weight files."""
     recorded = read_manifest(run_dir).base
     if base is None:
-        path = Path(recorded.path)
+        path = find_base(run_dir, recorded)
         if not path.is_dir():
             raise InputError(
                 f"The base of run {str(run_dir)!r} is not at {str(path)!r} any more. Give it with --base, or look at "

@@ -1,6 +1,7 @@
 """The questions of a run, kept in its directory, so that it can be attacked and evaluated wherever it lies."""
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
@@ -8,6 +9,7 @@ from urllib.parse import quote
 from srmu.config.groups import Side
 from srmu.errors import InputError
 from srmu.inputs.questions import Question, question_line
+from srmu.results.digests import check_listed
 from srmu.results.manifest import read_manifest
 from srmu.results.records import read_results
 from srmu.results.run_files import QUESTIONS_DIR
@@ -49,8 +51,10 @@ def find_run_questions(run_dir: Path) -> dict[str, str]:
     """
     found = {}
     for group, given in read_manifest(run_dir).questions.items():
-        kept = run_dir / questions_file(group)
-        found[group] = str(kept) if kept.is_file() else given
+        kept = run_dir / (name := questions_file(group))
+        if kept.is_file():
+            check_listed(run_dir, name)
+        found[group] = str(kept) if kept.is_file() else os.path.expanduser(given)
         if not found[group].startswith("hub:") and not Path(found[group]).is_file():
             raise InputError(
                 f"Questions {group!r} of the run are neither at {str(kept)!r} nor at {given!r}. "

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from srmu.errors import InputError
 from srmu.export.patch import export_checkpoint, name_some, tensor_bytes
+from srmu.results.run_files import DELTA_FILE
 from srmu.runtime.files import file_sha256, sync
 from srmu.surgery.checkpoint import Checkpoint, StoredTensors, open_checkpoint, tensor_sha256
 from srmu.surgery.header import StoredTensor, read_header
 
-DELTA_FILE = "delta.safetensors"
 DELTA_FORMAT = "1"
 
 

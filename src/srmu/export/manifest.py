@@ -10,6 +10,7 @@ from typing import Any
 
 from srmu.config.sources import TEXT, inline_text
 from srmu.errors import InputError
+from srmu.results.base_place import path_between, without_home
 from srmu.results.manifest import Base, Environment, ForgottenSource, Parent, Request, costs_of, read_manifest
 from srmu.results.records import read_results
 from srmu.results.run_files import MANIFEST_FILE, MODEL_DIR
@@ -41,7 +42,7 @@ def describe_environment(device: str, threads: int, *, processes: int = 1, dtype
 
 
 def describe_base(
-    checkpoint: Checkpoint, shards: Mapping[str, str], *, model: str, revision: str | None = None
+    checkpoint: Checkpoint, shards: Mapping[str, str], *, model: str, run_dir: Path, revision: str | None = None
 ) -> Base:
     """The base's identity; its parent run and the chain of requests before, if it is itself the model of a run.
 
@@ -49,15 +50,17 @@ def describe_base(
         checkpoint: The base as it lies on disk.
         shards: SHA-256 of its weight files (`CheckReport.base_shards`).
         model: What the user named: a path or a hub id.
+        run_dir: Where the run is written.
         revision: Hub revision, as the user named it.
     """
     # In the hub's cache the directory of a snapshot is named after its commit.
     is_snapshot = checkpoint.path.parent.name == "snapshots"
     return Base(
-        model=model,
+        model=without_home(model),
         revision=revision,
         commit=checkpoint.path.name if is_snapshot else None,
-        path=str(checkpoint.path.absolute()),
+        path=without_home(str(checkpoint.path.absolute())),
+        path_from_run=path_between(run_dir, checkpoint.path),
         shards=dict(shards),
         config_sha256=file_sha256(checkpoint.path / "config.json"),
         parent=_parent(checkpoint.path),

@@ -13,25 +13,27 @@ from pathlib import Path
 from srmu.config.settings import UnlearnConfig
 from srmu.config.sources import inline_text
 from srmu.errors import InputError
-from srmu.export.delta import DELTA_FILE
-from srmu.results.manifest import read_manifest
+from srmu.results.manifest import read_any_manifest
 from srmu.results.run_files import (
+    CONFIG_FILE,
+    DELTA_FILE,
     IMPORTANCE_FILE,
     MANIFEST_FILE,
     METRICS_FILE,
     MODEL_DIR,
     QUESTIONS_DIR,
     RESULTS_FILE,
+    SUMS_FILE,
+    UNFINISHED_FILES,
 )
 from srmu.runtime.files import is_leftover, sync
 from srmu.runtime.trackers import PACKAGES
 
 UNFINISHED = ".unfinished"
 """What is added to the name of a run directory while a run is to replace it."""
-CONFIG_FILE, STATE_FILE, CHOICE_FILE = "config.json", "state.safetensors", "auto.json"
 _OURS = (
-    CONFIG_FILE, STATE_FILE, CHOICE_FILE, METRICS_FILE, MODEL_DIR, IMPORTANCE_FILE, RESULTS_FILE, DELTA_FILE,
-    QUESTIONS_DIR, *PACKAGES,
+    *UNFINISHED_FILES, METRICS_FILE, MODEL_DIR, IMPORTANCE_FILE, RESULTS_FILE, DELTA_FILE, QUESTIONS_DIR, SUMS_FILE,
+    *PACKAGES,
 )  # fmt: skip
 _OUR_SETTINGS = {"model", "method", "steering_coefficient", "retain_weight"}
 _OUR_METRICS = {"step", "forget_loss", "retain_loss"}
@@ -41,15 +43,20 @@ def is_run(path: Path) -> bool:
     """Whether a directory is a run of ours: it carries our manifest, or holds only what an unfinished run does."""
     if (path / MANIFEST_FILE).exists():
         try:
-            read_manifest(path)
+            read_any_manifest(path)
         except InputError:
             return False
         return True
     names = {entry.name for entry in path.iterdir() if not is_leftover(entry)}
     if not names <= set(_OURS) or not names & {CONFIG_FILE, METRICS_FILE}:
         return False
-    config_is_ours = CONFIG_FILE not in names or _has_keys(path / CONFIG_FILE, _OUR_SETTINGS, whole=True)
+    config_is_ours = CONFIG_FILE not in names or holds_our_config(path)
     return config_is_ours and (METRICS_FILE not in names or _has_keys(path / METRICS_FILE, _OUR_METRICS, whole=False))
+
+
+def holds_our_config(path: Path) -> bool:
+    """Whether a directory holds the settings of a run that is not finished."""
+    return (path / CONFIG_FILE).is_file() and _has_keys(path / CONFIG_FILE, _OUR_SETTINGS, whole=True)
 
 
 def check_replaceable(config: UnlearnConfig, path: Path) -> None:

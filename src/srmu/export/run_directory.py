@@ -17,16 +17,15 @@ from torch import Tensor
 from srmu.config.settings import UnlearnConfig, make_config, to_dict
 from srmu.errors import InputError
 from srmu.export.replacing import (
-    CHOICE_FILE,
-    CONFIG_FILE,
-    STATE_FILE,
     UNFINISHED,
     check_replaceable,
     exchange,
+    holds_our_config,
+    is_run,
     place_beside,
     settle,
 )
-from srmu.results.run_files import MANIFEST_FILE, METRICS_FILE
+from srmu.results.run_files import CHOICE_FILE, CONFIG_FILE, MANIFEST_FILE, METRICS_FILE, STATE_FILE, UNFINISHED_FILES
 from srmu.results.schema import load, to_json
 from srmu.results.study import SearchRecord
 from srmu.runtime.files import is_leftover, readable_errors, remove_leftovers, write_json_atomic, write_tensors_atomic
@@ -84,8 +83,9 @@ class RunDirectory:
         file = path / CONFIG_FILE
         if (path / MANIFEST_FILE).exists():
             # Killed right after its manifest, a run still holds its config, and in it perhaps texts.
-            (directory := cls(path)).finish()
-            path = directory.path
+            if is_run(path) and holds_our_config(path):
+                (directory := cls(path)).finish()
+                path = directory.path
             raise InputError(f"The run in {str(path)!r} is finished: there is nothing to resume. Name another run.")
         if not file.is_file():
             raise InputError(
@@ -167,7 +167,7 @@ class RunDirectory:
         """Remove what only an interrupted run needs, and with it every text."""
         if not self.writes:
             return
-        for name in (STATE_FILE, CONFIG_FILE, CHOICE_FILE):
+        for name in UNFINISHED_FILES:
             (self.path / name).unlink(missing_ok=True)
 
     def finish(self) -> None:

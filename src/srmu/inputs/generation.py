@@ -185,7 +185,8 @@ def stop_token_ids(model: PreTrainedModel, tokenizer_eos: int | None) -> frozens
     generation = getattr(model, "generation_config", None)
     named = getattr(generation, "eos_token_id", None)
     several = named if isinstance(named, list) else [named]
-    return frozenset(int(token) for token in (*several, tokenizer_eos) if token is not None)
+    # What a checkpoint says of itself may be anything.
+    return frozenset(token for token in (*several, tokenizer_eos) if isinstance(token, int) and 0 <= token < 1 << 31)
 
 
 def _before_stop(row: list[int], stop_ids: frozenset[int]) -> list[int]:

@@ -1,12 +1,16 @@
 """The sources of a side, as a config names them, read into corpora."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from itertools import groupby
 
 from srmu.config.sources import GENERAL, WRITTEN, inline_text
+from srmu.errors import InputError
 from srmu.inputs.corpora import Corpus, corpus_from_strings, make_corpus, read_corpus
 from srmu.inputs.general import general_paragraphs
+
+_HASH = re.compile("sha256:[0-9a-f]{64}")
 
 
 def read_together(sources: Sequence[str], *, text_field: str, role: str) -> Corpus:
@@ -19,7 +23,7 @@ def read_together(sources: Sequence[str], *, text_field: str, role: str) -> Corp
     for inline, group in groupby(sources, key=lambda source: inline_text(source) is not None):
         found = list(group)
         if inline:
-            parts.append(corpus_from_strings([inline_text(source) for source in found], role))
+            parts.append(corpus_from_strings([_given_text(source) for source in found], role))
         else:
             parts.append(read_corpus(found, text_field=text_field, role=role))
     if len(parts) == 1:
@@ -46,6 +50,16 @@ def read_apart(sources: Sequence[str], *, text_field: str, role: str) -> tuple[C
         if source not in inline and source not in WRITTEN
     ]
     return (*corpora, read_together(inline, text_field=text_field, role=role)) if inline else tuple(corpora)
+
+
+def _given_text(source: str) -> str | None:
+    text = inline_text(source)
+    if text is not None and _HASH.fullmatch(text):
+        raise InputError(
+            f"{source!r} is the hash of a text that was given as a string, as manifests and best.yaml hold it. The "
+            "text itself is stored nowhere: give it anew."
+        )
+    return text
 
 
 def general_corpus() -> Corpus:

@@ -5,12 +5,14 @@ bytes say so, as those of files saved by Windows programs do.
 """
 
 import codecs
+import errno
 import gzip
 import zlib
 from pathlib import Path
 from typing import IO, Any
 
 from srmu.errors import InputError
+from srmu.runtime.regular import read_regular
 
 PACKED = (".gz", ".zst")
 _CHUNK = 1 << 20
@@ -58,7 +60,9 @@ def read_text(path: Path, where: str, notes: list[str]) -> str:
 def _read_bytes(path: Path, where: str) -> bytes:
     suffix = path.suffix.lower()
     if suffix not in PACKED:
-        return path.read_bytes()
+        return read_regular(path)
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is a pipe, a device or a folder")
     with path.open("rb") as raw:
         if suffix == ".gz":
             try:

@@ -7,8 +7,10 @@ from srmu.errors import InputError
 from srmu.evaluation.completions import complete
 from srmu.evaluation.model_pair import free, load_for_measuring, resolve_pair
 from srmu.inputs.jsonl import parse_line
+from srmu.inputs.limits import checked_text
 from srmu.results.records import Answer
 from srmu.runtime.progress import Reporter
+from srmu.runtime.regular import read_regular
 from srmu.surgery.whole_model import MemoryLimit, rows_at_once
 
 
@@ -51,6 +53,7 @@ def ask(
         raise InputError("No prompt was given. Write --prompt TEXT or --prompts FILE.")
     if max_new_tokens < 1:
         raise InputError(f"max_new_tokens={max_new_tokens!r} leaves no room for an answer. Give 1 or more.")
+    prompts = [checked_text(prompt, f"prompt {number}") for number, prompt in enumerate(prompts, 1)]
     pair = resolve_pair(model, base)
     written: dict[str, list[str]] = {}
     for name, path in (("base", pair.base), ("result", pair.model)):
@@ -83,7 +86,7 @@ def read_prompts(path: str | Path) -> list[str]:
     """
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
+        lines = read_regular(path).decode("utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError(f"Prompt file {str(path)!r} cannot be read: {reason}. Give a text or JSONL file.") from None

@@ -15,7 +15,7 @@ from srmu.inputs.completions import read_completions
 from srmu.inputs.corpora import read_corpus
 from srmu.inputs.questions import read_questions
 from srmu.results.groups import EvaluateSettings, Source
-from srmu.results.records import Evaluation, EvaluationReport, read_results, write_results
+from srmu.results.records import Evaluation, EvaluationReport, add_results, read_results
 from srmu.results.run_files import MANIFEST_FILE
 from srmu.results.sides import NOTHING_DECLARED, check_sides, sides_of
 from srmu.runtime.files import file_sha256
@@ -210,9 +210,10 @@ def _source(given: str) -> Source:
 
 def _merge_into_results(run_dir: Path, measured: Evaluation, declared: Mapping[str, Side]) -> None:
     """Add groups to the run's `results.json`; a group measured again replaces the former numbers."""
-    results = read_results(run_dir)
     sides = sides_of([*measured.questions, *measured.texts], find_run_sides(run_dir, declared))
-    write_results(
+    add_results(
         run_dir,
-        dataclasses.replace(results, evaluate=results.evaluate.merged(measured), sides={**results.sides, **sides}),
+        lambda results: dataclasses.replace(
+            results, evaluate=results.evaluate.merged(measured), sides={**results.sides, **sides}
+        ),
     )

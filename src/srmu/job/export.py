@@ -1,5 +1,6 @@
 """The work of `srmu export`: a finished run as a LoRA adapter, measured again, as its delta, as GGUF, or on the hub."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -12,11 +13,10 @@ import torch
 from srmu.errors import InputError
 from srmu.evaluation.model_pair import load_for_measuring, resolve_pair
 from srmu.evaluation.questions import score_questions
-from srmu.export.delta import DELTA_FILE
 from srmu.export.lora import Decomposition, decompose, write_lora
 from srmu.inputs.questions import Question
 from srmu.results.manifest import read_manifest
-from srmu.results.run_files import MODEL_DIR
+from srmu.results.run_files import DELTA_FILE, MODEL_DIR
 from srmu.results.sides import side_of
 from srmu.runtime.files import copy_file
 from srmu.runtime.progress import Reporter
@@ -123,7 +123,7 @@ def export_adapter(
             if rank == "auto" and _is_enough(tried[-1], full):
                 break
     chosen = tried[-1]
-    write_lora(decomposition, chosen.rank, Path(out), base_name=manifest.base.model)
+    write_lora(decomposition, chosen.rank, Path(out), base_name=os.path.expanduser(manifest.base.model))
     return AdapterExport(Path(out), chosen, full, tuple(tried))
 
 
@@ -135,7 +135,7 @@ def export_delta(run: str | Path, out: str | Path) -> Path:
     """
     read_manifest(run)
     target = Path(out)
-    if target.exists():
+    if os.path.lexists(target):
         raise InputError(f"Output {str(out)!r} exists. Choose another --out.")
     copy_file(Path(run) / DELTA_FILE, target)
     return target

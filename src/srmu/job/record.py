@@ -11,14 +11,15 @@ from srmu.config.presets import ASSUMED
 from srmu.config.settings import to_dict
 from srmu.evaluation.run_questions import write_run_questions
 from srmu.export.card import CardFacts, card_results, model_card, read_card
-from srmu.export.delta import DELTA_FILE, write_delta
+from srmu.export.delta import write_delta
 from srmu.export.manifest import describe_base, describe_environment, now, without_texts
 from srmu.export.patch import CARD, CheckReport
 from srmu.job.plan import Plan
 from srmu.objective.importance import describe_map
+from srmu.results.base_place import without_home
 from srmu.results.manifest import DataRecord, Manifest, ResultFiles, read_manifest, write_manifest
 from srmu.results.records import Results, write_results
-from srmu.results.run_files import IMPORTANCE_FILE, METRICS_FILE, MODEL_DIR
+from srmu.results.run_files import DELTA_FILE, IMPORTANCE_FILE, METRICS_FILE, MODEL_DIR, RESULTS_FILE
 from srmu.results.study import SearchRecord
 from srmu.runtime.devices import device_name
 from srmu.runtime.files import file_sha256, write_atomic, write_tensors_atomic
@@ -43,7 +44,7 @@ def run_card(
         read_card(plan.checkpoint.path),
         CardFacts(
             model=config.model.model,
-            hub_id=not Path(config.model.model).exists(),
+            hub_id=not Path(config.model.model).expanduser().exists(),
             method=config.target.method,
             preset=config.preset,
             layer=plan.layer_id,
@@ -72,17 +73,16 @@ def write_records(
     path: Path, plan: Plan, records: Sequence[DataRecord], solver: GradientSolver, report: CheckReport,
     results: Results, *, seconds: Mapping[str, float], chosen: SearchRecord | None,
 ) -> Manifest:  # fmt: skip
-    """Write map, results, questions and, as the last file of a run, its manifest; return the manifest."""
+    """Write map, results, questions, hashes and, as the last file of a run, its manifest; return the manifest."""
     tensors, summary = importance_record(solver)
     write_tensors_atomic(path / IMPORTANCE_FILE, tensors)
-    if results.measured:
-        write_results(path, results)
     config = plan.config
     questions = write_run_questions(path, plan.questions)
     files = (DELTA_FILE, IMPORTANCE_FILE, METRICS_FILE, *questions)
+    run_files = {name: file_sha256(path / name) for name in files}
     manifest = Manifest(
         created=now(),
-        config=without_texts(to_dict(config)),
+        config=without_home(without_texts(to_dict(config))),
         assumed=ASSUMED.get(config.preset, {}),
         seeds={"run": config.training.seed},
         steps=solver.next_step,
@@ -96,17 +96,21 @@ def write_records(
         ),
         data=tuple(records),
         base=describe_base(
-            plan.checkpoint, report.base_shards, model=config.model.model, revision=config.model.revision
+            plan.checkpoint, report.base_shards, model=config.model.model, run_dir=path, revision=config.model.revision
         ),
         result=ResultFiles(report.result_files),
-        run_files={name: file_sha256(path / name) for name in files},
+        run_files=run_files,
         changed=tuple(report.changes),
         importance=summary,
         seconds={stage: round(value, 3) for stage, value in seconds.items()},
         peak_memory_mb=peak_memory_mb(plan.device),
         auto=chosen,
     )
-    write_manifest(path, manifest)
+    digests = {**run_files, **{f"{MODEL_DIR}/{name}": digest for name, digest in report.result_files.items()}}
+    if results.measured:
+        write_results(path, results)
+        digests[RESULTS_FILE] = file_sha256(path / RESULTS_FILE)
+    write_manifest(path, manifest, digests)
     return read_manifest(path)
 
 

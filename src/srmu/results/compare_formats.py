@@ -17,6 +17,7 @@ from srmu.results.groups import marked_name
 from srmu.results.label_places import place_labels
 from srmu.results.significance import MARK
 from srmu.runtime.escaping import csv_cell, markdown
+from srmu.runtime.files import write_atomic
 
 
 def arrow(group: str, side: Side, *, loss: bool = False) -> str:
@@ -194,10 +195,13 @@ def plot_frontier(comparison: Comparison, file: Path) -> None:
         axes.spines[side].set_visible(False)
     _name_points(axes, marks)
     try:
+        drawn = io.BytesIO()
+        figure.savefig(drawn, dpi=150, format=file.suffix.removeprefix(".") or None)
         file.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(file, dpi=150)
+        write_atomic(file, drawn.getvalue())
     except (ValueError, OSError) as error:
-        raise InputError(f"Plot {str(file)!r} cannot be written ({error}). Give a .png, .svg or .pdf file.") from None
+        reason = str(error)[:200]
+        raise InputError(f"Plot {str(file)!r} cannot be written ({reason}). Give a .png, .svg or .pdf file.") from None
 
 
 def _name_points(axes: Any, marks: Mapping[str, tuple[float, float]]) -> None:

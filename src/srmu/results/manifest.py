@@ -1,5 +1,6 @@
 """Everything in `manifest.json`: what a run was, in settings, hashes, counts and times. It never holds a text."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,10 +8,12 @@ from typing import Literal, TypeVar, cast
 
 from srmu.config.groups import Side
 from srmu.errors import InputError
+from srmu.results.digests import read_listed, write_sums
 from srmu.results.records import Results
 from srmu.results.run_files import MANIFEST_FILE
-from srmu.results.schema import Mismatch, from_json, load, to_json
+from srmu.results.schema import Mismatch, from_json, parse, to_json
 from srmu.results.study import SearchRecord
+from srmu.runtime.files import json_bytes, write_atomic
 
 MANIFEST_FORMAT = 2
 T = TypeVar("T")
@@ -129,7 +132,8 @@ class Base:
         model: What the user named: a path or a hub id.
         revision: Hub revision, as the user named it.
         commit: Of a snapshot in the hub's cache.
-        path: Where it lay.
+        path: Where it lay; `~` stands for the home of whoever ran it.
+        path_from_run: The way there from the run directory; none where the two have no folder in common.
         shards: SHA-256 of its weight files, by name.
         config_sha256: Hash of its `config.json`.
         parent: The run that made it, if one did.
@@ -140,6 +144,7 @@ class Base:
     revision: str | None = None
     commit: str | None = None
     path: str
+    path_from_run: str | None = None
     shards: Mapping[str, str]
     config_sha256: str
     parent: Parent | None = None
@@ -249,27 +254,53 @@ class Manifest:
 
 
 def read_manifest(run_dir: str | Path) -> Manifest:
-    """Read the manifest of a run directory.
+    """Read the manifest of a run directory, which must be the one that its `SHA256SUMS` lists.
 
     Raises:
-        InputError: There is none, or it is not one that this version reads.
+        InputError: There is none, or it is not one that this version reads, or another one than is listed.
     """
+    file = _manifest_file(run_dir)
+    content = read_listed(Path(run_dir), MANIFEST_FILE)
+    assert content is not None
+    return _parsed(content, file)
+
+
+def read_any_manifest(run_dir: str | Path) -> Manifest:
+    """The same, whatever `SHA256SUMS` says: to tell a run from other folders, and to say all that is wrong with it."""
+    file = _manifest_file(run_dir)
+    try:
+        return _parsed(file.read_bytes(), file)
+    except OSError as error:
+        raise InputError(f"{str(file)!r} cannot be read ({error.strerror}). Restore it from a copy.") from None
+
+
+def write_manifest(run_dir: str | Path, manifest: Manifest, digests: Mapping[str, str]) -> None:
+    """Write the manifest, which makes a directory a finished run, after `SHA256SUMS`, which lists it.
+
+    Args:
+        run_dir: The run directory.
+        manifest: Its manifest.
+        digests: SHA-256 of every other file, by name relative to the run directory.
+    """
+    content = json_bytes(to_json(manifest))
+    write_sums(Path(run_dir), {**digests, MANIFEST_FILE: hashlib.sha256(content).hexdigest()})
+    write_atomic(Path(run_dir) / MANIFEST_FILE, content)
+
+
+def _manifest_file(run_dir: str | Path) -> Path:
     file = Path(run_dir) / MANIFEST_FILE
     if not file.is_file():
         raise InputError(
             f"{str(run_dir)!r} is no run directory: it has no {MANIFEST_FILE}. Give the --out of a finished run."
         )
-    manifest = load(Manifest, file, version=MANIFEST_FORMAT)
+    return file
+
+
+def _parsed(content: bytes, file: Path) -> Manifest:
+    manifest = parse(Manifest, content, file, version=MANIFEST_FORMAT)
     if problem := _problem(manifest):
         raise InputError(f"{str(file)!r} is damaged: {problem}. Restore it from a copy.")
     return manifest
-
-
-def write_manifest(run_dir: str | Path, manifest: Manifest) -> None:
-    """Write the manifest, which makes a directory a finished run."""
-    from srmu.runtime.files import write_json_atomic
-
-    write_json_atomic(Path(run_dir) / MANIFEST_FILE, to_json(manifest))
 
 
 def costs_of(results: Results) -> tuple[dict[str, BeforeAfter], dict[str, BeforeAfter]]:

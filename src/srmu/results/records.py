@@ -4,7 +4,7 @@
 a text. A number that is not defined is none (null in JSON).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,11 +12,13 @@ from srmu.config.groups import Side
 from srmu.results.attack_records import AttackRecord
 from srmu.results.audit_records import Audit
 from srmu.results.benchmarks.records import Benchmarks
+from srmu.results.digests import read_listed, replace_listed
 from srmu.results.fluency_records import FluencyGroup
 from srmu.results.groups import AnswerGroup, Group, QuestionGroup, TaskGroup, TextGroup
 from srmu.results.run_files import RESULTS_FILE
-from srmu.results.schema import load, to_json
+from srmu.results.schema import parse, to_json
 from srmu.results.sides import side_of
+from srmu.runtime.files import json_bytes, locked_directory, write_json_atomic
 
 RESULTS_FORMAT = 2
 
@@ -121,19 +123,31 @@ class Results:
 
 
 def read_results(run_dir: str | Path) -> Results:
-    """Read what was measured on a run; empty where nothing was.
+    """Read what was measured on a finished run; empty where nothing was.
 
     Raises:
-        InputError: The file is damaged or of another format.
+        InputError: The file is damaged or of another format, or it is not the one that the run's `SHA256SUMS` lists.
     """
-    file = Path(run_dir) / RESULTS_FILE
-    if not file.is_file():
+    content = read_listed(Path(run_dir), RESULTS_FILE)
+    if content is None:
         return Results()
-    return load(Results, file, version=RESULTS_FORMAT)
+    return parse(Results, content, Path(run_dir) / RESULTS_FILE, version=RESULTS_FORMAT)
 
 
 def write_results(run_dir: str | Path, results: Results) -> None:
-    """Write the results of a run; a file that is there is replaced whole."""
-    from srmu.runtime.files import write_json_atomic
-
+    """Write the results of a run that is not finished yet."""
     write_json_atomic(Path(run_dir) / RESULTS_FILE, to_json(results))
+
+
+def add_results(run_dir: Path, add: Callable[[Results], Results]) -> None:
+    """Add to what was measured on a finished run, and list the new file; one process at a time.
+
+    Args:
+        run_dir: The run.
+        add: Makes the new results of those that are there.
+
+    Raises:
+        InputError: As `read_results`.
+    """
+    with locked_directory(run_dir):
+        replace_listed(run_dir, RESULTS_FILE, json_bytes(to_json(add(read_results(run_dir)))))

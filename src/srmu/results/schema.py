@@ -18,6 +18,10 @@ from typing import Any, Literal, TypeVar
 from srmu.errors import InputError
 
 T = TypeVar("T")
+_DEEPEST = 20
+"""Levels of lists and objects in a value of any kind."""
+_LARGEST = 1 << 64
+"""Of whole numbers: seeds have 63 bits."""
 
 
 class Mismatch(ValueError):
@@ -71,36 +75,46 @@ def from_json(hint: Any, value: Any, place: str = "") -> Any:
         _expect(isinstance(value, dict), value, place, "an object")
         return {key: from_json(arguments[1], item, _join(place, key)) for key, item in value.items()}
     if hint is float:
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return float(_expect(number and math.isfinite(value), value, place, "a finite number"))
+        return float(_expect(_is_number(value), value, place, "a finite number"))
     if hint is int:
-        return _expect(isinstance(value, int) and not isinstance(value, bool), value, place, "a whole number")
+        return _expect(isinstance(value, int) and _is_number(value), value, place, "a whole number")
     if hint is object:
-        return value
+        return _expect(_is_flat(value), value, place, f"less than {_DEEPEST} levels")
     if hint is type(None):
         return _expect(value is None, value, place, "null")
     return _expect(isinstance(value, hint), value, place, {str: "text", bool: "true or false"}[hint])
 
 
 def load(record: type[T], path: Path, *, version: int | None = None) -> T:
-    """Read a record that has a file of its own.
+    """Read a record that has a file of its own; arguments and errors as in `parse`."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{str(path)!r} cannot be read ({str(error)[:100]}). Restore it from a copy.") from None
+    return parse(record, content, path, version=version)
+
+
+def parse(record: type[T], content: bytes, path: Path, *, version: int | None = None) -> T:
+    """A record from what its file holds.
 
     Args:
         record: Its class.
-        path: The file.
+        content: Of the file.
+        path: The file, for errors.
         version: The format that this srmu reads, which the file names as `format`; none = the file names none.
 
     Raises:
         InputError: The file cannot be read, has another format, or is damaged; the first wrong place is named.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        value = json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{str(path)!r} cannot be read ({str(error)[:100]}). Restore it from a copy.") from None
     found = value.get("format") if isinstance(value, dict) else type(value).__name__
-    if version is not None and found != version:
+    if version is not None and (not isinstance(found, int) or found is True or found != version):
+        shown = found if found is None or isinstance(found, int) else str(found)[:40]
         raise InputError(
-            f"{str(path)!r} has format {found!r}, and this srmu reads {version}. Use the srmu that wrote it."
+            f"{str(path)!r} has format {shown!r}, and this srmu reads {version}. Use the srmu that wrote it."
         )
     try:
         return typing.cast(T, from_json(record, value))
@@ -139,6 +153,20 @@ def _union(arguments: tuple[Any, ...], value: Any, place: str) -> Any:
             if argument is not type(None):
                 problems.append(str(error))
     raise Mismatch(problems[0])
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a number is one that arithmetic takes: JSON's may have any number of digits."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return abs(value) < _LARGEST if isinstance(value, int) else math.isfinite(value)
+
+
+def _is_flat(value: Any, depth: int = 0) -> bool:
+    if not isinstance(value, (dict, list)):
+        return not isinstance(value, int) or abs(value) < _LARGEST
+    parts = value.values() if isinstance(value, dict) else value
+    return depth < _DEEPEST and all(_is_flat(part, depth + 1) for part in parts)
 
 
 def _expect(holds: bool, value: Any, place: str, expected: str) -> Any:

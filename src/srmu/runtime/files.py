@@ -82,6 +82,20 @@ def write_atomic(path: Path, content: bytes, *, private: bool = False) -> None:
     Raises:
         InputError: If what is there is no file, such as a device.
     """
+    partial = write_partial(path, content, private=private)
+    try:
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+
+
+def write_partial(path: Path, content: bytes, *, private: bool = False) -> Path:
+    """Write what is to become a file under a temporary name, flushed to the disk; the caller renames it.
+
+    Args and errors as in `write_atomic`.
+    """
     refuse_devices(path)
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
@@ -91,11 +105,34 @@ def write_atomic(path: Path, content: bytes, *, private: bool = False) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    sync(path.parent)
+    return partial
+
+
+@contextlib.contextmanager
+def locked_directory(directory: Path) -> Iterator[None]:
+    """Let one process at a time into this block, where the system and its disk can lock; others wait."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def json_bytes(content: Any) -> bytes:
+    """JSON as it is written into files.
+
+    Raises:
+        ValueError: A number in it is not finite: JSON has no such thing.
+    """
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode("utf-8", "backslashreplace")
 
 
 def write_json_atomic(path: str | Path, content: Any, *, private: bool = False) -> None:
@@ -104,8 +141,7 @@ def write_json_atomic(path: str | Path, content: Any, *, private: bool = False) 
     Raises:
         ValueError: A number in it is not finite: JSON has no such thing.
     """
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    write_atomic(Path(path), (text + "\n").encode("utf-8", "backslashreplace"), private=private)
+    write_atomic(Path(path), json_bytes(content), private=private)
 
 
 def write_tensors_atomic(path: Path, tensors: Mapping[str, Any], *, private: bool = False) -> None:

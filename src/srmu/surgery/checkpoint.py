@@ -15,6 +15,7 @@ from torch import Tensor
 
 from srmu.errors import InputError
 from srmu.runtime.files import CHUNK_BYTES
+from srmu.runtime.regular import special_file
 from srmu.surgery.header import TORCH_DTYPES, StoredTensor, read_header
 
 _CONVERT = "Convert them once, without running them: srmu convert {path} NEW, and give NEW."
@@ -104,6 +105,8 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     path = Path(path)
     if not path.is_dir():
         raise InputError(f"Checkpoint {str(path)!r} is not a directory. Give the directory that holds config.json.")
+    if (special := special_file(path)) is not None:
+        raise InputError(f"{str(path / special)!r} is a pipe or a device, which belongs to no checkpoint. Remove it.")
     config = _read_config(path)
     entry = config.get("transformers_weights") or (_SINGLE if (path / _SINGLE).is_file() else _INDEX)
     _check_inside(entry, path / "config.json")

@@ -10,14 +10,14 @@ import pytest
 from evaluation.attacks.conftest import ANSWERS, SUBJECTS, sentences
 from srmu.cli.app import main
 from srmu.evaluation.attacks import curves, fine_tuning, preparing
-from srmu.evaluation.attacks.cells import CELLS_FILE
 from srmu.evaluation.attacks.outcome import NotApplicable
 from srmu.evaluation.attacks.registry import ATTACKS, Attack
 from srmu.evaluation.attacks.setting import holds, right_answer
 from srmu.evaluation.model_pair import resolve_pair
 from srmu.job.unlearn import unlearn
 from srmu.results.attack_records import AttackRecord
-from srmu.results.records import Results, write_results
+from srmu.results.records import Results, add_results
+from srmu.results.run_files import CELLS_FILE
 from srmu.runtime.progress import Reporter
 
 
@@ -152,7 +152,7 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(run, short, question_flag
 
 
 def test_results_are_merged_gated_and_hold_no_text(run, short, question_flags, capsys):
-    write_results(run, Results(attacks={"probe": AttackRecord(status="skipped")}))
+    add_results(run, lambda _: Results(attacks={"probe": AttackRecord(status="skipped")}))
     assert call(capsys, run, *question_flags, "--only", "relearn,keywords")[0] == 0
     results = json.loads((run / "results.json").read_text())
     assert set(results["attacks"]) == {"probe", "relearn", "keywords"}

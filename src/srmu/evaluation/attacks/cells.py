@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from srmu.errors import InputError
+from srmu.results.digests import is_finished, read_listed, replace_listed
 from srmu.results.schema import Mismatch, from_json, to_json
-from srmu.runtime.files import write_json_atomic
+from srmu.runtime.files import json_bytes, locked_directory, write_atomic
 
-CELLS_FILE = "attack_cells.json"
 T = TypeVar("T")
 
 
@@ -28,7 +28,9 @@ class CellsFile:
         self.records: dict[str, dict[str, Any]] = {}
         if path is not None and path.is_file():
             try:
-                records = json.loads(path.read_text(encoding="utf-8"))
+                # Beside a run it is one of the run's files.
+                content = read_listed(path.parent, path.name) if is_finished(path.parent) else path.read_bytes()
+                records = json.loads(content or b"{}")
             except (OSError, ValueError, RecursionError) as error:
                 raise self.damaged(error) from None
             if not isinstance(records, dict) or not all(isinstance(part, dict) for part in records.values()):
@@ -37,8 +39,14 @@ class CellsFile:
 
     def write(self) -> None:
         """Replace what lies on disk."""
-        if self.path is not None:
-            write_json_atomic(self.path, self.records)
+        if self.path is None:
+            return
+        content = json_bytes(self.records)
+        if is_finished(self.path.parent):
+            with locked_directory(self.path.parent):
+                replace_listed(self.path.parent, self.path.name, content)
+        else:
+            write_atomic(self.path, content)
 
     def damaged(self, error: Exception) -> InputError:
         """The error to raise where a part cannot be read."""

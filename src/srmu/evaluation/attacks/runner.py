@@ -8,7 +8,7 @@ from pathlib import Path
 
 from srmu.config.groups import Side
 from srmu.errors import InputError, nearest_hint
-from srmu.evaluation.attacks.cells import CELLS_FILE, Cells, CellsFile
+from srmu.evaluation.attacks.cells import Cells, CellsFile
 from srmu.evaluation.attacks.outcome import NotApplicable, Skipped
 from srmu.evaluation.attacks.preparing import (
     Loading,
@@ -25,7 +25,8 @@ from srmu.evaluation.model_pair import resolve_pair
 from srmu.evaluation.run_questions import find_run_sides
 from srmu.results.attack_records import AttackRecord
 from srmu.results.attack_report import AttackReport
-from srmu.results.records import read_results, write_results
+from srmu.results.records import add_results
+from srmu.results.run_files import CELLS_FILE
 from srmu.results.sides import NOTHING_DECLARED
 from srmu.runtime.precision import check_dtype
 from srmu.runtime.progress import Reporter
@@ -165,5 +166,4 @@ def _record(name: str, setting: AttackSetting, cells: Cells) -> AttackRecord:
 
 def _merge(run_dir: Path, name: str, record: AttackRecord) -> None:
     """Put a record into the run's `results.json`; an attack made again replaces its former record."""
-    results = read_results(run_dir)
-    write_results(run_dir, dataclasses.replace(results, attacks={**results.attacks, name: record}))
+    add_results(run_dir, lambda results: dataclasses.replace(results, attacks={**results.attacks, name: record}))

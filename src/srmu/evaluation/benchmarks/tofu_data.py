@@ -9,6 +9,7 @@ from typing import Any, Literal
 from srmu.errors import InputError, nearest_hint
 from srmu.inputs.jsonl import parse_object
 from srmu.runtime.files import file_sha256
+from srmu.runtime.regular import read_regular
 
 Split = Literal["forget01", "forget05", "forget10"]
 SetName = Literal["forget", "retain", "real_authors", "world_facts"]
@@ -121,7 +122,7 @@ def read_tofu(folder: str | Path, split: str, *, limit: int | None = None) -> To
 
 def _read_set(path: Path, name: SetName) -> tuple[TofuQuestion, ...]:
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = read_regular(path).decode("utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError(f"{str(path)!r} cannot be read: {reason}. Give TOFU's JSONL files.") from None

@@ -11,6 +11,7 @@ from srmu.errors import InputError
 from srmu.results.audit_records import Audit
 from srmu.results.compare import Comparison, Entry, Score, compare_runs, frontier, is_folder_of_runs
 from srmu.results.compare_formats import arrow, measure_columns
+from srmu.results.digests import is_finished, replace_listed
 from srmu.results.records import Answer, read_results
 from srmu.results.report import plots
 from srmu.results.report.findings import findings
@@ -25,10 +26,11 @@ from srmu.results.report.run_page import (
     run_view,
     text_rows,
 )
+from srmu.results.run_files import REPORT_FILE
 from srmu.results.schema import Mismatch, from_json
-from srmu.runtime.files import write_atomic
+from srmu.runtime.files import locked_directory, write_atomic
+from srmu.runtime.regular import read_regular
 
-REPORT_FILE = "report.html"
 _TEMPLATE = "template.html.j2"
 WORST_FIELDS = 8
 """Fields of knowledge in the picture of the audit."""
@@ -55,8 +57,14 @@ def write_report(
         raise InputError(f"{len(paths)} runs were given and no place for their page. Name a file with --out.")
     file = Path(out) if out is not None else Path(paths[0]) / REPORT_FILE
     page = render(paths, answers=answers)
+    content = page.encode("utf-8", "backslashreplace")
     try:
-        write_atomic(file, page.encode("utf-8", "backslashreplace"))
+        if file.name == REPORT_FILE and is_finished(file.parent):
+            # One of the run's own files.
+            with locked_directory(file.parent):
+                replace_listed(file.parent, REPORT_FILE, content)
+        else:
+            write_atomic(file, content)
     except OSError as error:
         raise InputError(f"Report {str(file)!r} cannot be written ({error.strerror}). Choose another --out.") from None
     return file
@@ -247,10 +255,10 @@ def _answers(file: str | Path | None) -> tuple[Answer, ...]:
     if file is None:
         return ()
     try:
-        loaded = json.loads(Path(file).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        loaded = json.loads(read_regular(file).decode("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
-            f"Answers {str(file)!r} cannot be read ({error}). Give the output of srmu ask --json."
+            f"Answers {str(file)!r} cannot be read ({str(error)[:100]}). Give the output of srmu ask --json."
         ) from None
     try:
         answers: tuple[Answer, ...] = from_json(tuple[Answer, ...], loaded)

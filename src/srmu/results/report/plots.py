@@ -17,6 +17,7 @@ _LETTER = 7.0
 _DOT = 5
 _DOT_LINE = 9
 _NUM_COLOURS = 6
+_LARGEST = 1e100
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class _Axes:
         self.y_low, self.y_high, self.y_ticks = _scale(y)
 
     def at(self, x: float, y: float) -> tuple[float, float]:
-        across = (x - self.x_low) / (self.x_high - self.x_low)
-        up = (y - self.y_low) / (self.y_high - self.y_low)
+        across = (_drawable(x) - self.x_low) / (self.x_high - self.x_low)
+        up = (_drawable(y) - self.y_low) / (self.y_high - self.y_low)
         return (
             round(_LEFT + across * (WIDTH - _LEFT - _RIGHT), 1),
             round(HEIGHT - _BOTTOM - up * (HEIGHT - _TOP - _BOTTOM), 1),
@@ -168,15 +169,21 @@ def _text(x: float, y: float, text: str, classes: str) -> Markup:
 
 def _scale(values: Sequence[float]) -> tuple[float, float, list[float]]:
     """Limits and round ticks that cover the values."""
-    low, high = min(values), max(values)
-    if high - low < 1e-12:
-        low, high = low - 0.5, high + 0.5
+    low, high = min(map(_drawable, values)), max(map(_drawable, values))
+    if high - low < 1e-12 + 1e-9 * max(abs(low), abs(high)):
+        middle = max(0.5, 1e-3 * abs(low))
+        low, high = low - middle, high + middle
     rough = (high - low) / 4
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     ticks = [round(index * step, 12) for index in range(first, last + 1)]
     return ticks[0], ticks[-1], ticks
+
+
+def _drawable(value: float) -> float:
+    """The number, within what can be subtracted and divided; 0 where there is none."""
+    return min(max(value, -_LARGEST), _LARGEST) if value == value else 0.0
 
 
 def _thinned(series: Series) -> Series:

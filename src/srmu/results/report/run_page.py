@@ -1,6 +1,5 @@
 """What the page shows of one run: every number comes from its manifest, results or metrics, and none is computed."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,8 @@ from srmu.results.report import plots
 from srmu.results.report.attack_figures import attack_figures
 from srmu.results.report.findings import NO_CHANGE, change_of
 from srmu.results.report.numbers import number, with_error
-from srmu.results.run_files import IMPORTANCE_FILE, METRICS_FILE
+from srmu.results.traces import read_losses, read_maps
 
-_MAP_SUFFIX = ".importance_map"
 # Of the machine that made the run, or shown elsewhere on the page.
 _NOT_SETTINGS = ("model", "out", "overwrite", "forget", "retain", "topics", "questions", "require")
 _ATTACK_COLUMNS = ("forget_before", "forget_after", "base_after", "recovery", "utility", "utility_after")
@@ -169,16 +167,13 @@ def evaluated_rows(results: Results) -> list[Row]:
 
 def _curves(path: Path) -> list[plots.Figure]:
     """Forget and retain loss by step, a curve for each topic."""
-    file = path / METRICS_FILE
-    if not file.is_file():
-        return []
-    records = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    steps = read_losses(path)
     drawn = []
     for key, words in (("forget_loss", "Forget loss"), ("retain_loss", "Retain loss")):
         points: dict[str, list[tuple[float, float]]] = {}
-        for record in records:
-            if record.get(key) is not None:
-                points.setdefault(str(record.get("topic", "")), []).append((record["step"], record[key]))
+        for step in steps:
+            if (loss := getattr(step, key)) is not None:
+                points.setdefault(step.topic, []).append((step.step, loss))
         series = [plots.Series(name, *zip(*pairs, strict=True)) for name, pairs in points.items()]
         if series:
             about = f"It starts at {series[0].y[0]:.3g} and ends at {series[0].y[-1]:.3g}"
@@ -190,17 +185,9 @@ def _curves(path: Path) -> list[plots.Figure]:
 
 def _maps(path: Path, manifest: Manifest) -> list[MapView]:
     """Each topic's importance map, sorted and as a histogram, with its recorded numbers."""
-    file = path / IMPORTANCE_FILE
-    if not file.is_file():
-        return []
-    from safetensors.numpy import load_file
-
     maps = []
-    for name, tensor in sorted(load_file(file).items()):
-        if not name.endswith(_MAP_SUFFIX):
-            continue
-        topic = name.removesuffix(_MAP_SUFFIX)
-        values = sorted(map(float, tensor), reverse=True)
+    for topic, unsorted in read_maps(path).items():
+        values = sorted(unsorted, reverse=True)
         summary = manifest.importance.get(topic, {})
         sorted_map = plots.lines(
             [plots.Series(topic, range(len(values)), values)],
