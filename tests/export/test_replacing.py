@@ -229,3 +229,14 @@ def test_a_run_is_told_from_other_folders(tmp_path: Path) -> None:
     assert is_run(write_run(tmp_path / "run"))
     (tmp_path / "empty").mkdir()
     assert not is_run(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("config", ['{"model_type": "llama"}', "[]", "{"])
+def test_resuming_what_is_no_unfinished_run_deletes_nothing(config: str, tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "out")
+    (folder / "config.json").write_text(config)
+    (folder / "state.safetensors").write_text("somebody's")
+    before = all_bytes(folder)
+    with pytest.raises(InputError, match="is finished"):
+        RunDirectory.reopen(folder)
+    assert all_bytes(folder) == before

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from main_job import write_texts
-from robustness import attempt_places, attempt_records, attempt_values
+from robustness import attempt_outputs, attempt_places, attempt_records, attempt_values
 from robustness.attempts import KINDS, SoundRun, kind_of, make, problem
 from robustness.generated_inputs import unlearn
 from srmu.cli.app import main
@@ -16,7 +16,7 @@ from srmu.results.attack_records import AttackRecord
 from srmu.results.records import add_results
 from srmu.results.report.page import write_report
 
-assert all((attempt_places, attempt_records, attempt_values))  # they register their kinds
+assert all((attempt_outputs, attempt_places, attempt_records, attempt_values))  # they register their kinds
 THOUSAND, SAMPLE, PART = range(1000), range(60), 100
 
 

@@ -53,6 +53,7 @@ def show(answers: Sequence[Answer]) -> None:
     from rich.text import Text
 
     from srmu.cli.console import output
+    from srmu.runtime.escaping import visible
 
     names = ["result"] if answers[0].base is None else ["base", "result"]
     result = Table(show_lines=True, header_style="bold")
@@ -60,5 +61,5 @@ def show(answers: Sequence[Answer]) -> None:
         result.add_column(name, ratio=1, overflow="fold")
     for entry in answers:
         # As text, so that brackets in an answer are no markup.
-        result.add_row(*(Text(getattr(entry, name).strip()) for name in ("prompt", *names)))
+        result.add_row(*(Text(visible(getattr(entry, name).strip())) for name in ("prompt", *names)))
     output.print(result)

@@ -27,6 +27,7 @@ from srmu.runtime.devices import choose_device
 from srmu.runtime.files import write_atomic
 from srmu.runtime.memory import reset_peak_memory
 from srmu.runtime.progress import Reporter
+from srmu.surgery.checkpoint import open_checkpoint, resolve_model
 
 # The published methods, with what their sources leave open as in `--preset paper`.
 _PUBLISHED = {**PUBLISHED, "retain_weight": PRESETS["paper"]["retain_weight"]}
@@ -95,7 +96,8 @@ def run_demo(
     _check_names(request_name, methods)
     _clear(out, model)
     request = REQUESTS[request_name]()
-    path = Path(model) if model else demo_model(reporter)
+    # Opened here, so that nothing is written for a model that is none.
+    path = open_checkpoint(resolve_model(model, None)).path if model else demo_model(reporter)
     _note_request(request, reporter)
     texts = _write_texts(request, out / "texts")
     runs = []

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from transformers import PreTrainedTokenizerBase
 
 from srmu.errors import InputError
+from srmu.inputs.chat_template import apply_template
 
 
 def wrap_in_chat(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
@@ -16,7 +17,7 @@ def wrap_in_chat(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
     if not tokenizer.chat_template:
         raise InputError("Chat form was asked for, but the tokenizer has no chat template. Leave --chat away.")
     messages = [{"role": "user", "content": prompt}]
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+    return apply_template(tokenizer, messages, add_generation_prompt=True)
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

@@ -8,8 +8,9 @@ import torch
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from srmu.errors import InputError
+from srmu.inputs.chat_template import check_template_ends
 from srmu.surgery.layers import find_decoder_layers
-from srmu.surgery.model_class import auto_class, whole_skeleton
+from srmu.surgery.model_class import auto_class, check_decoder, whole_skeleton
 from srmu.surgery.quiet import quiet_loading
 from srmu.surgery.streaming import streaming_options, tie_folder
 
@@ -50,6 +51,7 @@ def load_causal_lm(
     if device == "all":
         options["device_map"] = "auto"
     config = _load(AutoConfig, path, "model", {"trust_remote_code": trust_remote_code, "revision": revision})
+    check_decoder(config)
     if streamed:
         options |= _stay_on_disk(config, torch.device(device), trust_remote_code)
     with quiet_loading():
@@ -61,7 +63,28 @@ def load_causal_lm(
             f"The model of {str(path)!r} is not complete: its files lack {missing[0]!r} ({len(missing)} in all). "
             "Copy or download the checkpoint again."
         )
-    return model.eval() if device == "all" or streamed else model.to(device).eval()
+    ready: PreTrainedModel = model.eval() if device == "all" or streamed else model.to(device).eval()
+    if not streamed:
+        _try_out(ready, path)
+    return ready
+
+
+def _try_out(model: PreTrainedModel, path: str | Path) -> None:
+    """Compute one token: what `config.json` says of heads, windows and caches shows only there.
+
+    Raises:
+        InputError: It cannot be computed.
+    """
+    try:
+        with torch.inference_mode():
+            model(torch.zeros((1, 1), dtype=torch.long, device=model.device))
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # whatever layers and caches make of values that nobody checked
+        raise InputError(
+            f"The model of {str(path)!r} was loaded and cannot be computed ({_first_line(error)}). Check its "
+            "config.json, or copy or download the checkpoint again."
+        ) from error
 
 
 def _stay_on_disk(config: Any, device: torch.device, trust_remote_code: bool) -> dict[str, Any]:
@@ -78,7 +101,8 @@ def load_tokenizer(
     """Load a tokenizer.
 
     Raises:
-        InputError: If Transformers finds none there, or lacks what a SentencePiece model needs.
+        InputError: If Transformers finds none there, or lacks what a SentencePiece model needs; or it cannot encode, or
+            its chat template has no end.
     """
     folder = Path(path)
     alone = (folder / "tokenizer.model").is_file() and not (folder / "tokenizer.json").is_file()
@@ -87,7 +111,17 @@ def load_tokenizer(
             f"The tokenizer of {str(path)!r} is a SentencePiece model (tokenizer.model) without a tokenizer.json, and "
             f"reading it needs {' and '.join(absent)}. Install: pip install {' '.join(SENTENCEPIECE)}"
         )
-    return _load(AutoTokenizer, path, "tokenizer", {"trust_remote_code": trust_remote_code, "revision": revision})
+    options = {"trust_remote_code": trust_remote_code, "revision": revision}
+    tokenizer: PreTrainedTokenizerBase = _load(AutoTokenizer, path, "tokenizer", options)
+    try:
+        tokenizer.decode(tokenizer("Two words")["input_ids"])
+    except Exception as error:  # settings of any type are taken, and used later
+        raise InputError(
+            f"The tokenizer of {str(path)!r} was loaded and cannot encode ({_first_line(error)}). Check its "
+            "tokenizer_config.json, or copy or download the checkpoint again."
+        ) from error
+    check_template_ends(tokenizer, str(path))
+    return tokenizer
 
 
 def _is_installed(module: str) -> bool:
@@ -121,7 +155,11 @@ def _load(auto_class: Any, path: str | Path, what: str, options: dict[str, Any])
     try:
         return auto_class.from_pretrained(str(path), **options)
     except Exception as error:  # a damaged file meets errors of every kind in the libraries
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise InputError(
-            f"The {what} of {str(path)!r} cannot be loaded: {reason}. Give a complete checkpoint directory or a hub id."
+            f"The {what} of {str(path)!r} cannot be loaded: {_first_line(error)}. Give a complete checkpoint directory "
+            "or a hub id."
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300].rstrip(".")

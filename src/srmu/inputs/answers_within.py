@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
+from srmu.inputs.chat_template import apply_template
 from srmu.inputs.documents import Document, Message
 
 # Characters of the private-use area, which ordinary conversations do not contain.
@@ -80,7 +81,8 @@ def _chat_spans(document: Document, tokenizer: Any) -> tuple[str, list[tuple[int
 
 def render(messages: Sequence[Message], tools: str, tokenizer: Any) -> str:
     """A conversation as the chat template writes it."""
-    return str(tokenizer.apply_chat_template(**chat_arguments(messages, tools), tokenize=False))
+    arguments = chat_arguments(messages, tools)
+    return apply_template(tokenizer, arguments.pop("conversation"), **arguments)
 
 
 def chat_arguments(messages: Sequence[Message], tools: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from srmu.inputs.chat_template import apply_template
 from srmu.inputs.generation import continue_rows, stop_token_ids
 from srmu.inputs.names import find_rare_words, words_of
 
@@ -123,7 +124,7 @@ def _plain_starts(tokenizer: PreTrainedTokenizerBase) -> list[_Start]:
 
 def _chat_start(tokenizer: PreTrainedTokenizerBase, request: str) -> _Start:
     messages = [{"role": "user", "content": request}]
-    text = str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+    text = apply_template(tokenizer, messages, add_generation_prompt=True)
     token_ids = tuple(tokenizer.encode(text, add_special_tokens=False))
     # A BOS that the tokenizer puts before every text is not part of it.
     bos = tokenizer.bos_token if tokenizer.encode("a")[:1] == [tokenizer.bos_token_id] else None

@@ -106,7 +106,10 @@ def check_decoder(config: Any) -> None:
             f"Model family {family!r} has an encoder and a decoder, and srmu works on decoders alone. Use a "
             "decoder-only model."
         )
-    if text.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(text, "is_decoder", False):
+    # A hostile config may hold anything where the decoder's part belongs.
+    if getattr(text, "model_type", None) in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(
+        text, "is_decoder", False
+    ):
         raise InputError(
             f"Model family {family!r} attends to later tokens too (is_decoder is not true in config.json), and srmu "
             "works on decoders alone. Use a decoder-only model."

@@ -104,6 +104,15 @@ def test_another_study_in_the_same_place_is_refused(settings):
         quick({**settings, "steps": 2}, trials=2)
 
 
+@pytest.mark.parametrize(("name", "content"), [("trials.json", "{}"), ("trials.json", "x"), ("study.db", "mine")])
+def test_a_folder_of_something_else_is_no_study_whatever_its_files_are_called(name, content, settings, tmp_path):
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / name).write_text(content)
+    with pytest.raises(InputError, match="something other than a study"):
+        quick(settings)
+    assert (tmp_path / "study" / name).read_text() == content
+
+
 def test_a_trial_that_diverges_is_kept_as_such_and_not_chosen(settings, monkeypatch):
     real = TrialBench.run
 

@@ -8,6 +8,7 @@ from transformers import PreTrainedTokenizerBase
 from srmu.errors import InputError
 from srmu.evaluation.encoding import encode, wrap_in_chat
 from srmu.evaluation.prefix_trees import Pair
+from srmu.inputs.chat_template import apply_template
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,7 @@ def _with_answer(tokenizer: PreTrainedTokenizerBase, prompt: TofuPrompt, questio
     if prompt.chat:
         messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
         # What a template writes after the end of the turn is no part of the answer.
-        return str(tokenizer.apply_chat_template(messages, tokenize=False)).rstrip()
+        return apply_template(tokenizer, messages).rstrip()
     text, space = _tagged(prompt, question)
     return text + space + answer
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from srmu.evaluation.model_pair import LoadedModel, ModelPair, free, load_for_measuring, resolve_pair
 from srmu.results.benchmarks.records import Benchmarks
-from srmu.results.records import read_results, write_results
+from srmu.results.records import add_results, read_results
 from srmu.runtime.processes import connect, main_process, sharing, together
 from srmu.surgery.whole_model import MemoryLimit
 
@@ -61,8 +61,7 @@ def keep(pair: ModelPair, found: Benchmarks) -> None:
     """Add results to the run's `results.json`, where the model is a run's; others that are there stay."""
     if pair.run_dir is None or not main_process():
         return
-    results = read_results(pair.run_dir)
-    write_results(pair.run_dir, dataclasses.replace(results, benchmarks=results.benchmarks.merged(found)))
+    add_results(pair.run_dir, lambda results: dataclasses.replace(results, benchmarks=results.benchmarks.merged(found)))
 
 
 def duration(seconds: float) -> str:

@@ -22,13 +22,15 @@ from srmu.job.tuning.plot import plot_front
 from srmu.job.tuning.space import Key, given_values, search_space, suggest, to_settings
 from srmu.job.tuning.validation import heldout_validation
 from srmu.results.schema import from_json, to_json
-from srmu.results.study import TRIALS_FILE, Outcome, StudyRecord, StudyTrial, write_study
+from srmu.results.study import TRIALS_FILE, Outcome, StudyRecord, StudyTrial, read_study, write_study
 from srmu.runtime.files import file_sha256, write_atomic
 from srmu.runtime.progress import Reporter
+from srmu.runtime.regular import read_regular
 
 Sampler = Literal["tpe", "nsga2"]
 STUDY_FILE, PLOT_FILE, BEST_FILE = "study.db", "front.png", "best.yaml"
 STUDY_NAME = "srmu"
+_SQLITE = b"SQLite format 3\0"
 # Settings of the search itself, or of what a run leaves behind: no part of what is tuned.
 _NOT_TUNED = ("out", "overwrite", "search", "request", "eval", "require", "track", "save_every", "questions")
 
@@ -151,9 +153,21 @@ def _directory(config: UnlearnConfig) -> Path:
     path = Path(config.output.out)
     if path.exists() and not path.is_dir():
         raise InputError(f"Output {str(path)!r} is a file. Choose another --out.")
-    if path.is_dir() and any(path.iterdir()) and not any((path / name).exists() for name in (STUDY_FILE, TRIALS_FILE)):
+    if path.is_dir() and any(path.iterdir()) and not _is_study(path):
         raise InputError(f"Output directory {str(path)!r} holds something other than a study. Choose another --out.")
     return path
+
+
+def _is_study(path: Path) -> bool:
+    """Whether a directory holds trials of ours; without them, a data base that Optuna may know."""
+    if (path / TRIALS_FILE).exists():
+        try:
+            read_study(path)
+        except InputError:
+            return False
+        return True
+    database = path / STUDY_FILE
+    return database.is_file() and read_regular(database)[: len(_SQLITE)] == _SQLITE
 
 
 def _open_study(optuna: Any, storage: str, name: str, sampler: Sampler, seed: int) -> Any:

@@ -28,6 +28,7 @@ from srmu.results.report.run_page import (
 )
 from srmu.results.run_files import REPORT_FILE
 from srmu.results.schema import Mismatch, from_json
+from srmu.runtime.escaping import visible
 from srmu.runtime.files import locked_directory, write_atomic
 from srmu.runtime.regular import read_regular
 
@@ -83,7 +84,9 @@ def render(paths: Sequence[str | Path], *, answers: str | Path | None = None) ->
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(_TEMPLATE).render(answers=_answers(answers), **vars(view)).lstrip()
+    page = environment.get_template(_TEMPLATE).render(answers=_answers(answers), **vars(view)).lstrip()
+    # Tags are escaped as they are put in; what turns the direction of writing is no tag.
+    return visible(page)
 
 
 @dataclass(frozen=True)
