@@ -133,7 +133,7 @@ def _check_results(run_dir: Path) -> str:
         "groups of questions": len(results.all_questions), "groups of texts": len(results.all_texts),
         "attacks": len(results.attacks),
     }  # fmt: skip
-    return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing was measured"
+    return ", ".join(f"{name}: {count}" for name, count in counts.items() if count) or "nothing was measured"
 
 
 def _check_signature(run_dir: Path, allowed_signers: str | Path | None) -> str:
