@@ -102,6 +102,22 @@ def test_files_that_came_or_went_are_named(run_dir: Path) -> None:
     assert checks["changed tensors finite"].status == "error"
 
 
+def test_a_file_that_nothing_lists_fails_where_srmu_would_read_it_and_is_named_elsewhere(run_dir: Path) -> None:
+    # The last two are what a kill right after the manifest leaves.
+    for name in ("notes.txt", "config.json", "state.safetensors"):
+        (run_dir / name).write_text("{}")
+    check = verify_run(run_dir)[0]
+    assert (check.name, check.status) == ("every file", "pass")
+    assert "3 more are no part of the run, such as 'config.json'" in check.detail
+    for name in ("results.json", "questions/more.jsonl", "model/more.txt"):
+        (run_dir / name).parent.mkdir(exist_ok=True)
+        (run_dir / name).write_text("{}")
+        check = verify_run(run_dir)[0]
+        assert check.status == "fail"
+        assert name in check.detail
+        (run_dir / name).unlink()
+
+
 def test_a_missing_or_damaged_delta_does_not_pass(run_dir: Path) -> None:
     file = run_dir / "delta.safetensors"
     file.write_bytes(file.read_bytes()[:-1])

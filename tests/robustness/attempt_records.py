@@ -77,7 +77,8 @@ def file_that_is_another(source: random.Random, folder: Path, sound: SoundRun) -
 @attempts()
 def file_that_nothing_lists(source: random.Random, folder: Path, sound: SoundRun) -> Attempt:
     run = copy_of(sound, folder)
-    name = source.choice(["model/more.json", "questions/more.jsonl", "auto.json", "config.json", "state.safetensors"])
+    name = source.choice(["model/more.json", "questions/more.jsonl", "model/a/b.txt", "attack_cells.json"])
+    (run / name).parent.mkdir(exist_ok=True)
     (run / name).write_text("{}")
     return Attempt(["verify", "run"], (1,))
 

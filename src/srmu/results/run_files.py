@@ -18,6 +18,9 @@ SIGNATURE_FILE = f"{SUMS_FILE}.sig"
 
 
 def is_read(name: str) -> bool:
-    """Whether a file of that name, relative to a run directory, is one that srmu reads or counts as the run's own."""
+    """Whether a file of that name, relative to a directory with a manifest, is one that srmu reads or calls its own.
+
+    What only an unfinished run holds is none: a kill right after the manifest may leave it, and nothing reads it then.
+    """
     ours = (MANIFEST_FILE, RESULTS_FILE, IMPORTANCE_FILE, METRICS_FILE, DELTA_FILE, REPORT_FILE, CELLS_FILE)
-    return name in (*ours, *UNFINISHED_FILES) or name.startswith((f"{MODEL_DIR}/", f"{QUESTIONS_DIR}/"))
+    return name in ours or name.startswith((f"{MODEL_DIR}/", f"{QUESTIONS_DIR}/"))
