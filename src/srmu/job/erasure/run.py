@@ -6,7 +6,6 @@ from pathlib import Path
 from srmu.config.settings import UnlearnConfig
 from srmu.errors import Interrupted
 from srmu.export.manifest import now
-from srmu.export.replacing import CONFIG_FILE
 from srmu.job.erasure.check import check_result
 from srmu.job.erasure.folder import Folder
 from srmu.job.erasure.pages import write_missing_pages, write_pages
@@ -15,7 +14,7 @@ from srmu.job.erasure.work import plan_work
 from srmu.job.unlearn import resume, unlearn
 from srmu.results.erasure.log import append, read_whole_log
 from srmu.results.erasure.records import Checked
-from srmu.results.run_files import MANIFEST_FILE
+from srmu.results.run_files import CONFIG_FILE, MANIFEST_FILE
 from srmu.runtime.files import readable_errors
 from srmu.runtime.locks import only_one
 from srmu.runtime.progress import Reporter
