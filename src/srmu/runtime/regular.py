@@ -18,11 +18,11 @@ def read_regular(path: str | Path) -> bytes:
 
 
 def special_file(directory: Path) -> str | None:
-    """The name of a pipe or a device in a directory, if there is one."""
+    """The name of a pipe, a device, or a folder called `README.md`, in a directory of a model, if there is one."""
     with os.scandir(directory) as entries:
         special = (entry.name for entry in entries if os.path.exists(entry.path) and not _is_plain(entry))
         return next(special, None)
 
 
 def _is_plain(entry: os.DirEntry[str]) -> bool:
-    return entry.is_file() or entry.is_dir()
+    return entry.is_file() or (entry.is_dir() and entry.name != "README.md")

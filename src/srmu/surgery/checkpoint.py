@@ -106,9 +106,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     if not path.is_dir():
         raise InputError(f"Checkpoint {str(path)!r} is not a directory. Give the directory that holds config.json.")
     if (special := special_file(path)) is not None:
-        raise InputError(f"{str(path / special)!r} is a pipe or a device, which belongs to no checkpoint. Remove it.")
-    if (path / "README.md").is_dir():
-        raise InputError(f"{str(path / 'README.md')!r} is a folder where a file belongs. Copy or download it again.")
+        raise InputError(f"{str(path / special)!r} is no file, which belongs to no checkpoint. Remove it.")
     config = _read_config(path)
     entry = config.get("transformers_weights") or (_SINGLE if (path / _SINGLE).is_file() else _INDEX)
     _check_inside(entry, path / "config.json")
