@@ -162,8 +162,6 @@ def _execute(run: Run) -> tuple[Conclusion, Exported | None]:
     check_sides(sides, run.plan.questions)
     if run.plan.questions:
         run.reporter.note(describe_sides(run.plan.questions, sides))
-    elif run.config.output.eval:
-        run.reporter.note(WITHOUT_QUESTIONS)
     run.read_base()
     prepared = prepare_rows(run.plan, run.reporter)
     run.records = list(prepared.records)
@@ -173,6 +171,9 @@ def _execute(run: Run) -> tuple[Conclusion, Exported | None]:
     trained = _choose(run, prepared)
     prompts = choose_prompts(run.plan, heldout) if run.config.output.eval else Prompts()
     before = measure_model(run, run.plan.checkpoint.path, heldout, prompts, "Base model")
+    # Not sooner: what is wrong with the input is said by one sentence alone.
+    if run.config.output.eval and not run.plan.questions:
+        run.reporter.note(WITHOUT_QUESTIONS)
     solver = load_solver(run, prepared.topics) if trained is None else trained.solver
     run.open()
     as_json, exported = None, None
