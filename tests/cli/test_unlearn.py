@@ -287,16 +287,6 @@ def _unknown_model_type(base: Path, texts: Path, folder: Path) -> list[str]:
     return [str(copy)]
 
 
-def _unknown_family(base: Path, texts: Path, folder: Path) -> list[str]:
-    config = transformers.OPTConfig(
-        vocab_size=96, hidden_size=16, word_embed_proj_dim=16, ffn_dim=24, num_hidden_layers=4, num_attention_heads=2,
-        max_position_embeddings=64, bos_token_id=1, eos_token_id=2, pad_token_id=0,
-    )  # fmt: skip
-    transformers.OPTForCausalLM(config).save_pretrained(folder / "opt")
-    make_tokenizer(**TOKENIZERS["words"]).save_pretrained(folder / "opt")
-    return [str(folder / "opt")]
-
-
 def _foreign_tokenizer(base: Path, texts: Path, folder: Path) -> list[str]:
     copy = _copy(base, folder)
     tokenizer = make_tokenizer(**TOKENIZERS["words"])
@@ -335,7 +325,6 @@ BAD: dict[str, tuple[Callable[[Path, Path, Path], list[str]], tuple[str, ...]]] 
     "missing field": (lambda b, t, f: _texts(f, '{"texxt": "a"}\n'), ("line 1", "'text' is missing", "'texxt'")),
     "self as forget": (lambda b, t, f: ["--forget", "self"], ("--forget self is not possible",)),
     "unknown model type": (_unknown_model_type, ("'llamma'",)),
-    "unknown family": (_unknown_family, ("'opt'", "--target-modules", "fc2.weight")),
     "unknown matrix": (
         lambda b, t, f: ["--target-modules", "mlp.down_prj"],
         ("'mlp.down_prj'", "Did you mean 'mlp.down_proj.weight'?"),

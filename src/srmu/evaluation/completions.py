@@ -7,8 +7,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from srmu.errors import InputError
 from srmu.evaluation.encoding import encode, start_token_id, wrap_in_chat
-from srmu.evaluation.logits import check_token_ids, max_positions
-from srmu.inputs.generation import continue_rows, stop_token_ids
+from srmu.evaluation.logits import check_token_ids
+from srmu.inputs.generation import continue_rows, max_positions, stop_token_ids
 from srmu.runtime.processes import own_part, united
 
 

@@ -79,15 +79,6 @@ def batch_token_limit(model: PreTrainedModel, batch_tokens: int) -> int:
     return most if is_streamed(model) else min(batch_tokens, most)
 
 
-def max_positions(model: PreTrainedModel) -> int:
-    """Longest input in tokens that the config admits; 2048 if it does not say, as in lm-evaluation-harness."""
-    config = model.config.get_text_config(decoder=True)
-    for name in ("n_positions", "max_position_embeddings", "n_ctx"):
-        if getattr(config, name, None):
-            return int(getattr(config, name))
-    return 2048
-
-
 @contextmanager
 def _head_restricted(model: PreTrainedModel, positions: Tensor) -> Iterator[None]:
     head = model.get_output_embeddings()

@@ -11,9 +11,9 @@ import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from srmu.evaluation.encoding import encode_pairs, wrap_in_chat
-from srmu.evaluation.logits import max_positions
 from srmu.evaluation.texts import TextScores, text_scores
 from srmu.inputs.completions import Completion
+from srmu.inputs.generation import max_positions
 
 
 @dataclass(frozen=True, kw_only=True)

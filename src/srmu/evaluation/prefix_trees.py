@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from srmu.evaluation.logits import batch_token_limit, logits_at, max_positions, reduce_rows
+from srmu.evaluation.logits import batch_token_limit, logits_at, reduce_rows
+from srmu.inputs.generation import max_positions
 from srmu.runtime.processes import joined, own_part
 
 Progress = Callable[[int, int], None]

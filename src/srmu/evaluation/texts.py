@@ -11,7 +11,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from srmu.errors import InputError
 from srmu.evaluation.encoding import encode
-from srmu.evaluation.logits import batch_token_limit, logits_at, max_positions, reduce_rows
+from srmu.evaluation.logits import batch_token_limit, logits_at, reduce_rows
+from srmu.inputs.generation import max_positions
 from srmu.runtime.processes import joined, own_part
 
 Progress = Callable[[int, int], None]

@@ -14,6 +14,15 @@ BATCH = 128
 Chooser = Callable[[Float[Tensor, "batch vocab"]], Int[Tensor, " batch"]]
 
 
+def max_positions(model: PreTrainedModel) -> int:
+    """Longest input in tokens that the config admits; 2048 if it does not say, as in lm-evaluation-harness."""
+    config = model.config.get_text_config(decoder=True)
+    for name in ("n_positions", "max_position_embeddings", "n_ctx"):
+        if getattr(config, name, None):
+            return int(getattr(config, name))
+    return 2048
+
+
 def greedy(logits: Float[Tensor, "batch vocab"]) -> Int[Tensor, " batch"]:
     """The most likely token."""
     return logits.argmax(-1)
@@ -57,13 +66,14 @@ def continue_rows(
     Args:
         model: In eval mode.
         rows: Token ids, at least one each.
-        max_new_tokens: Most new tokens per row.
+        max_new_tokens: Most new tokens per row; no more than the model has positions for.
         stop_ids: Tokens that end a row; they are not returned.
         choose: Makes token ids `[batch]` of float32 logits `[batch, vocab]`.
 
     Returns:
         The new tokens of each row.
     """
+    max_new_tokens = min(max_new_tokens, max_positions(model) - max(map(len, rows)))
     if "past_key_values" not in inspect.signature(model.forward).parameters:
         return _continue_without_cache(model, rows, max_new_tokens, stop_ids, choose)
     device = model.device

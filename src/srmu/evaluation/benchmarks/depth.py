@@ -17,8 +17,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from srmu.errors import InputError
-from srmu.evaluation.logits import batch_token_limit, logits_at, max_positions
+from srmu.evaluation.logits import batch_token_limit, logits_at
 from srmu.evaluation.texts import batches_by_length
+from srmu.inputs.generation import max_positions
 from srmu.runtime.processes import joined, own_part
 from srmu.runtime.progress import Reporter
 from srmu.surgery.layers import find_decoder_layers

@@ -12,8 +12,8 @@ from srmu.evaluation.benchmarks import muse_metrics as metrics
 from srmu.evaluation.benchmarks.muse_data import MuseData, Pairs
 from srmu.evaluation.completions import complete
 from srmu.evaluation.encoding import encode
-from srmu.evaluation.logits import max_positions
 from srmu.evaluation.texts import text_scores
+from srmu.inputs.generation import max_positions
 from srmu.runtime.progress import Reporter
 
 VERBATIM_TOKENS = 128

@@ -14,10 +14,10 @@ from srmu.evaluation.benchmarks.tofu_formats import score_formats
 from srmu.evaluation.benchmarks.tofu_losses import BATCH_TOKENS, answer_losses
 from srmu.evaluation.benchmarks.tofu_prompt import TofuPrompt, encode_answer, prompt_text
 from srmu.evaluation.completions import complete
-from srmu.evaluation.logits import max_positions
 from srmu.evaluation.memorization import exact_memorization, extraction_strength
 from srmu.evaluation.prefix_trees import Pair
 from srmu.evaluation.texts import text_scores
+from srmu.inputs.generation import max_positions
 from srmu.results.benchmarks.tofu import TofuSetResult
 from srmu.runtime.progress import Reporter
 

@@ -4,8 +4,8 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from srmu.errors import InputError
-from srmu.evaluation.logits import max_positions
 from srmu.evaluation.prefix_trees import Pair, continuation_log_likelihoods
+from srmu.inputs.generation import max_positions
 from srmu.runtime.progress import Progress
 
 BATCH_TOKENS = 4096

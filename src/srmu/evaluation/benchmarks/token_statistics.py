@@ -11,8 +11,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from srmu.errors import InputError
 from srmu.evaluation.encoding import encode
-from srmu.evaluation.logits import batch_token_limit, logits_at, max_positions
+from srmu.evaluation.logits import batch_token_limit, logits_at
 from srmu.evaluation.texts import batches_by_length
+from srmu.inputs.generation import max_positions
 from srmu.runtime.processes import joined, own_part
 from srmu.runtime.progress import Progress
 

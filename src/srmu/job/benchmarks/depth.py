@@ -11,8 +11,8 @@ from srmu.evaluation.benchmarks.tofu import GoldScores
 from srmu.evaluation.benchmarks.tofu_data import TofuData
 from srmu.evaluation.benchmarks.tofu_prompt import TofuPrompt
 from srmu.evaluation.benchmarks.tofu_spans import Entity, answer_spans, read_entities
-from srmu.evaluation.logits import max_positions
 from srmu.evaluation.model_pair import LoadedModel, ModelPair
+from srmu.inputs.generation import max_positions
 from srmu.job.benchmarks.common import ComputeOptions, measured
 from srmu.results.benchmarks.tofu import TofuDepthResult
 from srmu.runtime.progress import Reporter
