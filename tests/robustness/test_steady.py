@@ -4,7 +4,9 @@ import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -70,8 +72,10 @@ def test_a_long_run_stays_as_it_is(
         reporter=watch, **settings,
     )  # fmt: skip
     assert len(watch.memory) == 10
-    # The first tenth warms allocators up; a tensor of 4 kB kept at every step would make 7 MB of 1,800.
-    assert watch.memory[-1] - watch.memory[1] < 4e6, watch.memory
+    # The first tenth warms allocators up, which may also take some once later on; what is kept at every step grows from
+    # tenth to tenth: a tensor of 4 kB would make 7 MB of 1,800 steps.
+    growth = median(later - earlier for earlier, later in pairwise(watch.memory[1:]))
+    assert 8 * growth < 4e6, watch.memory
     assert len(set(watch.handles)) == 1
     assert len(os.listdir("/proc/self/fd")) == handles
     assert [hooks_of(truncated.inner) for truncated in loaded] == [0]
