@@ -8,12 +8,13 @@ import argparse
 import contextlib
 import io
 import json
+import re
 import sys
 import tempfile
 import time
 import traceback
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,7 +62,12 @@ def model_classes() -> dict[str, str]:
 
 
 def try_family(model_type: str, folder: Path, *extra: str) -> Outcome:
-    """Build, save, unlearn two steps, load."""
+    """Build, save, unlearn two steps, load; the reason names no path of this machine."""
+    outcome = _try_family(model_type, folder, *extra)
+    return replace(outcome, reason=re.sub(r" from '/[^']*'?", "", outcome.reason))
+
+
+def _try_family(model_type: str, folder: Path, *extra: str) -> Outcome:
     kind = model_classes()[model_type]
     try:
         save_tiny(model_type, folder / "base")
