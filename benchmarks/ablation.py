@@ -20,7 +20,8 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from protocol import METHODS, RESULTS, measured, read_cells
+from cells import read_cells
+from protocol import METHODS, RESULTS, measured
 from protocol_cases import DIALS, Case, real_cases, world_cases
 from protocol_rows import worst_kept
 

@@ -18,7 +18,8 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from protocol import measured, read_cells
+from cells import read_cells
+from protocol import measured
 from protocol_cases import DIALS, Case, Phase, real_cases, world_cases
 from protocol_rows import worst_kept
 from torch import Tensor

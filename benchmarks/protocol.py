@@ -24,6 +24,7 @@ from typing import Any
 
 import optuna
 import yaml
+from cells import read_cells
 from protocol_cases import DIALS, WORLD, Case, Kind, Phase, Retain, real_cases, world_cases
 from protocol_plot import plot
 from protocol_rows import against, make_rows, markdown, merged
@@ -188,17 +189,6 @@ def measured(base: Measurement, result: Measurement) -> dict[str, Any]:
         }
     text = {"base": base.texts["text"].nll, "result": result.texts["text"].nll} if "text" in result.texts else None
     return {"groups": groups, "text": text}
-
-
-def read_cells(file: Path) -> list[dict[str, Any]]:
-    """All lines there are; of a process that was killed, the last may be cut off."""
-    cells = []
-    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
-        try:
-            cells.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return cells
 
 
 def _key(cell: dict[str, Any]) -> str:

@@ -64,7 +64,7 @@ def model_classes() -> dict[str, str]:
 def try_family(model_type: str, folder: Path, *extra: str) -> Outcome:
     """Build, save, unlearn two steps, load; the reason names no path of this machine."""
     outcome = _try_family(model_type, folder, *extra)
-    return replace(outcome, reason=re.sub(r" from '/[^']*'?", "", outcome.reason))
+    return replace(outcome, reason=re.sub(r" from '/[^'\s)]*'?", "", outcome.reason))
 
 
 def _try_family(model_type: str, folder: Path, *extra: str) -> Outcome:

@@ -1,9 +1,7 @@
 """From the cells of the selective protocol to its rows: pooled over requests and seeds, intervals clustered by fact."""
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,17 +13,6 @@ CHANCE, DRAWS = 0.25, 2000
 PUBLISHED = ("rmu", "adaptive-rmu", "srmu ratio", "srmu difference", "srmu product")
 Pairs = dict[tuple[str, str], tuple[list[int], list[int]]]
 """(request, fact) -> what the base and the result answered, over questions and seeds."""
-
-
-def read_cells(file: Path) -> list[Cell]:
-    """All lines there are; of a process that was killed, the last may be cut off."""
-    cells = []
-    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
-        try:
-            cells.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return cells
 
 
 def make_rows(cells: Sequence[Cell]) -> list[dict[str, Any]]:

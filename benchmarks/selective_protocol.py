@@ -1,9 +1,9 @@
 """The selective protocol: what a run forgets, and what it does to all that it did not name.
 
-    python benchmarks/selective/run.py                                            # everything; resumable, takes days
-    python benchmarks/selective/run.py --models SmolLM2-135M --targets 'facts: capital of Africa' --seeds 0
-    python benchmarks/selective/run.py --phase tune --out runs/looks              # to choose by, on other requests
-    python benchmarks/selective/run.py --table --publish                          # only the rows of the cells there are
+    python benchmarks/selective_protocol.py   # everything; resumable, takes days
+    python benchmarks/selective_protocol.py --models SmolLM2-135M --targets 'facts: capital of Africa' --seeds 0
+    python benchmarks/selective_protocol.py --phase tune --out runs/looks   # to choose by, on other requests
+    python benchmarks/selective_protocol.py --table --publish   # only the rows of the cells there are
 
 A cell is one model, request, retain condition, cut into documents, method and seed: trained in memory with the user's
 defaults, or with a preset, or with the settings that `benchmarks/results/tuned.json` gives a published method for this
@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
+from cells import read_cells
 from selective.models import MODELS, model_path
 from selective.requests import REPORT, TUNE, Documents, Retain, SelectiveRequest, Target, known_facts, make_request
-from selective.rows import make_rows, read_cells
+from selective.rows import make_rows
+
 from srmu.config.presets import PUBLISHED
 from srmu.config.settings import make_config
 from srmu.errors import RunError
@@ -43,7 +44,7 @@ from srmu.runtime.cache import cache_directory
 from srmu.runtime.files import write_atomic
 from srmu.runtime.progress import Reporter
 
-RESULTS = Path(__file__).parents[1] / "results"
+RESULTS = Path(__file__).parent / "results"
 METHODS: dict[str, dict[str, Any]] = {
     "default": {},
     "erase": {"preset": "erase"},
