@@ -59,5 +59,7 @@ def test_rows_pool_questions_and_say_whether_the_default_is_ahead() -> None:
     assert "default" not in rows["rmu"]
     worse = [cell("default", all_of_them, quarter), cell("rmu", quarter, all_of_them)]
     assert next(row for row in make_rows(worse) if row["method"] == "default")["beats_published"] is False
+    mixed = [cell("default", quarter, quarter), cell("rmu", all_of_them, all_of_them)]
+    assert next(row for row in make_rows(mixed) if row["method"] == "default")["beats_published"] is False
     alone = make_rows([cell("default", quarter, all_of_them)])
     assert alone[0]["beats_published"] is None

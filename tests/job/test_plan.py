@@ -26,6 +26,13 @@ def config_of(base: Path, **changes: Any) -> UnlearnConfig:
     return make_config({**given, **changes})
 
 
+def test_erasure_taps_deeper_unless_a_layer_is_named(base, monkeypatch):
+    # The tiny model is too shallow for the real shares to differ.
+    monkeypatch.setattr("srmu.job.plan.AUTO_DEPTH_ERASURE", 0.8)
+    settings = ({"layer": "auto"}, {"layer": "auto", "method": "erasure"}, {"layer": 3, "method": "erasure"})
+    assert [make_plan(config_of(base, **given)).layer_id for given in settings] == [2, 4, 3]
+
+
 def test_a_plan_resolves_layers_matrices_and_texts(base):
     plan = make_plan(config_of(base, layer="auto"))
     assert (plan.num_layers, plan.layer_id, plan.config.target.layer, plan.config.training.trained_layers) == (

@@ -10,7 +10,16 @@ import torch
 from srmu.config.settings import make_config
 from srmu.errors import InputError
 from srmu.solver.gradient import METRICS_EVERY, GradientSolver
-from srmu.solver.stopping import FALLEN, LEAST_WINDOWS, MOST_STEPS, SETTLING, WINDOW, RunLength
+from srmu.solver.stopping import (
+    BALANCED_STEPS,
+    FALLEN,
+    LEAST_WINDOWS,
+    MOST_STEPS,
+    SETTLING,
+    WINDOW,
+    RunLength,
+    given_steps,
+)
 from tiny_runs import make_solver
 
 SavedFamily = Callable[..., Path]
@@ -29,6 +38,14 @@ def length_of(path: Callable[[int], float], num_topics: int = 1) -> RunLength:
             break
         length.see([path(step)])
     return length
+
+
+def test_steps_are_known_before_where_they_are_given_or_the_weight_follows_the_loss():
+    found = [
+        given_steps(make_config(settings).training)
+        for settings in ({"steps": 7}, {}, {"remaining_loss": 0.1}, {"remaining_loss": 0.1, "steps": 7})
+    ]
+    assert found == [7, None, BALANCED_STEPS, 7]
 
 
 def test_a_given_number_of_steps_stands():

@@ -5,7 +5,14 @@ import torch
 
 from families import FAMILIES, find_family
 from srmu.errors import InputError
-from srmu.surgery.layers import ROLES, auto_layer, find_decoder_layers, resolve_layers, select_matrices
+from srmu.surgery.layers import (
+    AUTO_DEPTH_ERASURE,
+    ROLES,
+    auto_layer,
+    find_decoder_layers,
+    resolve_layers,
+    select_matrices,
+)
 
 # Shape of the down-projection: hidden size first, except where it is stored transposed or for all experts.
 DOWN_SHAPES = {"gpt2": (48, 32), "mixtral": (4, 32, 48), "qwen3_moe": (4, 32, 24)}
@@ -85,7 +92,7 @@ def test_the_automatic_layer_lies_at_a_sixth_of_the_depth() -> None:
 
 def test_layers_are_resolved_against_the_depth() -> None:
     assert resolve_layers("auto", (), 32) == (5, (3, 4, 5))
-    assert resolve_layers("auto", (), 30, 0.3) == (9, (7, 8, 9))
+    assert resolve_layers("auto", (), 30, AUTO_DEPTH_ERASURE) == (9, (7, 8, 9))
     assert resolve_layers(1, (), 32) == (1, (0, 1))
     assert resolve_layers(9, (9, 2, 9), 32) == (9, (2, 9))
     with pytest.raises(
