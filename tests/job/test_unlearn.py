@@ -9,7 +9,7 @@ import transformers
 
 from checkpoint_files import all_bytes
 from families import find_family
-from main_job import FORGET, RETAIN, SETTINGS, files_with, inline, read_metrics
+from main_job import FORGET, RETAIN, SETTINGS, files_with, inline, read_metrics, write_texts
 from srmu import UnlearnConfig, unlearn
 from srmu.config.settings import make_config
 from srmu.errors import InputError, RunError
@@ -79,6 +79,21 @@ def test_answers_of_a_ruined_model_are_judged_by_the_base(base, tmp_path):
     stored = json.loads((tmp_path / "run" / "results.json").read_text())
     assert stored["fluency"]["result"]["score"] == report.fluency.result.score
     assert files_with(tmp_path / "run", FORGET) == []
+
+
+def test_a_run_that_measures_without_questions_says_once_how_to_make_some(base, tmp_path, monkeypatch):
+    notes: list[str] = []
+    reporter = Reporter()
+    monkeypatch.setattr(reporter, "note", notes.append)
+    texts = write_texts(tmp_path / "texts")
+    for out, settings, times in (
+        ("without", {"eval": True}, 1),
+        ("with", {"eval": True, "questions": {"forget": str(texts / "questions.jsonl")}}, 0),
+        ("unmeasured", {"eval": False}, 0),
+    ):
+        notes.clear()
+        run_on(base, tmp_path / out, steps=1, reporter=reporter, **settings)
+        assert sum("srmu questions makes some" in note for note in notes) == times, out
 
 
 def test_a_run_says_what_became_of_the_texts_that_the_base_wrote(saved_family, tmp_path, monkeypatch):

@@ -84,7 +84,7 @@ class Folder:
         if not self.records.is_dir():
             raise InputError(
                 f"{str(self.path)!r} is no folder of erasure requests: it has no folder 'requests'. Make one with "
-                f"srmu request new {self.path}."
+                f"srmu request new {str(self.path)!r}."
             )
 
     def resolve(self, path: str) -> Path:
