@@ -56,3 +56,12 @@ def test_a_sentencepiece_model_alone_names_what_to_install(tmp_path, monkeypatch
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(InputError, match="cannot be loaded"):
         load_tokenizer(tmp_path)
+
+
+def test_a_text_beyond_what_the_tokenizer_knows_of_is_encoded_quietly(tmp_path, monkeypatch):
+    warned = []
+    monkeypatch.setattr("transformers.tokenization_utils_base.logger.warning", lambda *words: warned.append(words))
+    tokenizer = load_tokenizer(save_family("llama", tmp_path))
+    tokenizer.model_max_length = 4
+    assert len(tokenizer.encode("the river " * 4)) > 4
+    assert warned == []
