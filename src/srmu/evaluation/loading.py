@@ -121,7 +121,7 @@ def load_tokenizer(
             "tokenizer_config.json, or copy or download the checkpoint again."
         ) from error
     check_template_ends(tokenizer, str(path))
-    # What is too long is cut or refused here, with words of ours; Transformers would warn once per process and tokenizer.
+    # What is too long is cut or refused here, in words of ours; Transformers would warn, once per process.
     tokenizer.deprecation_warnings["sequence-length-is-longer-than-the-specified-maximum"] = True
     return tokenizer
 
