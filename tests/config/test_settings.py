@@ -279,3 +279,16 @@ def test_a_renamed_key_is_told_its_new_name(old, new):
     assert old not in FIELDS
     with pytest.raises(InputError, match=rf"a key '{old}' that was renamed to '{new}'\.$"):
         make_config({old: 1})
+
+
+def test_a_request_for_facts_has_a_preset_of_its_own_unless_one_is_named():
+    texts = {"forget": ["text:a"], "retain": ["text:b"], "request": "facts"}
+    config = make_config(texts)
+    assert (config.preset, config.target.method) == ("erase", "erasure")
+    assert config == make_config({**texts, "preset": "erase"})
+    assert make_config({**texts, "remaining_loss": 0.5}).training.remaining_loss == 0.5
+    assert make_config({**texts, "preset": "paper"}).target.method == "srmu"
+    with pytest.raises(InputError, match="name texts about what else must stay of the same things as --retain"):
+        make_config({"forget": ["text:a"], "request": "facts"})
+    with pytest.raises(InputError, match="leave --search out"):
+        make_config({**texts, "search": True})

@@ -9,7 +9,7 @@ from srmu.objective.erasure import SPECIFIC, CentroidSums, Erasure, centroid_sum
 
 GENERATOR = torch.Generator().manual_seed(0)
 HIDDEN = torch.randn(4, 6, 8, generator=GENERATOR, dtype=torch.float64)
-WEIGHTS = torch.rand(4, 6, generator=GENERATOR, dtype=torch.float64)
+WEIGHTS = torch.rand(4, 6, generator=GENERATOR, dtype=torch.float64) ** 0.1
 MASK = torch.rand(4, 6, generator=GENERATOR) > 0.2
 CHOSEN = (MASK & (WEIGHTS > SPECIFIC)).numpy()
 

@@ -179,7 +179,7 @@ def plain_losses(
     retain_mask = _counted(retain, retain_frozen, objective)
     if objective.erasure is not None:
         assert forget.token_weights is not None
-        specific = (forget.token_weights > 0.5).numpy()
+        specific = (forget.token_weights > 0.9).numpy()
         target = torch.from_numpy(formulas.erasure_target(_numpy(forget_frozen), specific, *objective.erasure))
     else:
         target = _target(forget_frozen, forget_mask, retain_frozen, retain_mask, objective)

@@ -19,7 +19,7 @@ from srmu.objective.choices import (
     Misdirection,
 )
 
-RequestKind = Literal["auto", "entities", "domain"]
+RequestKind = Literal["auto", "facts", "entities", "domain"]
 CoefficientUnit = Literal["relative", "absolute"]
 LongDocuments = Literal["split", "cut"]
 ShortDocuments = Literal["keep", "pack"]
@@ -128,13 +128,16 @@ class SearchConfig(CheckedConfig):
     )
     request: RequestKind = option(
         "auto",
-        "For --search: entities = others of the same kind must stay; domain = all of the kind must be forgotten, also "
-        "what no text says; auto = by the texts' overlap.",
+        "facts = some facts about things of which other facts must stay, with the settings of --preset erase. For "
+        "--search: entities = others of the same kind must stay; domain = all of the kind must be forgotten, also what "
+        "no text says; auto = by the texts' overlap.",
     )
 
     def problems(self) -> list[str]:
         """What is wrong with it, each as a phrase."""
-        if self.request != "auto" and not self.search:
+        if self.request == "facts" and self.search:
+            return ["request='facts' with search; this kind has settings of its own, so leave --search out"]
+        if self.request in ("entities", "domain") and not self.search:
             return [f"request={self.request!r} without search; add --search, or leave it out"]
         return []
 

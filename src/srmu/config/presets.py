@@ -20,7 +20,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Ours: holds better against relearning, keeps a point or two less (docs/background/limits.md, docs/log).
     "robust": {"per_token_signs": 1.0, "retain_weight": 250.0},
     # Ours: specific tokens collapse onto what they share; keeps more of the same names and kind (docs/log).
-    "erase": {"method": "erasure", "short_documents": "pack", "remaining_loss": 0.05},
+    "erase": {"method": "erasure", "short_documents": "pack", "remaining_loss": 0.02},
     "paper": {"method": "srmu", "importance_map": "ratio", "retain_weight": 150.0, **PUBLISHED},
     "paper-literal": {
         "method": "srmu",
@@ -46,6 +46,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "steps": 500,
     },
 }
+REQUESTS = {"facts": "erase"}
+"""Kind of request -> the preset that it has, where nobody names one."""
 # Settings that the sources of a method do not give: each is borrowed or chosen, and the manifest says so.
 _CHOSEN = "not given by the paper; chosen on validation requests of the demo's model"
 _BORROWED = "not given by the paper; borrowed from RMU's recipe for zephyr-7b-beta"

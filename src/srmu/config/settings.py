@@ -22,7 +22,7 @@ from srmu.config.groups import (
     TargetConfig,
     TrainingConfig,
 )
-from srmu.config.presets import PRESETS
+from srmu.config.presets import PRESETS, REQUESTS
 from srmu.config.renamed import RENAMED
 from srmu.errors import InputError, nearest_hint
 
@@ -38,6 +38,8 @@ PRESET_HELP = "A named group of settings: default, robust (holds better), paper,
 RETAIN_WEIGHT, RETAIN_WEIGHT_ALONE = 400.0, 40.0
 # Of erasure, whose targets are near.
 RETAIN_WEIGHT_ERASURE = 5.0
+
+_RETAIN_OF = {"entities": "others of the same kind", "facts": "what else must stay of the same things"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +67,10 @@ class UnlearnConfig:
     output: OutputConfig = field(default_factory=OutputConfig)
 
     def __post_init__(self) -> None:
-        if self.search.request == "entities" and not self.data.names_retain:
+        if self.search.request in _RETAIN_OF and not self.data.names_retain:
+            kept = _RETAIN_OF[self.search.request]
             raise ConfigError(
-                ["request='entities' without retain texts; name texts about others of the same kind as --retain"]
+                [f"request={self.search.request!r} without retain texts; name texts about {kept} as --retain"]
             )
 
     def get(self, name: str) -> Any:
@@ -88,7 +91,7 @@ class UnlearnConfig:
 
 
 def make_config(settings: Mapping[str, Any], *, file_settings: Mapping[str, Any] | None = None) -> UnlearnConfig:
-    """Build a config from flags over a file over the preset that they name.
+    """Build a config from flags over a file over the preset that they name, or that their kind of request has.
 
     Args:
         settings: Keys given as flags or arguments; they win.
@@ -104,6 +107,9 @@ def make_config(settings: Mapping[str, Any], *, file_settings: Mapping[str, Any]
         hint = nearest_hint(preset, list(PRESETS))
         problems.append(f"an unknown preset {preset!r}; known: {', '.join(PRESETS)}.{hint}")
         preset = "default"
+    kind = str(given.get("request", "auto"))
+    if kind in REQUESTS and preset == "default":
+        preset = REQUESTS[kind]
     values: dict[str, dict[str, Any]] = {name: {} for name in GROUPS}
     for key, value in {**PRESETS[preset], **given}.items():
         if key not in FIELDS:

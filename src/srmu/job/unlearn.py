@@ -18,6 +18,7 @@ from srmu.job.plan import make_plan
 from srmu.job.prepare import Prepared, prepare_rows
 from srmu.job.result import UnlearnResult
 from srmu.job.run import Run
+from srmu.job.shared_names import find_shared_names
 from srmu.job.training import check_trained_names, load_solver, train
 from srmu.job.tuning.bench import Trained
 from srmu.job.tuning.search import choose_settings
@@ -152,6 +153,15 @@ def _refuse_without_directory(config: UnlearnConfig) -> None:
             )
 
 
+def _hint_at_facts(run: Run) -> None:
+    """Say so where the texts look as if some facts about things were meant, and nobody said what is."""
+    search = run.config.search
+    if run.config.preset == "default" and search.request == "auto" and not search.search:
+        found = find_shared_names(run.plan)
+        if found.are_many:
+            run.reporter.note(found.describe())
+
+
 def _execute(run: Run) -> tuple[Conclusion, Exported | None]:
     """The stages, in order.
 
@@ -174,6 +184,7 @@ def _execute(run: Run) -> tuple[Conclusion, Exported | None]:
     # Not sooner: what is wrong with the input is said by one sentence alone.
     if run.config.output.eval and not run.plan.questions:
         run.reporter.note(WITHOUT_QUESTIONS)
+    _hint_at_facts(run)
     solver = load_solver(run, prepared.topics) if trained is None else trained.solver
     run.open()
     as_json, exported = None, None

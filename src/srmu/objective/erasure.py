@@ -16,8 +16,12 @@ from torch import Tensor
 from srmu.objective.masked import widen
 from srmu.objective.tensors import Feature, Hidden, TokenMask, TokenWeights
 
-SPECIFIC = 0.5
-"""A forget token that weighs more than this is specific: the retain texts have less than three fifths as much of it."""
+SPECIFIC = 0.9
+"""A forget token that weighs more than this is specific: the retain texts have less than a ninth as much of it.
+
+Lower, and plain words of the forget texts' sentences collapse too: what is kept of others and the language suffer, at
+equal forgetting (docs/log).
+"""
 
 
 @dataclass(frozen=True)

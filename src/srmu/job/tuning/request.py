@@ -38,8 +38,9 @@ def decide_request(plan: Plan) -> Request:
     Retain texts that say things of the same kind use the same turns of phrase with other names in them; pairs of
     content words show that, single words do not. Texts that the model writes and shipped paragraphs are not counted.
     """
-    if plan.config.search.request != "auto":
-        return Request(plan.config.search.request, "as asked for")
+    asked = plan.config.search.request
+    if asked in ("entities", "domain"):
+        return Request(asked, "as asked for")
     counted = [share for topic in plan.topics if (share := _shared(topic)) is not None]
     if not counted:
         return Request("domain", "no retain texts were given that could be about others of the same kind")
