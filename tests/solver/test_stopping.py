@@ -79,9 +79,12 @@ def test_a_loss_that_is_low_at_once_is_given_some_windows():
     assert length.total < length.likely == RunLength(None, 1).likely
 
 
-def test_topics_take_turns_and_each_has_its_window():
-    length = length_of(lambda step: 0.1 if step > 2 else 1.0, num_topics=3)
-    assert length.levelled == 3 * LEAST_WINDOWS * WINDOW
+@pytest.mark.parametrize(("num_topics", "window"), [(1, 40), (3, 42), (10, 100), (30, 300), (50, 350), (400, 400)])
+def test_topics_take_turns_in_a_window_and_any_number_of_them_may_level_off(num_topics: int, window: int):
+    length = length_of(lambda step: 0.1 if step >= num_topics else 1.0, num_topics=num_topics)
+    # So many topics that three windows do not fit into the longest run end it without having levelled off.
+    fits = LEAST_WINDOWS * window <= round(MOST_STEPS * (1 - SETTLING))
+    assert length.levelled == (LEAST_WINDOWS * window if fits else None)
 
 
 def test_before_the_end_is_known_nothing_is_averaged_and_the_rate_is_whole():

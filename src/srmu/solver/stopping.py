@@ -5,6 +5,7 @@ levels off. When it falls depends on the model, the texts and the retain weight 
 has forgotten nothing, and one that goes on for a while gives back what the fall cost the retain side.
 """
 
+import math
 from collections.abc import Iterable
 from statistics import fmean
 
@@ -19,7 +20,9 @@ BALANCED_STEPS = 300
 SETTLING = 0.3
 """Share of all steps, the last ones, after the loss has levelled off."""
 WINDOW = 40
-"""Steps of one topic whose mean loss is compared with that of the steps before them."""
+"""Steps whose mean loss is compared with that of the steps before them."""
+LEAST_TURNS = 10
+"""Of several topics, which take turns, each has at least so many steps in a window."""
 LEAST_WINDOWS = 3
 FALLEN = 0.6
 """Of the first loss: a loss that has not yet fallen so far may hardly move for long and fall then."""
@@ -39,7 +42,8 @@ class RunLength:
 
     Args:
         steps: As given; none = by the losses.
-        num_topics: Topics take turns; a window has as many steps of each.
+        num_topics: Topics take turns; a window has as many steps of each, so that it grows with their number, as far as
+            the longest run leaves room for.
     """
 
     def __init__(self, steps: int | None, num_topics: int):
@@ -92,7 +96,9 @@ class RunLength:
         return (self.total - done) / (self.total - start)
 
     def _decide(self) -> None:
-        window, done = WINDOW * self._num_topics, len(self.losses)
+        turns = max(math.ceil(WINDOW / self._num_topics), LEAST_TURNS)
+        room = round(MOST_STEPS * (1 - SETTLING)) // LEAST_WINDOWS // self._num_topics
+        window, done = max(1, min(turns, room)) * self._num_topics, len(self.losses)
         if done % window == 0 and done >= LEAST_WINDOWS * window:
             last, before = fmean(self.losses[-window:]), fmean(self.losses[-2 * window : -window])
             if last < FALLEN * fmean(self.losses[: self._num_topics]) and last > LEVEL * before:
