@@ -2,16 +2,18 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from export.conftest import write_run
 from srmu.errors import InputError
-from srmu.evaluation import harness
-from srmu.evaluation.harness import find_tasks, run_tasks
+from srmu.evaluation.harness import _collect, run_tasks
 from srmu.evaluation.loading import load_causal_lm, load_tokenizer
 from srmu.evaluation.questions import score_questions
+from srmu.inputs import harness_tasks
+from srmu.inputs.harness_tasks import find_tasks
 from srmu.inputs.questions import read_questions
 from tiny_tokenizers import WORDS
 
@@ -75,6 +77,40 @@ def test_accuracy_of_an_exported_checkpoint_is_the_harnesss_on_every_item(
     assert (ours.correct_norm != ours.correct_raw).any()
 
 
+@pytest.mark.filterwarnings("default")
+def test_a_tasks_documents_are_the_questions_of_its_file(local_task):
+    file, data = local_task
+    expected = [replace(question, fact="") for question in read_questions(data)]
+    assert read_questions(f"task:{file}") == expected
+    assert len(expected) == 24
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("output_type: multiple_choice", "output_type: loglikelihood", "does not choose among answers"),
+        ("doc_to_text: question", "doc_to_text: question\ntarget_delimiter: ''", "puts '' before an answer"),
+    ],
+)
+def test_what_is_no_question_after_a_space_is_refused(local_task, old, new, message):
+    file, _ = local_task
+    file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(InputError, match=message):
+        read_questions(f"task:{file}")
+
+
+@pytest.mark.filterwarnings("default")
+def test_several_tasks_under_one_name_are_refused_as_questions(local_task, small_index, tmp_path):
+    file, _ = local_task
+    for name in ("wmdp_bio", "wmdp_cyber"):
+        text = file.read_text().replace("task: four_choice", f"task: {name}\ntag: both")
+        (tmp_path / f"{name}.yaml").write_text(text)
+    with pytest.raises(InputError, match="'both' is 2 tasks"):
+        read_questions("task:both")
+    assert len(read_questions("task:wmdp_bio")) == 24
+
+
 @pytest.fixture
 def small_index(tmp_path, monkeypatch):
     """A task manager of one local folder, in place of the harness's thousands of files."""
@@ -83,7 +119,7 @@ def small_index(tmp_path, monkeypatch):
     for name in ("wmdp_bio", "wmdp_cyber", "mmlu"):
         (tmp_path / f"{name}.yaml").write_text(TASK.format(data="none").replace("four_choice", name))
     monkeypatch.setattr(
-        harness, "_make_manager", lambda *, named: TaskManager(include_path=str(tmp_path), include_defaults=False)
+        harness_tasks, "_make_manager", lambda *, named: TaskManager(include_path=str(tmp_path), include_defaults=False)
     )
 
 
@@ -123,7 +159,7 @@ def test_a_groups_items_are_its_tasks_one_after_another():
         "samples": rows,
         "group_subtasks": {"both": ["inner", "two"], "inner": ["one"]},
     }
-    scores = harness._collect(found)["both"]
+    scores = _collect(found)["both"]
     assert scores.items["acc,none"].tolist() == [1, 0, 1]
     assert scores.num_items == 3
     assert np.isnan(scores.stderr["acc,none"])

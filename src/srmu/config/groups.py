@@ -83,7 +83,11 @@ class DataConfig(CheckedConfig):
         "none = both.",
     )  # fmt: skip
     topics: tuple[TopicConfig, ...] = option((), "Several topics, each with its own texts (in the YAML file only).")
-    questions: dict[str, str] = option({}, "NAME=PATH of a question file (JSONL); repeatable, or comma-separated.")
+    questions: dict[str, str] = option(
+        {},
+        "NAME=PATH of a question file, NAME=hub:DATASET or NAME=task:TASK of lm-evaluation-harness; repeatable, or "
+        "comma-separated.",
+    )
     sides: dict[str, Side] = option(
         {}, "NAME=SIDE of a group of questions whose name does not say it: forget, kept or reported; repeatable."
     )

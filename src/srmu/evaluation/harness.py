@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from srmu.errors import InputError
+from srmu.inputs.harness_tasks import HarnessTasks, first_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,59 +26,6 @@ class TaskScores:
     stderr: dict[str, float]
     items: dict[str, np.ndarray]
     num_items: int
-
-
-@dataclass(frozen=True)
-class HarnessTasks:
-    """Tasks that exist.
-
-    Attributes:
-        names: Names and YAML paths, as asked.
-        manager: The harness's task manager.
-        definitions: Of tasks that the harness does not ship; those are then run.
-    """
-
-    names: tuple[str, ...]
-    manager: Any
-    definitions: tuple[dict[str, Any], ...] = ()
-
-
-def find_tasks(names: Sequence[str]) -> HarnessTasks:
-    """Check that the harness knows every task, before any model is loaded.
-
-    Args:
-        names: Names of tasks, groups or tags; or paths of YAML files.
-
-    Raises:
-        InputError: The harness is not installed, or a task is unknown (with the nearest names).
-    """
-    files = [name for name in names if name.endswith((".yaml", ".yml"))]
-    for file in files:
-        if not Path(file).is_file():
-            raise InputError(f"Task file {file!r} does not exist. Check the path, or give a task's name.")
-    manager = _make_manager(named=len(files) < len(names))
-    known = list(manager.all_tasks)
-    for name in names:
-        if name not in files and name not in known:
-            near = get_close_matches(name, known, n=3, cutoff=0.5)
-            hint = f" Did you mean {', '.join(map(repr, near))}?" if near else ""
-            raise InputError(
-                f"Task {name!r} is unknown to lm-evaluation-harness.{hint} List its tasks with: lm-eval ls tasks."
-            )
-    return HarnessTasks(tuple(names), manager)
-
-
-def define_tasks(definitions: Sequence[dict[str, Any]]) -> HarnessTasks:
-    """Tasks of our own, each with what a YAML file of the harness would hold.
-
-    Args:
-        definitions: At least `task`, its name.
-
-    Raises:
-        InputError: The harness is not installed.
-    """
-    names = tuple(str(definition["task"]) for definition in definitions)
-    return HarnessTasks(names, _make_manager(named=False), tuple(definitions))
 
 
 def run_tasks(
@@ -126,21 +72,10 @@ def run_tasks(
         )
     except Exception as error:  # the harness, its task code and the data libraries raise errors of many kinds
         raise InputError(
-            f"The harness could not run {', '.join(tasks.names)}: {_one_line(error)}. Check the task and its data."
+            f"The harness could not run {', '.join(tasks.names)}: {first_line(error)}. Check the task and its data."
         ) from error
     assert found is not None  # none comes back on other ranks than the first alone
     return _collect(found)
-
-
-def _make_manager(*, named: bool) -> Any:
-    """The harness's index of tasks; its own thousands of files are read only where a name needs them."""
-    try:
-        from lm_eval.tasks import TaskManager
-    except ImportError:
-        raise InputError(
-            "Tasks need lm-evaluation-harness, which is not installed. Install it: pip install 'srmu[eval]'."
-        ) from None
-    return TaskManager(include_defaults=named)
 
 
 def _collect(found: Mapping[str, Any]) -> dict[str, TaskScores]:
@@ -181,7 +116,3 @@ def _items(rows: Sequence[Mapping[str, Any]], key: str) -> np.ndarray | None:
 
 def _number(value: Any) -> float:
     return float(value) if isinstance(value, (int, float)) else float("nan")
-
-
-def _one_line(error: Exception) -> str:
-    return (" ".join(str(error).split()) or type(error).__name__)[:200].rstrip(".")

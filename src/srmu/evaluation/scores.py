@@ -8,12 +8,13 @@ import numpy as np
 
 from srmu.evaluation.answers import AnswerScores, score_answers
 from srmu.evaluation.completions import complete
-from srmu.evaluation.harness import HarnessTasks, TaskScores, run_tasks
+from srmu.evaluation.harness import TaskScores, run_tasks
 from srmu.evaluation.memorization import MemorizationScores, memorization_of_answers
 from srmu.evaluation.questions import QuestionScores, score_questions
 from srmu.evaluation.results import compare_each, compare_values, means, question_group, text_group
 from srmu.evaluation.texts import TextScores, text_scores
 from srmu.inputs.completions import Completion
+from srmu.inputs.harness_tasks import HarnessTasks
 from srmu.inputs.questions import Question
 from srmu.results.groups import AnswerChange, AnswerGroup, AnswerSummary, Change, TaskGroup, TaskSummary, defined
 from srmu.results.records import Evaluation

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srmu.errors import InputError
+from srmu.inputs.harness_tasks import TASK_PREFIX, read_task
 from srmu.inputs.limits import checked_text, shown_source
 from srmu.inputs.question_forms import QuestionRecords, RawQuestion
 from srmu.inputs.readers import HUB_PREFIX, SUFFIXES, read_records
@@ -88,9 +89,10 @@ def read_questions(source: str | Path) -> list[Question]:
 
 
 def read_question_file(source: str | Path) -> QuestionFile:
-    """Read questions from JSON lines, JSON, CSV, TSV or Parquet, packed or not, or from `hub:NAME[:CONFIG[:SPLIT]]`.
+    """Read questions from JSON lines, JSON, CSV, TSV or Parquet, packed or not, or from a hub data set or a task.
 
-    A hub data set is read at its split `test` where none is named.
+    A hub data set is written `hub:NAME[:CONFIG[:SPLIT]]` and read at its split `test` where none is named; a task of
+    lm-evaluation-harness is written `task:NAME`, where the name may be that of its YAML file.
 
     Args:
         source: The path or the name.
@@ -101,11 +103,7 @@ def read_question_file(source: str | Path) -> QuestionFile:
     """
     source = str(source)
     where = f"Question file {shown_source(source)}"
-    if source.startswith(HUB_PREFIX) and source.count(":") == 1:
-        source += "::test"
-    _check_file(source, where)
-    wanted = QuestionRecords()
-    raw = [wanted.read(record, place) for place, record in read_records(source, where, wanted, [])]
+    raw = read_task(source.removeprefix(TASK_PREFIX)) if source.startswith(TASK_PREFIX) else _read_raw(source, where)
     if not raw:
         raise InputError(f"{where} holds no question. Give one JSON object a line.")
     whole = [question for question in raw if _is_askable(question)]
@@ -124,6 +122,14 @@ def read_question_file(source: str | Path) -> QuestionFile:
     )
 
 
+def _read_raw(source: str, where: str) -> list[RawQuestion]:
+    if source.startswith(HUB_PREFIX) and source.count(":") == 1:
+        source += "::test"
+    _check_file(source, where)
+    wanted = QuestionRecords()
+    return [wanted.read(record, place) for place, record in read_records(source, where, wanted, [])]
+
+
 def _check_file(source: str, where: str) -> None:
     """Refuse what is not a file, or a file of a kind that holds no records."""
     if source.startswith(HUB_PREFIX):
@@ -134,7 +140,10 @@ def _check_file(source: str, where: str) -> None:
     except (OSError, ValueError):
         is_file = exists = False
     if not exists:
-        raise InputError(f"{where} does not exist. Check the path; a hub data set is written {HUB_PREFIX}NAME.")
+        raise InputError(
+            f"{where} does not exist. Check the path; a hub data set is written {HUB_PREFIX}NAME, a "
+            f"task of lm-evaluation-harness {TASK_PREFIX}NAME."
+        )
     if not is_file:
         raise InputError(f"{where} cannot be read: it is a folder or a device. Give a file.")
     if not source.lower().endswith(SUFFIXES) or source.lower().endswith((".txt", ".md")):

@@ -7,12 +7,12 @@ from pathlib import Path
 from srmu.config.groups import Side
 from srmu.errors import InputError
 from srmu.evaluation.answers import check_rouge
-from srmu.evaluation.harness import find_tasks
 from srmu.evaluation.model_pair import ALL_DEVICES, ModelPair, free, load_for_measuring, resolve_pair
 from srmu.evaluation.run_questions import find_run_questions, find_run_sides
 from srmu.evaluation.scores import ModelScores, Workload, evaluation_of, score_model
 from srmu.inputs.completions import read_completions
 from srmu.inputs.corpora import read_corpus
+from srmu.inputs.harness_tasks import find_tasks
 from srmu.inputs.questions import read_questions
 from srmu.results.groups import EvaluateSettings, Source
 from srmu.results.records import Evaluation, EvaluationReport, add_results, read_results

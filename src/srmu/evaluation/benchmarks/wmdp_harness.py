@@ -8,7 +8,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from srmu.evaluation.benchmarks.wmdp import LETTERS, PartScores, description_of
 from srmu.evaluation.benchmarks.wmdp_data import PARTS, WmdpData, WmdpQuestion
-from srmu.evaluation.harness import define_tasks, run_tasks
+from srmu.evaluation.harness import run_tasks
+from srmu.inputs.harness_tasks import define_tasks
 from srmu.runtime.progress import Reporter
 
 BATCH_ROWS = 8

@@ -7,8 +7,8 @@ from srmu.errors import InputError
 from srmu.evaluation.benchmarks.wmdp import PartScores, estimate_seconds, score_wmdp
 from srmu.evaluation.benchmarks.wmdp_data import DEFAULT_PARTS, PARTS, WmdpData, read_wmdp
 from srmu.evaluation.benchmarks.wmdp_harness import score_wmdp_by_harness
-from srmu.evaluation.harness import define_tasks
 from srmu.evaluation.model_pair import LoadedModel
+from srmu.inputs.harness_tasks import define_tasks
 from srmu.job.benchmarks.common import ComputeOptions, duration, find_model, keep, measured
 from srmu.results.benchmarks.records import Benchmarks
 from srmu.results.benchmarks.wmdp import Engine, WmdpAsked, WmdpResult, WmdpSubject
