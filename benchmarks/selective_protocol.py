@@ -47,6 +47,7 @@ from srmu.runtime.progress import Reporter
 RESULTS = Path(__file__).parent / "results"
 METHODS: dict[str, dict[str, Any]] = {
     "default": {},
+    "kind not named": {},
     "erase": {"preset": "erase"},
     "erase near": {"preset": "erase", "retain": ["near"]},
     "robust": {"preset": "robust"},
@@ -55,6 +56,8 @@ METHODS: dict[str, dict[str, Any]] = {
     **{f"srmu {name}": {**PUBLISHED, "importance_map": name} for name in ("ratio", "difference", "product")},
 }
 TUNED = tuple(name for name, settings in METHODS.items() if "method" in settings or "importance_map" in settings)
+# In the kind `facts` the default has `--request facts`, which is `erase`; elsewhere no kind is named.
+ONLY_FACTS, NOT_FACTS = ("kind not named",), ("erase",)
 NUM_PROMPTS, NUM_SHOWN = 24, 3
 
 
@@ -122,8 +125,10 @@ def make_bench(model: Path, request: SelectiveRequest, retain: Retain, settings:
     return TrialBench(plan, prepared.topics, Validation({}, {}, {}))
 
 
-def settings_of(method: str, kind: str) -> dict[str, Any] | None:
+def settings_of(method: str, kind: str, retain: Retain) -> dict[str, Any] | None:
     """Over the defaults; none where a published method was not tuned for this kind."""
+    if method == "default" and kind == "facts" and retain != "none":
+        return {"request": "facts"}
     if method not in TUNED:
         return dict(METHODS[method])
     tuned = json.loads((RESULTS / "tuned.json").read_text(encoding="utf-8"))
@@ -150,6 +155,8 @@ def run_case(
     for seed in arguments.seeds:
         cells = []
         for method in arguments.methods:
+            if method in (NOT_FACTS if target.kind == "facts" else ONLY_FACTS):
+                continue
             cell = {
                 "model": name, "kind": target.kind, "request": target.name, "retain": retain, "documents": documents,
                 "method": method, "seed": seed, "phase": arguments.phase,
@@ -162,7 +169,7 @@ def run_case(
         request = make_request(target, known_of(name, path), seed=seed, documents=documents, validation=validation)
         judge, model = None, None
         for cell in cells:
-            settings = settings_of(cell["method"], target.kind)
+            settings = settings_of(cell["method"], target.kind, retain)
             if settings is None:
                 print(f"{target.name}: no tuned settings are committed for {cell['method']}, left out", flush=True)
                 continue
