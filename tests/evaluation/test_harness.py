@@ -80,8 +80,10 @@ def test_accuracy_of_an_exported_checkpoint_is_the_harnesss_on_every_item(
 @pytest.mark.filterwarnings("default")
 def test_a_tasks_documents_are_the_questions_of_its_file(local_task):
     file, data = local_task
-    expected = [replace(question, fact="") for question in read_questions(data)]
+    expected = read_questions(data)
     assert read_questions(f"task:{file}") == expected
+    file.write_text(file.read_text() + 'description: "Choose. "\n')
+    assert read_questions(f"task:{file}")[3] == replace(expected[3], prompt=f"Choose. {expected[3].prompt}")
     assert len(expected) == 24
 
 

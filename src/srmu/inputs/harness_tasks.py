@@ -67,7 +67,7 @@ def define_tasks(definitions: Sequence[dict[str, Any]]) -> HarnessTasks:
 
 
 def read_task(name: str) -> list[RawQuestion]:
-    """The documents of a task as questions, in its test split, or else its validation split.
+    """The documents of a task as questions without examples, in its test split, or else its validation split.
 
     Args:
         name: Of a task, or the path of its YAML file.
@@ -106,7 +106,8 @@ def _question(task: Any, document: Any, place: str) -> RawQuestion:
     given = tuple(target) if isinstance(target, list) else (target,)
     places = tuple(answer for answer in given if isinstance(answer, int))
     return RawQuestion(
-        prompt=str(task.doc_to_text(document)).rstrip(),
+        # With the task's description before it, and no examples.
+        prompt=str(task.fewshot_context(document, num_fewshot=0)).rstrip(),
         choices=tuple(map(str, task.doc_to_choice(document))),
         labels=(),
         answers=() if places == given else tuple(map(str, given)),
