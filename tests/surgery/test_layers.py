@@ -10,7 +10,8 @@ from srmu.surgery.layers import (
     ROLES,
     auto_layer,
     find_decoder_layers,
-    resolve_layers,
+    resolve_layer,
+    resolve_trained_layers,
     select_matrices,
 )
 
@@ -90,18 +91,26 @@ def test_the_automatic_layer_lies_at_a_sixth_of_the_depth() -> None:
     assert [auto_layer(depth) for depth in (1, 2, 3, 5, 16, 30, 32, 60)] == [0, 1, 2, 2, 3, 5, 5, 10]
 
 
-def test_layers_are_resolved_against_the_depth() -> None:
-    assert resolve_layers("auto", (), 32) == (5, (3, 4, 5))
-    assert resolve_layers("auto", (), 30, AUTO_DEPTH_ERASURE) == (9, (7, 8, 9))
-    assert resolve_layers(1, (), 32) == (1, (0, 1))
-    assert resolve_layers(9, (9, 2, 9), 32) == (9, (2, 9))
+def test_the_tapped_layer_is_resolved_against_the_depth() -> None:
+    assert resolve_layer("auto", 32) == 5
+    assert resolve_layer("auto", 30, AUTO_DEPTH_ERASURE) == 9
+    assert resolve_layer(1, 32) == 1
     with pytest.raises(
         InputError, match=r"layer=32 is out of range: this model has 32 decoder layers. Choose 0 to 31."
     ):
-        resolve_layers(32, (), 32)
+        resolve_layer(32, 32)
+
+
+def test_the_trained_layers_end_with_the_tapped_one_and_are_more_where_a_norm_bounds_each() -> None:
+    llama, gemma = layer_of("llama"), layer_of("gemma3")
+    assert resolve_trained_layers((), "auto", 5, llama) == (3, 4, 5)
+    assert resolve_trained_layers((), "auto", 7, gemma) == (2, 3, 4, 5, 6, 7)
+    assert resolve_trained_layers((), "auto", 1, gemma) == resolve_trained_layers((), 3, 1, llama) == (0, 1)
+    assert resolve_trained_layers((), 3, 7, gemma) == (5, 6, 7)
+    assert resolve_trained_layers((9, 2, 9), "auto", 9, gemma) == (2, 9)
     for wrong in (8, -1):
         with pytest.raises(InputError, match=f"trained_layers={wrong} is out of range"):
-            resolve_layers(7, (7, wrong), 32)
+            resolve_trained_layers((7, wrong), "auto", 7, llama)
 
 
 def test_no_parameter_has_two_roles() -> None:

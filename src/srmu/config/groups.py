@@ -200,7 +200,12 @@ class TargetConfig(CheckedConfig):
 class TrainingConfig(CheckedConfig):
     """Which matrices are trained, how, and for how long."""
 
-    trained_layers: tuple[int, ...] = option((), "Layers whose matrices are trained; none given = l-2, l-1, l.")
+    trained_layers: tuple[int, ...] = option(
+        (), "Layers whose matrices are trained; none given = as many as --num-trained-layers says, l the last."
+    )
+    num_trained_layers: int | Literal["auto"] = option(
+        "auto", "Where no layers are given; auto = 3, and 6 in families that normalise what an MLP adds.", positive
+    )
     target_roles: tuple[str, ...] = option(("mlp_down",), "Roles of the trained matrices within a layer.")
     target_modules: tuple[str, ...] = option(
         (), "Names of the trained matrices within a layer, for families without roles."

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-# What all published methods do: every forget token counts equally, and the last step's matrices are the result.
-PUBLISHED: dict[str, Any] = {"forget_tokens": "all", "weight_averaging": 0.0}
+# What all published methods do: every forget token counts equally, layers l-2 to l are trained, and the last step's
+# matrices are the result.
+PUBLISHED: dict[str, Any] = {"forget_tokens": "all", "weight_averaging": 0.0, "num_trained_layers": 3}
 # RMU's published settings for zephyr-7b-beta; sources in docs/background/papers.md.
 _RMU_RECIPE: dict[str, Any] = {
     **PUBLISHED,

@@ -26,7 +26,13 @@ from srmu.runtime.precision import choose_dtype
 from srmu.runtime.processes import world_size
 from srmu.solver.frozen import SMALL_BATCH
 from srmu.surgery.checkpoint import Checkpoint, open_checkpoint, resolve_model
-from srmu.surgery.layers import AUTO_DEPTH, AUTO_DEPTH_ERASURE, resolve_layers, select_matrices
+from srmu.surgery.layers import (
+    AUTO_DEPTH,
+    AUTO_DEPTH_ERASURE,
+    resolve_layer,
+    resolve_trained_layers,
+    select_matrices,
+)
 from srmu.surgery.model_class import whole_skeleton
 from srmu.surgery.truncate import Skeleton, build_skeleton, whole_config
 
@@ -194,8 +200,11 @@ def choose_matrices(
     """The tapped layer, the trained matrices by layer, their entries, and the model without weights."""
     training = config.training
     depth = AUTO_DEPTH_ERASURE if config.target.method == "erasure" else AUTO_DEPTH
-    layer_id, trained_ids = resolve_layers(config.target.layer, training.trained_layers, num_layers, depth)
+    layer_id = resolve_layer(config.target.layer, num_layers, depth)
     skeleton = build_skeleton(checkpoint, layer_id + 1, trust_remote_code=config.model.trust_remote_code)
+    trained_ids = resolve_trained_layers(
+        training.trained_layers, training.num_trained_layers, layer_id, skeleton.layers[layer_id]
+    )
     parameter_names: dict[int, tuple[str, ...]] = {}
     num_trained = 0
     for index in trained_ids:

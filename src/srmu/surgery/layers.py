@@ -1,7 +1,7 @@
 """Find the decoder layers of a model and, by name and role, the matrices to train in one of them."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -240,16 +240,11 @@ def auto_layer(num_layers: int, depth: float = AUTO_DEPTH) -> int:
     return min(max(round(num_layers * depth), 2), num_layers - 1)
 
 
-def resolve_layers(
-    layer: int | str, trained: Sequence[int], num_layers: int, depth: float = AUTO_DEPTH
-) -> tuple[int, tuple[int, ...]]:
-    """Check the tapped layer and the trained layers against the model's depth.
-
-    Returns:
-        The tapped layer and the trained layers in ascending order; without `trained`, l-2, l-1 and l where they exist.
+def resolve_layer(layer: int | str, num_layers: int, depth: float = AUTO_DEPTH) -> int:
+    """Check the tapped layer against the model's depth.
 
     Raises:
-        InputError: If one is out of range, or a trained layer lies above the tapped one.
+        InputError: If it is out of range.
     """
     layer_id = auto_layer(num_layers, depth) if layer == "auto" else int(layer)
     if layer_id >= num_layers:
@@ -257,11 +252,35 @@ def resolve_layers(
             f"layer={layer_id} is out of range: this model has {num_layers} decoder layers. "
             f"Choose 0 to {num_layers - 1}."
         )
-    trained_ids = tuple(sorted(set(trained))) or tuple(range(max(0, layer_id - 2), layer_id + 1))
+    return layer_id
+
+
+def resolve_trained_layers(
+    trained: Sequence[int], number: int | Literal["auto"], layer_id: int, tapped: nn.Module
+) -> tuple[int, ...]:
+    """Check the trained layers against the tapped one.
+
+    Args:
+        trained: As given; empty = the last ones up to the tapped one.
+        number: How many there are then, where they exist; auto = three, or six where a norm follows the MLP: its gain
+            bounds how far a layer can push (`surgery/reach.py`), so that three forget less (docs/log).
+        layer_id: Tapped layer.
+        tapped: That layer.
+
+    Returns:
+        In ascending order.
+
+    Raises:
+        InputError: If a trained layer lies above the tapped one.
+    """
+    if number == "auto":
+        names = {name for name, _ in tapped.named_parameters()}
+        number = 6 if names.intersection(ROLES["mlp_post_norm"]) else 3
+    trained_ids = tuple(sorted(set(trained))) or tuple(range(max(0, layer_id - number + 1), layer_id + 1))
     wrong = [index for index in trained_ids if not 0 <= index <= layer_id]
     if wrong:
         raise InputError(
             f"trained_layers={wrong[0]} is out of range: the loss at layer {layer_id} sees layers 0 to {layer_id} "
             "only. Choose among those, or raise --layer."
         )
-    return layer_id, trained_ids
+    return trained_ids
