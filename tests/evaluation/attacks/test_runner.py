@@ -60,6 +60,7 @@ def test_on_the_untouched_base_every_attack_finds_full_knowledge_and_no_change(
             assert entry["forget_after"] > 0.8, name
 
 
+@pytest.mark.slow
 def test_on_a_model_that_never_saw_the_facts_no_attack_finds_more_than_chance(
     knowing, twin, question_flags, kind_texts, capsys
 ):
