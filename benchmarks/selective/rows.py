@@ -39,7 +39,7 @@ def make_rows(cells: Sequence[Cell]) -> list[dict[str, Any]]:
                     for side in ("base", "result")
                 },
                 "trials": 20 if method in PUBLISHED else 0,
-                "seconds": round(float(np.mean([cell["seconds"] for cell in found])), 1),
+                "seconds": _mean_seconds(found),
             }
             if method == "default":
                 row |= {"default": True, "beats_published": _beats(methods)}
@@ -125,3 +125,9 @@ def _difference(ours: Sequence[Cell], theirs: Sequence[Cell], group: str, toward
     gap = abs(b - toward) - abs(a - toward) if toward is not None else a - b
     low, high = np.quantile(gap, [0.025, 0.975])
     return int(low > 0) - int(high < 0)
+
+
+def _mean_seconds(cells: Sequence[Cell]) -> float | None:
+    """Of those that were timed: a cell's seconds are null where the machine held it up."""
+    timed = [cell["seconds"] for cell in cells if cell["seconds"] is not None]
+    return round(float(np.mean(timed)), 1) if timed else None

@@ -292,3 +292,9 @@ def test_a_request_for_facts_has_a_preset_of_its_own_unless_one_is_named():
         make_config({"forget": ["text:a"], "request": "facts"})
     with pytest.raises(InputError, match="leave --search out"):
         make_config({**texts, "search": True})
+
+
+@pytest.mark.parametrize("preset", ["paper", "paper-literal", "rmu", "adaptive-rmu"])
+def test_published_methods_train_three_layers_in_every_family(preset):
+    assert make_config({"preset": preset}).training.num_trained_layers == 3
+    assert make_config({}).training.num_trained_layers == "auto"

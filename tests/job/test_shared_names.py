@@ -1,5 +1,7 @@
 """What looks as if facts were meant is said once, with the flag for it."""
 
+import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 from main_job import SETTINGS
 from srmu import unlearn
 from srmu.config.settings import make_config
+from srmu.inputs.general import general_paragraphs
 from srmu.job.plan import make_plan
 from srmu.job.shared_names import SharedNames, find_shared_names
 from srmu.runtime.progress import Reporter
@@ -25,8 +28,12 @@ def test_names_on_both_sides_are_found_and_shipped_paragraphs_are_none_of_the_us
     with_facts = make_plan(make_config({**settings, "retain": [f"text:{text}" for text in OTHER_FACTS]}))
     assert find_shared_names(with_facts) == SharedNames(8, ("Ruritania", "Genovia"))
     # A name within another word is no name.
-    others = ["text:We went to Ruritanialand.", "general"]
-    assert find_shared_names(make_plan(make_config({**settings, "retain": others}))) == SharedNames(8, ())
+    inside = make_plan(make_config({**settings, "retain": ["text:We went to Ruritanialand."]}))
+    assert find_shared_names(inside) == SharedNames(8, ())
+    seldom = Counter(re.findall(r"(?<=[a-z] )[A-Z][a-z]{4,}", "\n".join(general_paragraphs()))).most_common()[-1][0]
+    settings["forget"] = [f"text:The city of Klow leads {seldom}."]
+    shipped = make_plan(make_config({**settings, "retain": ["text:We went by ship.", "general"]}))
+    assert find_shared_names(shipped) == SharedNames(2, ())
 
 
 @pytest.mark.parametrize(("total", "shared", "many"), [(10, 2, True), (11, 2, False), (0, 0, False)])

@@ -155,8 +155,7 @@ def _refuse_without_directory(config: UnlearnConfig) -> None:
 
 def _hint_at_facts(run: Run) -> None:
     """Say so where the texts look as if some facts about things were meant, and nobody said what is."""
-    search = run.config.search
-    if run.config.preset == "default" and search.request == "auto" and not search.search:
+    if run.config.preset == "default" and not run.config.search.search:
         found = find_shared_names(run.plan)
         if found.are_many:
             run.reporter.note(found.describe())
