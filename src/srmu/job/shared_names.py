@@ -7,12 +7,13 @@ from srmu.config.sources import GENERAL
 from srmu.inputs.corpora import Corpus
 from srmu.inputs.general import general_paragraphs
 from srmu.inputs.names import find_names, find_rare_words
-from srmu.job.plan import Plan
+from srmu.job.plan import Plan, TopicTexts
 
 MANY = 0.2
 """Share of names from which the request is taken for one of facts.
 
-Of requests about entities of a kind none was above 0.02, of requests about facts none below 0.22 (docs/log).
+Of requests about entities of a kind none was above 0.03, of requests about facts none below 0.2; texts of other sorts
+are above it too, so it is a hint (docs/log).
 """
 MOST_DOCUMENTS = 1000
 """Documents of a source that are looked at."""
@@ -49,12 +50,18 @@ def find_shared_names(plan: Plan) -> SharedNames:
     total, shared = 0, list[str]()
     ordinary = general_paragraphs()
     for topic in plan.topics:
-        forget = _texts(topic.forget)
+        forget, retain = own_texts(topic)
         names = find_names(forget, find_rare_words(forget, ordinary, plan.tokenizer))
-        kept = "\n".join(text for corpus in topic.retain if corpus.source != GENERAL for text in _texts(corpus))
+        kept = "\n".join(retain)
         total += len(names)
         shared += [name for name in names if re.search(rf"\b{re.escape(name)}\b", kept)]
     return SharedNames(total, tuple(shared))
+
+
+def own_texts(topic: TopicTexts) -> tuple[list[str], list[str]]:
+    """The user's texts to forget and to retain, without what the tool ships; the first ones of each source."""
+    retain = [text for corpus in topic.retain if corpus.source != GENERAL for text in _texts(corpus)]
+    return _texts(topic.forget), retain
 
 
 def _texts(corpus: Corpus) -> list[str]:

@@ -3,17 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from srmu.config.sources import GENERAL
 from srmu.errors import InputError
-from srmu.inputs.corpora import Corpus
 from srmu.inputs.overlap import overlap
 from srmu.job.plan import Plan, TopicTexts
+from srmu.job.shared_names import own_texts
 
 Kind = Literal["entities", "domain"]
 SAME_KIND = 0.2
 """Share of the forget texts' content-word pairs in the retain texts from which these say things of the same kind."""
-MOST_DOCUMENTS = 1000
-"""Documents of a side that are counted."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +49,9 @@ def decide_request(plan: Plan) -> Request:
 
 
 def _shared(topic: TopicTexts) -> float | None:
-    retain = [text for corpus in topic.retain if corpus.source != GENERAL for text in _texts(corpus)]
+    forget, retain = own_texts(topic)
     try:
-        return overlap(_texts(topic.forget), retain, max_words=2).content_words[2].token_containment
+        return overlap(forget, retain, max_words=2).content_words[2].token_containment
     except InputError:
         # One side has no words.
         return None
-
-
-def _texts(corpus: Corpus) -> list[str]:
-    return [document.as_text() for document in corpus.documents[:MOST_DOCUMENTS]]
