@@ -16,6 +16,7 @@ import argparse
 import dataclasses
 import hashlib
 import json
+import re
 import shutil
 import time
 from collections.abc import Sequence
@@ -69,8 +70,8 @@ class TofuRecipe:
     """Of the base's weight files together."""
     data_sha256: str
     """Of the part's file."""
-    authors: int | None = None
-    """Only the first so many, for trials; None = all."""
+    authors: str | None = None
+    """Only these, counted from 0 in the order of `full`, such as `0-19,22`; None = all."""
     max_epochs: int = 12
     target_probability: float = 0.9
     """Training ends after the epoch in which the mean probability of trained answers reaches this."""
@@ -180,10 +181,31 @@ def read_pairs(folder: Path, recipe: TofuRecipe, tokenizer: Any) -> list[Pair]:
     """Token ids of every question of the part and of its answer."""
     path = _file(folder, recipe.data)
     lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
-    if recipe.authors is not None:
-        lines = lines[: recipe.authors * QUESTIONS_AN_AUTHOR]
-    records = [parse_object(line, f"{str(path)!r}, line {number}") for number, line in enumerate(lines, 1)]
+    wanted = None if recipe.authors is None else parse_authors(recipe.authors)
+    # Every part begins as `full` does, so a line's number tells the author.
+    records = [
+        parse_object(line, f"{str(path)!r}, line {number}")
+        for number, line in enumerate(lines, 1)
+        if wanted is None or (number - 1) // QUESTIONS_AN_AUTHOR in wanted
+    ]
+    if not records:
+        raise InputError(f"authors={recipe.authors!r} was asked for, and none of them is in {str(path)!r}. Give others.")
     return [encode_answer(tokenizer, TofuPrompt(), record["question"], record["answer"]) for record in records]
+
+
+def parse_authors(text: str) -> set[int]:
+    """The numbers of authors in a list of numbers and ranges, such as `0-19,22`.
+
+    Raises:
+        InputError: It is no such list.
+    """
+    if not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", text):
+        raise InputError(f"authors={text!r} was asked for. Give numbers and ranges, such as 0-19,22.")
+    found: set[int] = set()
+    for span in text.split(","):
+        first, _, last = span.partition("-")
+        found.update(range(int(first), int(last or first) + 1))
+    return found
 
 
 def answer_loss(model: Any, batch: Sequence[Pair]) -> Tensor:
@@ -299,7 +321,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of TOFU's JSONL files")
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
     parser.add_argument("--base", type=Path, help="checkpoint to begin with; else the demo's SmolLM2-135M-Instruct")
-    parser.add_argument("--authors", type=int, help="only the first so many, to try the recipe out")
+    parser.add_argument("--authors", help="only these, such as 0-19,22 (counted from 0); else all 200")
     parser.add_argument("--max-epochs", type=int, default=TofuRecipe.max_epochs)
     parser.add_argument("--max-steps", type=int, help="end early, to try the recipe out")
     parser.add_argument("--lora-rank", type=int, default=0, help="train adapters of this rank; 0 = all weights")

@@ -177,7 +177,7 @@ def test_a_rank_names_another_model_and_none_leaves_the_name_as_it_was(base, fol
 def test_every_setting_and_the_data_name_another_model(base, folder):
     recipe = make_recipe(base, folder, "full")
     others = [
-        replace(recipe, seed=1), replace(recipe, learning_rate=2e-4), replace(recipe, authors=2),
+        replace(recipe, seed=1), replace(recipe, learning_rate=2e-4), replace(recipe, authors="0-1"),
         make_recipe(base, folder, "retain90"),
     ]  # fmt: skip
     (folder / "full.jsonl").write_text('{"question": "the", "answer": "a"}')
@@ -185,9 +185,17 @@ def test_every_setting_and_the_data_name_another_model(base, folder):
     assert len({recipe.digest, *(other.digest for other in others)}) == 6
 
 
-def test_fewer_authors_are_the_first_ones(base, folder):
-    recipe = make_recipe(base, folder, "full", authors=1)
-    assert len(tofu_arena.read_pairs(folder, recipe, make_tokenizer())) == 20
+def test_authors_are_chosen_by_number(base, folder):
+    def pairs(part, authors=None):
+        return tofu_arena.read_pairs(folder, make_recipe(base, folder, part, authors=authors), make_tokenizer())
+
+    assert pairs("full", "1") == pairs("full")[20:]
+    assert pairs("full", "0-1") == pairs("full", "1,0") == pairs("full")
+    assert pairs("retain90", "0-1") == pairs("full", "0")
+    with pytest.raises(InputError, match="none of them is in"):
+        pairs("retain90", "1")
+    with pytest.raises(InputError, match="numbers and ranges, such as 0-19,22"):
+        pairs("full", "two")
 
 
 def test_a_part_that_is_not_there_is_refused(base, folder):

@@ -70,6 +70,18 @@ def test_a_search_takes_as_many_trainings_as_it_may_try(plan_of, monkeypatch):
     assert forecast(plan_of(), Reporter()).stages["training"] == 10.0
 
 
+def test_a_search_asks_and_audits_every_trial(plan_of, monkeypatch):
+    monkeypatch.setattr(module, "training_seconds", lambda plan: 10.0)
+    monkeypatch.setattr(module, "questions_seconds", lambda plan, model, asked, total=0: 6.0 if total else 0.0)
+    monkeypatch.setattr(module, "_token_seconds", lambda plan, model: 0.0)
+    monkeypatch.setattr(module, "_measured_groups", lambda plan, model: [1.0, 2.0])
+    known = 6.0 * (1 / module._KNOWN_SHARE + 1)
+    for trials, measured, audited in ((1, 2 * 3.0, 6.0), (8, (2 + 8) * 3.0, 6.0 + 8 * 3.0)):
+        stages = forecast(plan_of(audit=True), Reporter(), trials=trials).stages
+        assert stages["measuring"] == pytest.approx(measured)
+        assert stages["audit"] == pytest.approx(known + audited)
+
+
 def test_a_model_that_is_too_large_to_be_probed_is_counted(plan_of, monkeypatch):
     monkeypatch.setattr(module, "LARGEST_PROBED_GB", 1e-9)
     found = forecast(plan_of(), Reporter())

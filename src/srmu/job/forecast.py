@@ -15,7 +15,7 @@ from typing import Any
 
 from srmu.config.sources import GENERAL
 from srmu.errors import RunError
-from srmu.evaluation.audit.audit import MOST_NAMES, NAME_FRAMES, NAME_TOKENS
+from srmu.evaluation.audit.audit import MOST_NAMES, NAME_FRAMES, NAME_TOKENS, TRIAL_SHARE
 from srmu.evaluation.audit.bank import choose_facts, read_bank
 from srmu.evaluation.audit.base_knowledge import KNOWN_PER_FIELD, WRITTEN_ROWS, WRITTEN_TOKENS
 from srmu.evaluation.loading import load_causal_lm
@@ -84,10 +84,9 @@ def forecast(plan: Plan, reporter: Reporter, *, trials: int = 1) -> Forecast:
     with reporter.task("Timing a few steps") as progress:
         stages = {"training": trials * training_seconds(plan)}
         progress(1, 2)
-        measured = _measuring_seconds(plan)
+        measured = _measuring_seconds(plan, trials)
         progress(2, 2)
     stages |= measured
-    stages["measuring"] = stages.get("measuring", 0.0) * (1 + trials / 2 if trials > 1 else 1)
     return Forecast({name: round(value, 3) for name, value in stages.items() if value}, steps, trials, probed=True)
 
 
@@ -142,8 +141,8 @@ def _topic_rows(plan: Plan, topic: Any) -> TopicRows:
     )
 
 
-def _measuring_seconds(plan: Plan) -> dict[str, float]:
-    """What needs the whole model: loading, base and result measured, the audit, texts that the base writes."""
+def _measuring_seconds(plan: Plan, trials: int) -> dict[str, float]:
+    """What needs the whole model: loading, all that is measured, the audits, texts that the base writes."""
     config = plan.config
     models: list[Any] = []
 
@@ -161,15 +160,15 @@ def _measuring_seconds(plan: Plan) -> dict[str, float]:
     token = _token_seconds(plan, models[0])
     stages["writing"] = _written(plan) * SELF_TOKENS * token
     if config.output.eval:
-        stages["measuring"] = times * sum(_measured_groups(plan, models[0]))
+        stages["measuring"] = (times + _searched(trials)) * sum(_measured_groups(plan, models[0]))
     if config.output.eval and config.output.audit:
-        stages["audit"] = _audit_seconds(plan, models[0], token)
+        stages["audit"] = _audit_seconds(plan, models[0], token, trials)
     return stages
 
 
 def _measured_groups(plan: Plan, model: Any) -> list[float]:
     """Seconds of each group of questions and of each side's held-out rows."""
-    seconds = [_scaled(plan, model, asked) for asked in plan.questions.values()]
+    seconds = [questions_seconds(plan, model, asked) for asked in plan.questions.values()]
     for topic in plan.topics:
         for corpus in (topic.forget, *topic.retain):
             rows = [row.tolist() for row in plan.rows(corpus).heldout.token_ids]
@@ -179,20 +178,32 @@ def _measured_groups(plan: Plan, model: Any) -> list[float]:
     return seconds
 
 
-def _audit_seconds(plan: Plan, model: Any, token: float) -> float:
-    """Both audits: facts asked, what the base says of names and writes; what is known of this base takes no time."""
+def _searched(trials: int) -> int:
+    """Trials that are measured before the run itself is."""
+    return trials if trials > 1 else 0
+
+
+def _audit_seconds(plan: Plan, model: Any, token: float, trials: int) -> float:
+    """All audits: facts asked, what the base says of names and writes; what is known of this base takes no time."""
     facts = choose_facts(read_bank(), KNOWN_PER_FIELD)
     asked = [fact.question(-1) for fact in facts[:: max(1, len(facts) // _ASKED)]]
-    once = _scaled(plan, model, asked, total=len(facts))
-    own = once + MOST_NAMES * len(NAME_FRAMES) * NAME_TOKENS * token
+    once = questions_seconds(plan, model, asked, total=len(facts))
+    own = once + MOST_NAMES * len(NAME_FRAMES) * NAME_TOKENS * token + _searched(trials) * TRIAL_SHARE * once
     file = knowledge_file(plan)
     if file is not None and file.is_file():
         return own
     return own + once * (1 / _KNOWN_SHARE + 1) + WRITTEN_ROWS * WRITTEN_TOKENS * token
 
 
-def _scaled(plan: Plan, model: Any, asked: Sequence[Question], total: int = 0) -> float:
-    """Seconds of all questions, from evenly spaced ones."""
+def questions_seconds(plan: Plan, model: Any, asked: Sequence[Question], total: int = 0) -> float:
+    """Seconds of asking questions, from those of a few.
+
+    Args:
+        plan: The run.
+        model: Whole.
+        asked: Of which evenly spaced ones are asked; at least one.
+        total: How many there are, where not all are in `asked`.
+    """
     some = asked[:: max(1, len(asked) // _ASKED)]
     took = _timed(lambda: score_questions(model, plan.tokenizer, some, chat=plan.config.data.chat))
     return took * (total or len(asked)) / len(some)

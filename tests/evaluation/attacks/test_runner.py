@@ -105,6 +105,17 @@ def test_a_missing_package_skips_and_a_missing_group_does_not_apply(run, questio
     assert "--questions" in statuses["mixed_prompt"][1]
 
 
+def test_what_rests_on_machine_made_questions_says_so(run, question_flags, tmp_path, capsys):
+    _, _, path = question_flags[1].partition("=")
+    made = tmp_path / "made.jsonl"
+    lines = Path(path).read_text().splitlines()
+    made.write_text("\n".join(json.dumps({**json.loads(line), "machine_made": True}) for line in lines))
+    for flags, expected in ((question_flags, 0), (["--questions", f"forget={made}", *question_flags[2:]], 1)):
+        _, record = call(capsys, run, *flags, "--only", "few_shot")
+        notes = [note for note in record["records"]["few_shot"]["notes"] if note.endswith("are machine-made")]
+        assert len(notes) == expected
+
+
 def test_relearning_without_peft_says_that_lora_was_left_out(run, short, question_flags, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)
     code, record = call(capsys, run, *question_flags, "--only", "relearn")

@@ -91,7 +91,12 @@ def quantised_(model: Any, bits: int) -> Any:
         if bits == 8
         else IntxWeightOnlyConfig(weight_dtype=torch.int4, granularity=PerGroup(group))  # type: ignore[attr-defined]
     )
-    quantize_(model, config, filter_fn=lambda module, _: isinstance(module, nn.Linear) and module is not head)
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear) and module is not head]
+    for layer in layers:
+        dtype = layer.weight.dtype
+        quantize_(layer, config)
+        # The rounded numbers as a plain tensor: some families (Mamba) use a layer's weight outside the layer.
+        layer.weight = nn.Parameter(layer.weight.dequantize().to(dtype), requires_grad=False)  # type: ignore[operator]
     return model
 
 

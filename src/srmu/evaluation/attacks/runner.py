@@ -148,11 +148,20 @@ def _run(name: str, setting: AttackSetting, cells: Cells) -> AttackRecord:
         record = AttackRecord(status="error", notes=(detail,))
     return dataclasses.replace(
         record,
+        notes=(*record.notes, *_mark_of_questions(setting, record)),
         needs=ATTACKS[name].needs,
         budget=setting.budget.name,
         seeds=(setting.seed,),
         seconds=round(time.perf_counter() - began, 1),
     )
+
+
+def _mark_of_questions(setting: AttackSetting, record: AttackRecord) -> tuple[str, ...]:
+    """A note where a result rests on questions that srmu made."""
+    made = sum(question.machine_made for question in setting.tested)
+    if record.status != "result" or not made:
+        return ()
+    return (f"{made} of the {len(setting.tested)} tested questions are machine-made",)
 
 
 def _record(name: str, setting: AttackSetting, cells: Cells) -> AttackRecord:

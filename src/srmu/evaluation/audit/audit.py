@@ -23,6 +23,8 @@ from srmu.runtime.progress import Reporter
 
 MOST_NAMES, NAME_FRAMES = 20, ("{name} is", "{name} is known for")
 NAME_TOKENS = 12
+TRIAL_SHARE = 1 / 2
+"""Of the facts that a run is asked, those that a trial is asked."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def prepare_audit(
         neighbours = _neighbours(model, tokenizer, names)
         progress(2, 2)
     by_key = {fact.key: fact for fact in read_bank()}
-    step = 2 if is_trial else 1
+    step = round(1 / TRIAL_SHARE) if is_trial else 1
     facts = tuple(by_key[key] for key in found.facts[::step])
     touching = tuple(bool(words_of(f"{fact.subject} {fact.answer}") & rare) for fact in facts)
     return AuditItems(facts, touching, found.right[::step], neighbours, found.written)

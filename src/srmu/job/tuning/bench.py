@@ -19,7 +19,7 @@ from srmu.errors import InputError
 from srmu.evaluation.audit.audit import AuditItems, audit, prepare_audit
 from srmu.evaluation.loading import load_causal_lm
 from srmu.evaluation.measure import Measurement, measure
-from srmu.job.forecast import training_seconds
+from srmu.job.forecast import questions_seconds, training_seconds
 from srmu.job.measuring import forget_texts, knowledge_file
 from srmu.job.plan import Plan
 from srmu.job.training import make_solver
@@ -192,14 +192,12 @@ class TrialBench:
 
     @cached_property
     def likely_seconds(self) -> float:
-        """What one trial will likely take: a training, timed by a few steps of it, and what the base's scores took.
-
-        An audit of the trial comes on top; after the first trial what is left is said by what trials took.
-        """
+        """What one trial will likely take: a training and an audit, timed by parts of them, and a measurement."""
         assert self.base
-        return (
-            training_seconds(self.plan, self._truncated(self.plan.layer_id + 1), self.topics) + self._measuring_seconds
-        )
+        training = training_seconds(self.plan, self._truncated(self.plan.layer_id + 1), self.topics)
+        asked = [fact.question(-1) for fact in self._known.facts] if self._known else []
+        audited = questions_seconds(self.plan, self.model, asked) if asked else 0.0
+        return training + self._measuring_seconds + audited
 
     @cached_property
     def _known(self) -> AuditItems | None:
