@@ -6,6 +6,7 @@ Gradient difference (arXiv 2203.12817): minus the loss on forget rows plus alpha
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -36,6 +37,21 @@ def run_whole(bench: TrialBench, method: str, settings: Mapping[str, Any], seed:
         The scores, and the seconds of training.
     """
     assert bench.base
+    with whole_trained(bench, method, settings, seed) as seconds:
+        scores = measure(
+            bench.model,
+            bench.plan.tokenizer,
+            texts=bench.validation.texts,
+            questions=bench.validation.questions,
+            reporter=Reporter(),
+            title="",
+        )
+    return scores, seconds
+
+
+@contextmanager
+def whole_trained(bench: TrialBench, method: str, settings: Mapping[str, Any], seed: int) -> Iterator[float]:
+    """The bench's whole model is trained until the block ends; gives the seconds that it took. As in `run_whole`."""
     model = bench.model
     before = {name: value.clone() for name, value in model.state_dict().items()}
     # Steps as small as these would be lost in weights of bfloat16.
@@ -44,19 +60,11 @@ def run_whole(bench: TrialBench, method: str, settings: Mapping[str, Any], seed:
     try:
         _train(bench, method, settings, seed)
         seconds = time.perf_counter() - started
-        model.to(bench.plan.dtype)
-        scores = measure(
-            model,
-            bench.plan.tokenizer,
-            texts=bench.validation.texts,
-            questions=bench.validation.questions,
-            reporter=Reporter(),
-            title="",
-        )
+        model.requires_grad_(False).to(bench.plan.dtype)
+        yield seconds
     finally:
         model.requires_grad_(False).to(bench.plan.dtype)
         model.load_state_dict(before)
-    return scores, seconds
 
 
 def _train(bench: TrialBench, method: str, settings: Mapping[str, Any], seed: int) -> None:

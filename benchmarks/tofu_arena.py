@@ -179,18 +179,26 @@ def _write_model(model: Any, base: Path, target: Path, record: dict[str, Any], r
 
 def read_pairs(folder: Path, recipe: TofuRecipe, tokenizer: Any) -> list[Pair]:
     """Token ids of every question of the part and of its answer."""
-    path = _file(folder, recipe.data)
+    records = read_records(_file(folder, recipe.data), recipe.authors)
+    return [encode_answer(tokenizer, TofuPrompt(), record["question"], record["answer"]) for record in records]
+
+
+def read_records(path: Path, authors: str | None) -> list[dict[str, Any]]:
+    """The records of some authors of a part; every part begins as `full` does, so a line's number tells the author.
+
+    Raises:
+        InputError: A line is no JSON object, or none of the authors is there.
+    """
     lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
-    wanted = None if recipe.authors is None else parse_authors(recipe.authors)
-    # Every part begins as `full` does, so a line's number tells the author.
+    wanted = None if authors is None else parse_authors(authors)
     records = [
         parse_object(line, f"{str(path)!r}, line {number}")
         for number, line in enumerate(lines, 1)
         if wanted is None or (number - 1) // QUESTIONS_AN_AUTHOR in wanted
     ]
     if not records:
-        raise InputError(f"authors={recipe.authors!r} was asked for, and none of them is in {str(path)!r}. Give others.")
-    return [encode_answer(tokenizer, TofuPrompt(), record["question"], record["answer"]) for record in records]
+        raise InputError(f"authors={authors!r} was asked for, and none of them is in {str(path)!r}. Give others.")
+    return records
 
 
 def parse_authors(text: str) -> set[int]:
@@ -327,6 +335,7 @@ def main() -> None:
     parser.add_argument("--lora-rank", type=int, default=0, help="train adapters of this rank; 0 = all weights")
     parser.add_argument("--adapters", type=Path, help="where adapters are kept; else in the cache")
     parser.add_argument("--learning-rate", type=float, help="else 1e-4, and ten times as much for adapters")
+    parser.add_argument("--batch-rows", type=int, default=TofuRecipe.batch_rows)
     parser.add_argument("--seed", type=int, default=TofuRecipe.seed)
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
@@ -334,7 +343,7 @@ def main() -> None:
     reporter = TerminalReporter()
     base = arguments.base or demo_model(reporter)
     rate = arguments.learning_rate or TofuRecipe.learning_rate * (10 if arguments.lora_rank else 1)
-    given = ("authors", "max_epochs", "max_steps", "seed", "lora_rank")
+    given = ("authors", "max_epochs", "max_steps", "batch_rows", "seed", "lora_rank")
     changes = {**{name: getattr(arguments, name) for name in given}, "learning_rate": rate}
     for part in arguments.parts:
         recipe = make_recipe(base, arguments.data, part, **changes)

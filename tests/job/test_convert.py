@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, GptOssConfig, GptOssForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from families import find_family, read_stored_tensors, save_family
 from main_job import call
@@ -128,6 +128,48 @@ def test_fp8_becomes_bfloat16_with_the_values_that_it_stands_for(tmp_path: Path)
     stored = read_stored_tensors(tmp_path / "new")
     for name, tensor in model.state_dict().items():
         torch.testing.assert_close(stored[name], tensor)
+
+
+FP4 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6])
+"""What the sixteen patterns of four bits stand for."""
+
+
+def packed_in_fp4(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Blocks and scales of experts `[experts, in, out]` as gpt-oss stores them, and the values that they stand for."""
+    experts, inside, outside = weight.shape
+    blocks = weight.transpose(1, 2).float().reshape(experts, outside, inside // 32, 32)
+    exponents = blocks.abs().amax(-1).log2().floor() - 2
+    scaled = blocks / exponents.exp2()[..., None]
+    patterns = (scaled[..., None] - FP4).abs().argmin(-1).to(torch.uint8)
+    values = FP4[patterns.long()] * exponents.exp2()[..., None]
+    packed = patterns[..., 0::2] | patterns[..., 1::2] << 4
+    wide = values.reshape(experts, outside, inside).transpose(1, 2)
+    return packed.contiguous(), (exponents + 127).to(torch.uint8), wide
+
+
+def test_mxfp4_becomes_bfloat16_with_the_values_that_it_stands_for(tmp_path: Path) -> None:
+    config = GptOssConfig(
+        vocab_size=64, hidden_size=64, intermediate_size=64, num_hidden_layers=1, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=16, num_local_experts=4, num_experts_per_tok=2,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    stored, expected = {}, {}
+    for name, tensor in GptOssForCausalLM(config).to(torch.bfloat16).state_dict().items():
+        expected[name] = tensor
+        if name.endswith(("experts.gate_up_proj", "experts.down_proj")):
+            stored[f"{name}_blocks"], stored[f"{name}_scales"], expected[name] = packed_in_fp4(tensor)
+        else:
+            stored[name] = tensor
+    (tmp_path / "mxfp4").mkdir()
+    save_file(stored, tmp_path / "mxfp4" / "model.safetensors", metadata={"format": "pt"})
+    quantised = {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn", "lm_head"]}
+    described = {**config.to_dict(), "architectures": ["GptOssForCausalLM"], "quantization_config": quantised}
+    (tmp_path / "mxfp4" / "config.json").write_text(json.dumps(described))
+    assert convert(tmp_path / "mxfp4", tmp_path / "new").kind == "quantised"
+    found = read_stored_tensors(tmp_path / "new")
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(found[name].float(), tensor.float()), name
 
 
 def test_a_form_that_transformers_cannot_widen_is_refused(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def quantised_(model: Any, bits: int) -> Any:
         dtype = layer.weight.dtype
         quantize_(layer, config)
         # The rounded numbers as a plain tensor: some families (Mamba) use a layer's weight outside the layer.
-        layer.weight = nn.Parameter(layer.weight.dequantize().to(dtype), requires_grad=False)  # type: ignore[operator]
+        layer.weight = nn.Parameter(layer.weight.dequantize().to(dtype), requires_grad=False)
     return model
 
 

@@ -115,18 +115,9 @@ def score_tofu(
     Raises:
         InputError: An answer does not fit the model, or the model's losses are not finite.
     """
-    with reporter.task("TOFU: scoring answers") as progress:
-        losses = {name: _zeros(data.sets[name]) for name in SET_NAMES}
-        pairs = {name: [_pairs(tokenizer, prompt, question) for question in data.sets[name]] for name in SET_NAMES}
-        flat = answer_losses(
-            model, [pair for name in SET_NAMES for group in pairs[name] for pair in group], progress=progress
-        )
-        start = 0
-        for name in SET_NAMES:
-            size = losses[name].size
-            losses[name] = flat[start : start + size].reshape(losses[name].shape)
-            start += size
-        right = _first_choices(model, tokenizer, [group[0] for group in pairs["forget"]])
+    losses = score_losses(model, tokenizer, data, prompt=prompt, reporter=reporter)
+    forgotten = [encode_answer(tokenizer, prompt, entry.question, entry.answer) for entry in data.sets["forget"]]
+    right = _first_choices(model, tokenizer, forgotten)
     formats = score_formats(model, tokenizer, data.sets["forget"], prompt=prompt, reporter=reporter)
     written = _write(model, tokenizer, data, prompt, max_new_tokens, batch_rows, reporter)
     return TofuScores(
@@ -143,6 +134,33 @@ def score_tofu(
         exact_memorization=float(np.mean([exact_memorization(row) for row in right])),
         formats=formats,
     )
+
+
+def score_losses(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    data: TofuData,
+    *,
+    prompt: TofuPrompt,
+    reporter: Reporter,
+) -> dict[SetName, np.ndarray]:
+    """Losses of all answers of all sets, `[questions, 2 + wrong]` each: the answer, the right one, the wrong ones.
+
+    In nats per token, float64; everything but ROUGE-L recall is made of them.
+
+    Raises:
+        InputError: An answer does not fit the model, or the model's losses are not finite.
+    """
+    with reporter.task("TOFU: scoring answers") as progress:
+        losses = {name: _zeros(data.sets[name]) for name in SET_NAMES}
+        pairs = [pair for name in SET_NAMES for entry in data.sets[name] for pair in _pairs(tokenizer, prompt, entry)]
+        flat = answer_losses(model, pairs, progress=progress)
+    start = 0
+    for name in SET_NAMES:
+        size = losses[name].size
+        losses[name] = flat[start : start + size].reshape(losses[name].shape)
+        start += size
+    return losses
 
 
 def score_gold(
