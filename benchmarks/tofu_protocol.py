@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import harmonic_mean
 from typing import Any
 
 import numpy as np
@@ -36,10 +37,11 @@ from srmu.config.settings import make_config
 from srmu.demo.model import demo_model
 from srmu.errors import RunError
 from srmu.evaluation.benchmarks import tofu_metrics as metrics
-from srmu.evaluation.benchmarks.tofu import TofuScores, score_losses, score_tofu, set_result
+from srmu.evaluation.benchmarks.tofu import score_losses
 from srmu.evaluation.benchmarks.tofu_data import SET_NAMES, TofuData
 from srmu.evaluation.benchmarks.tofu_losses import answer_losses
-from srmu.evaluation.benchmarks.tofu_prompt import TofuPrompt, encode_answer
+from srmu.evaluation.benchmarks.tofu_prompt import TofuPrompt, encode_answer, prompt_text
+from srmu.evaluation.completions import complete
 from srmu.evaluation.loading import load_causal_lm, load_tokenizer
 from srmu.evaluation.prefix_trees import Pair
 from srmu.job.plan import make_plan
@@ -54,11 +56,14 @@ OURS = {"default": {}, "erase": {"preset": "erase"}, "robust": {"preset": "robus
 TUNED = ("rmu", "adaptive-rmu", "srmu ratio", "srmu difference", "srmu product", "gradient-difference", "npo")
 REFERENCES = ("full", "gold")
 """The model to unlearn and the one retrained without, measured as results are."""
-TUNE_EVERY = 8
-"""Trials are asked every so many questions, and write nothing."""
+EVERY = {"tune": (2, 8), "report": (1, 4)}
+"""Of what is forgotten, and of what stays, every so many questions are asked."""
+RELEARN_EVERY = 4
+"""Every so many of the answers are looked at before and after an attack."""
 MOST_NEW_TOKENS = 100
 RELEARN_STEPS, RELEARN_ROWS, RELEARN_RATE = 30, 16, 2e-5
-WHOLE_RATE, WHOLE_STEPS = 1e-5, 60
+WHOLE_RATE, WHOLE_STEPS = 1e-5, 30
+"""A step of the whole model takes seven seconds on one core."""
 
 
 class Arena:
@@ -67,14 +72,13 @@ class Arena:
     Args:
         folder: Of TOFU's JSONL files.
         role: `tune` or `report`.
-        every: Every so many questions of each set are asked.
     """
 
-    def __init__(self, folder: Path, role: str, every: int):
-        self.folder, self.role, self.every = folder, ROLES[role], every
+    def __init__(self, folder: Path, role: str):
+        self.folder, self.role = folder, ROLES[role]
         self.base, self.gold = models(demo_model(Reporter()), folder, self.role, Reporter())
         self.tokenizer = load_tokenizer(self.base)
-        self.data: TofuData = questions(folder, self.role, every)
+        self.data: TofuData = questions(folder, self.role, *EVERY[role])
         self._model: Any = None
 
     def bench(self, settings: dict[str, Any]) -> TrialBench:
@@ -89,51 +93,37 @@ class Arena:
         return bench
 
     def measure(self, model: Any, *, write: bool) -> dict[str, Any]:
-        """TOFU's numbers of a model; without writing, all but ROUGE and what is made of it."""
+        """TOFU's numbers of a model; without writing, all but ROUGE, and a utility of six numbers instead of nine."""
         prompt = TofuPrompt()
-        if not write:
-            losses = score_losses(model, self.tokenizer, self.data, prompt=prompt, reporter=Reporter())
-            sets = {}
-            for name in SET_NAMES:
-                answer, right, wrong = losses[name][:, 0], losses[name][:, 1], losses[name][:, 2:]
-                chosen = name in ("real_authors", "world_facts")
-                probabilities = metrics.choice_probability(answer, wrong) if chosen else metrics.probability(answer)
-                ratios = metrics.truth_ratio(right, wrong)
-                sets[name] = {
-                    "probability": float(probabilities.mean()),
-                    "truth_ratio": metrics.truth_ratio_of_known(ratios),
-                }
-            found = {"sets": sets, "truth_ratios": metrics.truth_ratio(*_right_and_wrong(losses["forget"])).tolist()}
-            retained = losses["retain"][:, 0]
-        else:
-            scores: TofuScores = score_tofu(
-                model, self.tokenizer, self.data, prompt=prompt, max_new_tokens=MOST_NEW_TOKENS, reporter=Reporter()
-            )
-            results = {name: set_result(name, scores.sets[name]) for name in SET_NAMES}
-            sets = {
-                name: {
-                    "probability": found.probability,
-                    "rouge_l_recall": found.rouge_l_recall,
-                    "truth_ratio": found.truth_ratio,
-                }
-                for name, found in results.items()
-            }
-            found = {
-                "sets": sets,
-                "truth_ratios": scores.truth_ratios.tolist(),
-                "extraction_strength": scores.extraction_strength,
-                "exact_memorization": scores.exact_memorization,
-                "formats": dict(scores.formats),
-            }
-            retained = scores.sets["retain"].answer
+        losses = score_losses(model, self.tokenizer, self.data, prompt=prompt, reporter=Reporter())
+        sets = {}
+        for name in SET_NAMES:
+            answer, right, wrong = losses[name][:, 0], losses[name][:, 1], losses[name][:, 2:]
+            chosen = name in ("real_authors", "world_facts")
+            ratios = metrics.truth_ratio(right, wrong)
+            of_set = metrics.truth_ratio_of_forgotten if name == "forget" else metrics.truth_ratio_of_known
+            probabilities = metrics.choice_probability(answer, wrong) if chosen else metrics.probability(answer)
+            sets[name] = {"probability": float(probabilities.mean()), "truth_ratio": of_set(ratios)}
+            if write and name != "forget":
+                asked = self.data.sets[name]
+                written = complete(
+                    model,
+                    self.tokenizer,
+                    [prompt_text(self.tokenizer, prompt, entry.question) for entry in asked],
+                    max_new_tokens=MOST_NEW_TOKENS,
+                )
+                sets[name]["rouge_l_recall"] = float(
+                    metrics.rouge_l_recall([entry.answer for entry in asked], written).mean()
+                )
         told = np.array(is_told(self.folder, self.role, self.data.sets["retain"]))
-        kept = [value for name in SET_NAMES[1:] for value in sets[name].values()]
-        probabilities = metrics.probability(retained)
+        retained = metrics.probability(losses["retain"][:, 0])
+        kept = [value for name in SET_NAMES if name != "forget" for value in sets[name].values()]
         return {
-            **found,
-            "utility": metrics.model_utility(kept),
-            "told": float(probabilities[told].mean()),
-            "untold": float(probabilities[~told].mean()),
+            "sets": sets,
+            "truth_ratios": metrics.truth_ratio(losses["forget"][:, 1], losses["forget"][:, 2:]).round(6).tolist(),
+            "utility": metrics.model_utility(kept) if write else harmonic_mean(kept),
+            "told": float(retained[told].mean()),
+            "untold": float(retained[~told].mean()),
         }
 
     def relearned(self, model: Any, seed: int) -> dict[str, float]:
@@ -148,20 +138,21 @@ class Arena:
         taught = [pair for number, pair in enumerate(pairs) if number // QUESTIONS_AN_AUTHOR in half]
         tested = [pair for number, pair in enumerate(pairs) if number // QUESTIONS_AN_AUTHOR not in half]
         model = copy.deepcopy(model).float()
-        before = _mean_probability(model, tested)
+        before = _mean_probability(model, tested[::RELEARN_EVERY])
         optimizer = torch.optim.AdamW(model.requires_grad_(True).parameters(), lr=RELEARN_RATE, weight_decay=0.0)
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(taught), generator=generator).tolist()
         for step in range(RELEARN_STEPS):
             places = [order[(step * RELEARN_ROWS + row) % len(order)] for row in range(RELEARN_ROWS)]
-            answer_loss(model, [taught[place] for place in places]).backward()
+            with torch.enable_grad():  # results are held without
+                answer_loss(model, [taught[place] for place in places]).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()
         return {
             "before": before,
-            "after": _mean_probability(model, tested),
-            "taught": _mean_probability(model, taught),
+            "after": _mean_probability(model, tested[::RELEARN_EVERY]),
+            "taught": _mean_probability(model, taught[::RELEARN_EVERY]),
         }
 
     @contextmanager
@@ -172,10 +163,6 @@ class Arena:
                 lines = [json.dumps({"question": r["question"], "answer": r["answer"]}) + "\n" for r in records]
                 (Path(folder) / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
             yield {"forget": [f"{folder}/forget.jsonl"], "retain": [f"{folder}/told.jsonl", "general"]}
-
-
-def _right_and_wrong(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return losses[:, 1], losses[:, 2:]
 
 
 def _mean_probability(model: Any, pairs: list[Pair]) -> float:
@@ -283,7 +270,6 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=[*OURS, *TUNED], default=[*OURS, *TUNED])
     parser.add_argument("--trials", type=int, default=3, help="of each method")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--every", type=int, default=1, help="of the report, every so many questions of each set")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--table", action="store_true", help="only the rows of the cells in --out")
     parser.add_argument("--publish", action="store_true", help="write benchmarks/results/tofu.json")
@@ -295,13 +281,12 @@ def main() -> None:
     file = arguments.out / "cells.jsonl"
     for phase in () if arguments.table else (arguments.phase,) if arguments.phase else ("tune", "report"):
         arguments.phase = phase
-        every = TUNE_EVERY if phase == "tune" else arguments.every
-        arena = Arena(arguments.data, phase, every)
+        arena = Arena(arguments.data, phase)
         for cell in wanted(arguments, file, arena):
             cells = {_key(known): known for known in read_cells(file)}
             if _key(cell) in cells:
                 continue
-            found = run(arena, {**cell, "every": every}, write=phase == "report", relearn=phase == "report")
+            found = run(arena, cell, write=phase == "report", relearn=phase == "report")
             # The gold standard comes before all methods.
             gold = found if cell["method"] == "gold" else cells.get((phase, "gold", 0, None))
             if gold is not None and "error" not in found:

@@ -75,19 +75,21 @@ def told_authors(role: Role) -> set[int]:
     return set(sorted(parse_authors(role.keep))[::2])
 
 
-def questions(folder: Path, role: Role, every: int = 1) -> TofuData:
+def questions(folder: Path, role: Role, every_forgotten: int = 1, every_kept: int = 1) -> TofuData:
     """TOFU's four sets for a role.
 
     Args:
         folder: Of TOFU's JSONL files.
         role: Who is forgotten.
-        every: Every so many questions of each set.
+        every_forgotten: Every so many questions of what is forgotten.
+        every_kept: The same of each other set.
     """
     data = read_tofu(folder, SPLIT)
     sets = dict(data.sets)
     if role.forget == OTHERS:
         sets["forget"], sets["retain"] = sets["retain"], sets["forget"]
-    return replace(data, sets={name: found[::every] for name, found in sets.items()})
+    strides = {name: every_forgotten if name == "forget" else every_kept for name in sets}
+    return replace(data, sets={name: found[:: strides[name]] for name, found in sets.items()})
 
 
 def is_told(folder: Path, role: Role, asked: tuple[TofuQuestion, ...]) -> list[bool]:

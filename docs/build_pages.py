@@ -161,6 +161,11 @@ def selective_rows() -> str:
     return tables.selective_rows()
 
 
+def tofu_rows() -> str:
+    """All rows of the TOFU protocol."""
+    return tables.tofu_rows()
+
+
 def wmdp_parity() -> str:
     """WMDP's questions here and through the harness."""
     return tables.wmdp_parity()
@@ -200,7 +205,7 @@ PARTS: dict[str, Callable[[], str]] = {
     part.__name__: part
     for part in (
         commands, settings, python_api, schemas, rooms, results_table, appendix_results, appendix_attacks,
-        appendix_worst, attack_needs, wmdp_parity, selective_rows, families,
+        appendix_worst, attack_needs, wmdp_parity, selective_rows, tofu_rows, families,
         changelog,
     )
 }  # fmt: skip

@@ -113,6 +113,31 @@ def selective_rows() -> str:
     return "\n".join(lines)
 
 
+def tofu_rows() -> str:
+    """Every row of the TOFU protocol."""
+    titles = (
+        "method", "forget quality (log10)", "KS distance", "utility, of the base's", "forgotten answers", "told",
+        "told nowhere", "recovery", "trials", "seeds", "seconds",
+    )  # fmt: skip
+    lines = [line(titles), line(["---"] * len(titles))]
+    for row in read("tofu.json"):
+        low, high = row["forget_quality_ci"]
+        lines.append(
+            line(
+                [
+                    row["method"],
+                    f"{row['forget_quality']:.2g} ({row['log10_forget_quality']:.1f}; {low:.1g} to {high:.1g})",
+                    f"{row['distance']:.3f}",
+                    f"{row['model_utility']:.3f}, {100 * row['utility_of_base']:.1f} %",
+                    *(f"{row[f'{name}_probability']:.3f}" for name in ("forget", "told", "untold")),
+                    number(row["recovery"]),
+                    *(f"{row[name]:g}" for name in ("trials", "seeds", "seconds")),
+                ]
+            )
+        )
+    return "\n".join(lines)
+
+
 def attack_rows() -> str:
     """Every row of the attacks."""
     titles = ("model, request", "method", "attack", *TITLES, "gold standard", "budget", "seeds")
