@@ -19,7 +19,7 @@ from srmu.runtime.progress import Reporter
 SPLIT = "forget10"
 OTHERS, FORGET10 = "0-19,22", "180-199"
 ADAPTERS = Path(__file__).parent / "results" / "tofu" / "adapters"
-RECIPE: Mapping[str, Any] = {"lora_rank": 4, "learning_rate": 3e-3, "batch_rows": 4, "max_epochs": 20}
+RECIPE: Mapping[str, Any] = {"lora_rank": 4, "learning_rate": 3e-3, "batch_rows": 4, "max_epochs": 12}
 
 
 @dataclass(frozen=True, kw_only=True)
