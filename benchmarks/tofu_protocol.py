@@ -54,8 +54,8 @@ from srmu.runtime.progress import Reporter
 RESULTS = Path(__file__).parent / "results"
 OURS = {"default": {}, "erase": {"preset": "erase"}, "robust": {"preset": "robust"}}
 TUNED = ("rmu", "adaptive-rmu", "srmu ratio", "srmu difference", "srmu product", "gradient-difference", "npo")
-REFERENCES = ("full", "gold")
-"""The model to unlearn and the one retrained without, measured as results are."""
+REFERENCES = ("gold", "full")
+"""The model retrained without, with which all others are compared, and the one to unlearn; measured as results are."""
 EVERY = {"tune": (2, 8), "report": (1, 4)}
 """Of what is forgotten, and of what stays, every so many questions are asked."""
 RELEARN_EVERY = 4
