@@ -411,6 +411,7 @@ def test_an_earlier_request_whose_texts_are_gone_is_checked_by_its_questions(
         ({"stepz": 3}, "unknown key 'stepz'"),
         ({"model": "nowhere"}, "nowhere"),
         ({"questions": "kept"}, "expected NAME: PATH pairs"),
+        ({"request": "facts", "retain": []}, "request='facts' without retain texts"),
     ],
 )
 def test_settings_that_are_not_right_are_one_sentence(
@@ -421,6 +422,24 @@ def test_settings_that_are_not_right_are_one_sentence(
     (folder / "settings.yaml").write_text(yaml.safe_dump({**settings, **change}))
     assert words in refused(capsys, "run", str(folder))
     assert events(folder)[-1] == "received"
+
+
+def test_requests_that_are_about_some_facts_of_an_entity_are_run_as_such(
+    folder: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(folder, "r2", texts / "other.txt")
+    settings = yaml.safe_load((folder / "settings.yaml").read_text())
+    (folder / "settings.yaml").write_text(yaml.safe_dump({**settings, "request": "facts"}))
+    configs = []
+
+    def unlearn(config: Any, **_: Any) -> None:
+        configs.append(config)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_module, "unlearn", unlearn)
+    with pytest.raises(KeyboardInterrupt):
+        run_requests(folder)
+    assert (configs[0].preset, configs[0].target.method) == ("erase", "erasure")
 
 
 def test_a_later_run_needs_the_result_and_the_original_model_of_the_earlier_ones(

@@ -11,7 +11,7 @@ from srmu.job.erasure.folder import Folder
 from srmu.results.erasure.records import ErasureRequest
 
 # What the requests or the run itself say.
-_NOT_HERE = ("forget", "topics", "out", "overwrite", "search", "request")
+_NOT_HERE = ("forget", "topics", "out", "overwrite", "search")
 # Of a person's texts none is left out to be measured alone: all are to be forgotten.
 _DEFAULTS: Mapping[str, Any] = {"eval_fraction": 0.0}
 
@@ -38,7 +38,7 @@ def read_settings(folder: Folder) -> dict[str, Any]:
     if isinstance(questions, Mapping):
         questions = {str(name): _whole(folder, str(path)) for name, path in questions.items()}
     settings["questions"] = questions
-    make_config({key: value for key, value in settings.items() if key != "retain"})
+    make_config({key: value for key, value in settings.items() if value or key != "retain"})
     return settings
 
 
