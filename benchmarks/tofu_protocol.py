@@ -6,9 +6,8 @@
     python benchmarks/tofu_protocol.py --data tofu --table          # only the rows of the cells there are
 
 Settings are drawn in as many trials for each method, the first with the method's own defaults, and judged with the
-roles of `tofu_roles.py` exchanged: the trial that keeps 98 % of the utility and has the highest forget quality, or,
-where none keeps so much, the one that keeps most. Each run is a line of `cells.jsonl`; what is there is not computed
-again.
+roles of `tofu_roles.py` exchanged (`tofu_rows.py: best_trial`). Each run is a line of `cells.jsonl`; what is there is
+not computed again.
 """
 
 import argparse
@@ -93,7 +92,11 @@ class Arena:
         return bench
 
     def measure(self, model: Any, *, write: bool) -> dict[str, Any]:
-        """TOFU's numbers of a model; without writing, all but ROUGE, and a utility of six numbers instead of nine."""
+        """TOFU's numbers of a model; with ROUGE of retained answers alone, where answers are written.
+
+        Utility is the harmonic mean of what is there, six numbers or seven: so small a model, the gold standard too,
+        writes none of the answers about real authors, and one zero among TOFU's nine numbers makes utility zero.
+        """
         prompt = TofuPrompt()
         losses = score_losses(model, self.tokenizer, self.data, prompt=prompt, reporter=Reporter())
         sets = {}
@@ -104,7 +107,7 @@ class Arena:
             of_set = metrics.truth_ratio_of_forgotten if name == "forget" else metrics.truth_ratio_of_known
             probabilities = metrics.choice_probability(answer, wrong) if chosen else metrics.probability(answer)
             sets[name] = {"probability": float(probabilities.mean()), "truth_ratio": of_set(ratios)}
-            if write and name != "forget":
+            if write and name == "retain":
                 asked = self.data.sets[name]
                 written = complete(
                     model,
@@ -121,7 +124,7 @@ class Arena:
         return {
             "sets": sets,
             "truth_ratios": metrics.truth_ratio(losses["forget"][:, 1], losses["forget"][:, 2:]).round(6).tolist(),
-            "utility": metrics.model_utility(kept) if write else harmonic_mean(kept),
+            "utility": harmonic_mean(kept),
             "told": float(retained[told].mean()),
             "untold": float(retained[~told].mean()),
         }

@@ -14,15 +14,21 @@ MODEL, KEPT, DRAWS = "SmolLM2-135M", 0.98, 1000
 
 
 def best_trial(cells: Sequence[Cell], method: str) -> Cell | None:
-    """The trial that keeps enough and has the highest forget quality; where none keeps it, the one that keeps most."""
-    base = next((cell["utility"] for cell in cells if cell["method"] == "full"), None)
+    """The trial that is nearest to the gold standard and loses least, of those that keep enough utility.
+
+    What is smallest is the distance of truth ratios (Kolmogorov-Smirnov) plus the share of the probability of retained
+    answers, told and told nowhere alike, that was lost: utility hardly falls where authors that nobody told of go. Where
+    no trial keeps enough utility, the one that keeps most.
+    """
+    base = next((cell for cell in cells if cell["method"] == "full"), None)
     own = [cell for cell in cells if cell["method"] == method and "error" not in cell]
     if base is None or not own:
         return None
 
     def merit(cell: Cell) -> tuple[bool, float]:
-        kept = cell["utility"] / base
-        return (True, cell["log10_forget_quality"]) if kept >= KEPT else (False, kept)
+        kept = cell["utility"] / base["utility"]
+        lost = 1 - _mean([min(1.0, cell[side] / base[side]) for side in ("told", "untold")])
+        return (True, -cell["distance"] - lost) if kept >= KEPT else (False, kept)
 
     return max(own, key=merit)
 

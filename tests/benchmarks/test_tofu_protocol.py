@@ -67,11 +67,13 @@ def test_what_is_asked_follows_the_role(tmp_path, monkeypatch):
 
 
 def test_a_trial_that_keeps_enough_goes_before_one_that_forgets_better():
-    def trial(utility, quality):
-        return cell("rmu", phase="tune", utility=utility, log10_forget_quality=quality)
+    def trial(utility, distance, untold=0.8):
+        return cell("rmu", phase="tune", utility=utility, distance=distance, untold=untold)
 
-    base, gentle, strong, harsh = cell("full", phase="tune"), trial(0.5, -9.0), trial(0.49, -4.0), trial(0.3, -1.0)
+    base, gentle, strong, harsh = cell("full", phase="tune"), trial(0.5, 0.9), trial(0.49, 0.4), trial(0.3, 0.1)
     assert best_trial([base, gentle, harsh, strong], "rmu") is strong
+    # Utility may be whole where the authors that nobody told of are gone.
+    assert best_trial([base, trial(0.5, 0.3, untold=0.1), strong], "rmu") is strong
     assert best_trial([base, harsh, trial(0.2, 0.0)], "rmu") is harsh
     assert best_trial([base, {**strong, "error": "diverged"}], "rmu") is None
     assert best_trial([strong], "rmu") is None  # nothing to compare with

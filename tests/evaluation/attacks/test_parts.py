@@ -8,11 +8,12 @@ import torch
 import transformers
 
 from srmu.errors import InputError
-from srmu.evaluation.attacks import hidden, quantise
+from srmu.evaluation.attacks import fine_tuning, hidden, quantise
 from srmu.evaluation.attacks.ablate import separating_directions
 from srmu.evaluation.attacks.curves import Stop, may_count_again
 from srmu.evaluation.attacks.few_shot import with_examples
 from srmu.evaluation.attacks.keywords import keywords_of
+from srmu.evaluation.attacks.logit_lens import final_norm
 from srmu.evaluation.attacks.outcome import counts, recovery, worst_utility
 from srmu.evaluation.attacks.preparing import choose_budget
 from srmu.evaluation.attacks.probe import probe_accuracy, without_choice_means
@@ -21,6 +22,7 @@ from srmu.evaluation.attacks.setting import FULL, QUICK, fact_of, right_answer
 from srmu.evaluation.attacks.statements import false_statements, statement
 from srmu.evaluation.membership import area_under_roc
 from srmu.inputs.questions import Question
+from srmu.surgery.taps import hidden_of
 
 
 def test_recovery_is_0_at_chance_1_at_the_attacked_base_and_undefined_without_knowledge():
@@ -183,11 +185,56 @@ def test_quantised_weights_take_few_values_and_the_head_stays(make_setting, know
     assert torch.equal(model.get_output_embeddings().weight, head)
 
 
+TINY = {
+    "mamba": {"state_size": 8},
+    "gpt2": {"n_head": 2},
+    "mixtral": {"intermediate_size": 32, "num_local_experts": 4, "num_attention_heads": 2, "num_key_value_heads": 2},
+    "opt": {"ffn_dim": 32, "num_attention_heads": 2, "word_embed_proj_dim": 32},
+    "lfm2": {"intermediate_size": 32, "num_attention_heads": 2, "num_key_value_heads": 2, "full_attn_idxs": [1]},
+}
+
+
+def tiny(family):
+    """A random model of a family whose layers are built in another way than Llama's."""
+    config = transformers.AutoConfig.for_model(
+        family, vocab_size=50, hidden_size=32, num_hidden_layers=2, bos_token_id=1, eos_token_id=2, pad_token_id=0,
+        **TINY[family],
+    )  # fmt: skip
+    torch.manual_seed(0)
+    return transformers.AutoModelForCausalLM.from_config(config).eval()
+
+
 @pytest.mark.parametrize("bits", [8, 4])
-def test_a_family_that_uses_weights_outside_their_layers_is_rounded_too(bits):
-    config = transformers.MambaConfig(vocab_size=50, hidden_size=32, state_size=8, num_hidden_layers=2)
-    model = transformers.AutoModelForCausalLM.from_config(config).eval()
-    ids = torch.arange(12)[None]
-    before = model(ids).logits
-    after = quantise.quantised_(model, bits)(ids).logits
-    assert 0 < (after - before).norm() / before.norm() < 0.2
+@pytest.mark.parametrize("family", TINY)
+def test_every_matrix_of_the_layers_is_rounded_whatever_holds_it(family, bits):
+    model, ids = tiny(family), torch.arange(12)[None]
+    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    logits = model(ids).logits
+    quantise.quantised_(model, bits)
+    error = (model(ids).logits - logits).norm() / logits.norm()
+    assert 0 < error < 0.3
+    for name, parameter in model.named_parameters():
+        is_matrix = ".layers." in f".{name}" or ".h." in f".{name}"
+        is_matrix &= parameter.dim() > 1 and not name.endswith(
+            ("conv1d.weight", "conv.conv.weight", "A_log", ".gate.weight")
+        )
+        assert torch.equal(parameter, before[name]) != is_matrix, name
+
+
+@pytest.mark.parametrize("family", TINY)
+def test_the_lens_reads_the_last_layer_as_the_head_does(family):
+    model, ids = tiny(family), torch.arange(12)[None]
+    states = []
+    hook = hidden.decoder_layers(model)[-1].register_forward_hook(lambda _, __, out: states.append(hidden_of(out)))
+    logits = model(ids).logits
+    hook.remove()
+    torch.testing.assert_close(model.get_output_embeddings()(final_norm(model)(states[0])), logits)
+
+
+@pytest.mark.parametrize("family", TINY)
+def test_lora_learns_in_every_family(family):
+    pytest.importorskip("peft")
+    model, rows = tiny(family), [[3, 4, 5, 6, 7, 8]]
+    trained = fine_tuning._add_adapters(model)
+    fine_tuning._loss(model, rows).backward()
+    assert any(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in trained)

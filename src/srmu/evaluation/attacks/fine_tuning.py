@@ -1,6 +1,7 @@
 """A plain loop that fine-tunes a whole model, or LoRA adapters in it, on short texts."""
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -15,6 +16,10 @@ from srmu.runtime.precision import mixed_precision
 T = TypeVar("T")
 BATCH_ROWS = 8
 LORA_RANK = 16
+STATE_SPACE = ("mamba", "mamba2", "falcon_mamba", "falcon_h1", "nemotron_h")
+"""Model types of which PEFT refuses `out_proj`: their fused kernels read its weight past an adapter."""
+_EXPERTS_DIM = 3
+"""Axes of a tensor that holds the weights of all experts of a layer."""
 LORA_RATE_FACTOR = 10.0
 """LoRA learns best at about ten times the learning rate of full fine-tuning (Schulman 2025, "LoRA Without Regret", read
 in summaries: fifteen times in very short runs)."""
@@ -74,13 +79,31 @@ def _all_parameters(model: Any) -> list[Tensor]:
 
 
 def _add_adapters(model: Any) -> list[Tensor]:
-    """Put LoRA adapters into the model itself; only they are trained."""
+    """Put LoRA adapters on all matrices of the model itself, those of fused experts too; only they are trained."""
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError:
         raise Skipped("LoRA needs the package peft: pip install 'srmu[attack]'") from None
-    config = LoraConfig(r=LORA_RANK, lora_alpha=2 * LORA_RANK, lora_dropout=0.0, target_modules="all-linear")
-    inject_adapter_in_model(config, model)
+    from transformers.pytorch_utils import Conv1D
+
+    experts = {
+        name.partition(".experts.")[2]
+        for name, parameter in model.named_parameters()
+        if parameter.dim() == _EXPERTS_DIM
+    } - {""}
+    config = LoraConfig(
+        r=LORA_RANK,
+        lora_alpha=2 * LORA_RANK,
+        lora_dropout=0.0,
+        target_modules="all-linear",
+        exclude_modules=["out_proj"] if model.config.model_type in STATE_SPACE else None,
+        target_parameters=[f"experts.{name}" for name in sorted(experts)] or None,
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
+    )
+    with warnings.catch_warnings():
+        # Of ranks that Transformers adds for experts that are split as modules.
+        warnings.filterwarnings("ignore", message=".*_pattern keys did not match", category=RuntimeWarning)
+        inject_adapter_in_model(config, model)
     trained = []
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("lora_" in name)

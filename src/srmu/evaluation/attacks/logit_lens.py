@@ -11,15 +11,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from srmu.evaluation.attacks.asking import OtherMeasure, record_of_measure
 from srmu.evaluation.attacks.cells import Cells
-from srmu.evaluation.attacks.hidden import last_hidden_states
+from srmu.evaluation.attacks.hidden import decoder_layers, last_hidden_states
 from srmu.evaluation.attacks.outcome import NotApplicable
 from srmu.evaluation.attacks.setting import SIDES, AttackSetting, chance_of
 from srmu.evaluation.encoding import encode_pairs
 from srmu.inputs.questions import Question
 from srmu.results.attack_records import AttackRecord, Setting
+from srmu.surgery.taps import hidden_of
 
 
 def logit_lens(setting: AttackSetting, cells: Cells) -> AttackRecord:
@@ -71,14 +73,31 @@ def _accuracy_by_layer(
     return accuracies
 
 
-def final_norm(model: Any) -> Any:
-    """The norm between the last layer and the head.
+def final_norm(model: Any) -> nn.Module:
+    """What stands between the last layer and the head, found by a pass over one token.
+
+    Returns:
+        The module outside the layers whose output the head reads; `nn.Identity` where it reads the last layer's.
 
     Raises:
-        NotApplicable: If the family keeps it where srmu does not know.
+        NotApplicable: The head reads something else.
     """
-    inner = getattr(model, model.base_model_prefix)
-    for name in ("norm", "final_layer_norm", "ln_f"):
-        if hasattr(inner, name):
-            return getattr(inner, name)
-    raise NotApplicable(f"the final norm of a {type(model).__name__} is not known")
+    layers, head = decoder_layers(model), model.get_output_embeddings()
+    within = {id(module) for layer in layers for module in layer.modules()} | {id(head)}
+    outside = [module for module in model.modules() if not list(module.children()) and id(module) not in within]
+    made: list[tuple[nn.Module, Any]] = []
+    read: list[Tensor] = []
+    hooks = [module.register_forward_hook(lambda own, _, out: made.append((own, out))) for module in outside]
+    hooks.append(layers[-1].register_forward_hook(lambda own, _, out: made.append((nn.Identity(), hidden_of(out)))))
+    hooks.append(head.register_forward_pre_hook(lambda _, given: read.append(given[0])))
+    try:
+        with torch.inference_mode():
+            # Not the first token, whose embedding may be all zeros, for padding.
+            model(input_ids=torch.full((1, 1), head.weight.shape[0] // 2, device=model.device), use_cache=False)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    same = [module for module, out in made if torch.is_tensor(out) and torch.equal(out, read[0])]
+    if not same:
+        raise NotApplicable(f"what a {type(model).__name__} puts between its last layer and its head is not known")
+    return same[0]

@@ -1,6 +1,6 @@
 """Quantisation to 8 and to 4 bits: small changes of weights may be rounded away, and with them the forgetting.
 
-Definition: the weights of all linear layers but the vocabulary head are rounded by torchao: 8 bits per weight with a
+Definition: the linear layers of the decoder layers, fused experts too, are rounded by torchao: 8 bits per weight with a
 scale per row (`Int8WeightOnlyConfig`), or 4 bits with a scale for every 32 weights, fewer where a width is no multiple
 of 32 (`IntxWeightOnlyConfig`). Three models are rounded in the same way: result, base, and the base with Gaussian noise
 of the same norm as the result's change, on each changed matrix. A base that came from a 4-bit file survives 4 bits
@@ -11,7 +11,7 @@ Budget: one pass over the questions per model.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from srmu.evaluation.attacks.asking import ask_both, record_of
 from srmu.evaluation.attacks.cells import Cells
+from srmu.evaluation.attacks.hidden import decoder_layers
 from srmu.evaluation.attacks.measured import measure
 from srmu.evaluation.attacks.outcome import Skipped
 from srmu.evaluation.attacks.setting import AttackSetting
@@ -72,7 +73,10 @@ def record_of_rounding(
 
 
 def quantised_(model: Any, bits: int) -> Any:
-    """Round the linear layers in place.
+    """Round the matrices of the decoder layers in place.
+
+    The rounded numbers are put back as plain tensors: some families use a layer's weight outside the layer (Mamba), or
+    hold the weights of all experts in one tensor.
 
     Raises:
         Skipped: If torchao is not installed.
@@ -81,23 +85,35 @@ def quantised_(model: Any, bits: int) -> Any:
         from torchao.quantization import Int8WeightOnlyConfig, IntxWeightOnlyConfig, PerGroup, quantize_
     except ImportError:
         raise Skipped("quantisation needs the package torchao: pip install 'srmu[attack]'") from None
-    head = model.get_output_embeddings()
-    widths = [m.in_features for m in model.modules() if isinstance(m, nn.Linear) and m is not head]
-    if not widths:
-        raise Skipped("torchao rounds torch.nn.Linear, and this family's layers are of another class")
-    group = math.gcd(GROUP_SIZE, *widths)
+    matrices = list(_matrices(model))
+    group = math.gcd(GROUP_SIZE, *(matrix.shape[1] for matrix in matrices))
     config = (
         Int8WeightOnlyConfig(version=2, set_inductor_config=False)
         if bits == 8
         else IntxWeightOnlyConfig(weight_dtype=torch.int4, granularity=PerGroup(group))  # type: ignore[attr-defined]
     )
-    layers = [module for module in model.modules() if isinstance(module, nn.Linear) and module is not head]
-    for layer in layers:
-        dtype = layer.weight.dtype
-        quantize_(layer, config)
-        # The rounded numbers as a plain tensor: some families (Mamba) use a layer's weight outside the layer.
-        layer.weight = nn.Parameter(layer.weight.dequantize().to(dtype), requires_grad=False)
+    with torch.no_grad():
+        for matrix in matrices:
+            layer = nn.Linear(matrix.shape[1], matrix.shape[0], bias=False, device="meta")
+            layer.weight = nn.Parameter(matrix.clone(memory_format=torch.contiguous_format), requires_grad=False)
+            quantize_(layer, config)
+            matrix.copy_(layer.weight.dequantize())
     return model
+
+
+def _matrices(model: Any) -> Iterator[Tensor]:
+    """The matrices of the decoder layers, `[out, in]`, sharing the model's memory; of fused experts each by itself."""
+    from transformers.pytorch_utils import Conv1D
+
+    for module in decoder_layers(model).modules():
+        if isinstance(module, nn.Linear):
+            yield module.weight.detach()
+        elif isinstance(module, Conv1D):
+            yield module.weight.detach().T
+        elif not isinstance(module, nn.Conv1d):
+            for parameter in module.parameters(recurse=False):
+                if parameter.dim() == 3:
+                    yield from parameter.detach()
 
 
 def change_norms(base: Any, result: Any) -> dict[str, float]:
