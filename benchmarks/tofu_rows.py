@@ -17,8 +17,8 @@ def best_trial(cells: Sequence[Cell], method: str) -> Cell | None:
     """The trial that is nearest to the gold standard and loses least, of those that keep enough utility.
 
     What is smallest is the distance of truth ratios (Kolmogorov-Smirnov) plus the share of the probability of retained
-    answers, told and told nowhere alike, that was lost: utility hardly falls where authors that nobody told of go. Where
-    no trial keeps enough utility, the one that keeps most.
+    answers, told and told nowhere alike, that was lost: utility hardly falls where authors that nobody told of go.
+    Where no trial keeps enough utility, the one that keeps most.
     """
     base = next((cell for cell in cells if cell["method"] == "full"), None)
     own = [cell for cell in cells if cell["method"] == method and "error" not in cell]
