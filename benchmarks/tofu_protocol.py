@@ -48,6 +48,7 @@ from srmu.job.prepare import prepare_rows
 from srmu.job.tuning.bench import TrialBench
 from srmu.job.tuning.outcome import Validation
 from srmu.job.tuning.space import search_space, suggest, to_settings
+from srmu.runtime.precision import mixed_precision
 from srmu.runtime.progress import Reporter
 
 RESULTS = Path(__file__).parent / "results"
@@ -60,8 +61,8 @@ EVERY = {"tune": (2, 8), "report": (1, 4)}
 RELEARN_EVERY = 4
 """Every so many of the answers are looked at before and after an attack."""
 MOST_NEW_TOKENS = 100
-RELEARN_STEPS, RELEARN_ROWS, RELEARN_RATE = 30, 16, 2e-5
-WHOLE_RATE, WHOLE_STEPS = 1e-5, 30
+RELEARN_STEPS, RELEARN_ROWS, RELEARN_RATE = 30, 8, 2e-5
+WHOLE_RATE, WHOLE_STEPS = 1e-4, 30
 """A step of the whole model takes seven seconds on one core."""
 
 
@@ -148,7 +149,9 @@ class Arena:
         for step in range(RELEARN_STEPS):
             places = [order[(step * RELEARN_ROWS + row) % len(order)] for row in range(RELEARN_ROWS)]
             with torch.enable_grad():  # results are held without
-                answer_loss(model, [taught[place] for place in places]).backward()
+                with mixed_precision(model.device):
+                    loss = answer_loss(model, [taught[place] for place in places])
+                loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()
@@ -179,7 +182,7 @@ def trial_settings(method: str, number: int, arena: Arena) -> dict[str, Any]:
         if number == 0:
             return {"learning_rate": WHOLE_RATE, "retain_weight": 1.0, "steps": WHOLE_STEPS}
         return {
-            "learning_rate": float(f"{trial.suggest_float('learning_rate', 3e-6, 3e-4, log=True):.3g}"),
+            "learning_rate": float(f"{trial.suggest_float('learning_rate', 3e-5, 3e-4, log=True):.3g}"),
             "retain_weight": float(f"{trial.suggest_float('retain_weight', 0.1, 30, log=True):.3g}"),
             "steps": WHOLE_STEPS,
         }
