@@ -52,7 +52,12 @@ from srmu.runtime.precision import mixed_precision
 from srmu.runtime.progress import Reporter
 
 RESULTS = Path(__file__).parent / "results"
-OURS = {"default": {}, "erase": {"preset": "erase"}, "robust": {"preset": "robust"}}
+OURS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "scaled back": {"change_scale": 0.85},
+    "erase": {"preset": "erase"},
+    "robust": {"preset": "robust"},
+}
 TUNED = ("rmu", "adaptive-rmu", "srmu ratio", "srmu difference", "srmu product", "gradient-difference", "npo")
 REFERENCES = ("gold", "full")
 """The model retrained without, with which all others are compared, and the one to unlearn; measured as results are."""

@@ -16,6 +16,7 @@ def cases(benchmark_module):
     return module
 
 
+@pytest.mark.slow
 def test_what_must_go_is_asked_often_enough_and_no_question_twice(cases):
     number = Counter()
     for case in cases.real_cases("report"):

@@ -75,6 +75,7 @@ def test_a_search_asks_and_audits_every_trial(plan_of, monkeypatch):
     monkeypatch.setattr(module, "questions_seconds", lambda plan, model, asked, total=0: 6.0 if total else 0.0)
     monkeypatch.setattr(module, "_token_seconds", lambda plan, model: 0.0)
     monkeypatch.setattr(module, "_measured_groups", lambda plan, model: [1.0, 2.0])
+    monkeypatch.setattr(module, "knowledge_file", lambda plan: None)  # nothing is known of the base yet
     known = 6.0 * (1 / module._KNOWN_SHARE + 1)
     for trials, measured, audited in ((1, 2 * 3.0, 6.0), (8, (2 + 8) * 3.0, 6.0 + 8 * 3.0)):
         stages = forecast(plan_of(audit=True), Reporter(), trials=trials).stages

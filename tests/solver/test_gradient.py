@@ -72,6 +72,27 @@ def test_the_result_is_the_mean_of_the_last_matrices_and_the_steps_are_the_same(
     assert averaged.moved(FORGET) != plain.moved(FORGET)
 
 
+@pytest.mark.parametrize("averaged", [0.0, 0.6])
+def test_the_result_lies_between_the_base_and_what_was_trained(llama: Path, averaged: float) -> None:
+    whole = make_solver(llama, steps=5, weight_averaging=averaged)
+    base = masters_of(whole)
+    scaled = make_solver(llama, steps=5, weight_averaging=averaged, change_scale=0.8)
+    for solver in (whole, scaled):
+        finish(solver)
+    assert all(torch.equal(matrix, scaled.masters[key]) for key, matrix in whole.masters.items())  # the same steps
+    trained = whole.trained_parameters()
+    for name, result in scaled.trained_parameters().items():
+        torch.testing.assert_close(result, base[name] + 0.8 * (trained[name] - base[name]), rtol=1e-6, atol=1e-8)
+    assert 0 < scaled.moved(FORGET) < whole.moved(FORGET)
+
+
+def test_scaling_back_leaves_matrices_that_stand_still_bit_identical(llama: Path) -> None:
+    solver = make_solver(llama, learning_rate=0.0, change_scale=0.3)
+    before = masters_of(make_solver(llama))
+    finish(solver)
+    assert all_equal(before, solver.trained_parameters())
+
+
 def test_averaging_of_matrices_that_stand_still_keeps_their_bits(llama: Path) -> None:
     solver = make_solver(llama, learning_rate=0.0, weight_averaging=1.0)
     before = masters_of(make_solver(llama))

@@ -236,6 +236,11 @@ class TrainingConfig(CheckedConfig):
         "Share of the steps, the last ones, over which the matrices are averaged; 0 = the last step's.",
         between(0, 1, closed=True),
     )
+    change_scale: float = option(
+        1.0,
+        "Share of the change that is kept: the result lies between the base and what was trained; 1 = all of it.",
+        between(0, 1, closed=True),
+    )
     forget_batch_size: int = option(4, "Forget rows per step.", positive_up_to(10**6))
     retain_batch_size: int = option(12, "Retain rows per step.", positive_up_to(10**6))
     seed: int = option(0, "Seed of V, of the data order and of self-written texts.", at_least(0))

@@ -220,8 +220,13 @@ class GradientSolver:
 
     @property
     def result(self) -> Mapping[tuple[int, str], Tensor]:
-        """The trained matrices as they are to be used: averaged where that was asked for, else the masters."""
-        return self.averages or self.masters
+        """The trained matrices as they are to be used: averaged, and scaled back, where that was asked for."""
+        trained, scale = self.averages or self.masters, self.training.change_scale
+        if scale == 1:
+            return trained
+        layers = self.truncated.layers
+        frozen = {(layer_id, name): layers[layer_id].get_parameter(name).detach() for layer_id, name in trained}
+        return {key: frozen[key].to(matrix.dtype).lerp(matrix.detach(), scale) for key, matrix in trained.items()}
 
     def trained_parameters(self) -> dict[str, Tensor]:
         """The result under the matrices' names in the truncated model, in the masters' precision."""

@@ -128,6 +128,7 @@ def test_the_place_is_the_one_that_leaves_the_base_more(make_setting, knowing):
     assert best_place(setting, Vocabulary.of(setting.tokenizer).text([0] * NUM_WORDS)) == "before"
 
 
+@pytest.mark.slow
 def test_a_search_finds_words_that_open_what_is_locked_and_nothing_where_nothing_is(
     make_setting, knowing, locked, twin
 ):

@@ -129,6 +129,7 @@ def measure(checkpoints, name, **options):
     return found.depth
 
 
+@pytest.mark.slow
 def test_the_base_has_depth_0_and_the_retrained_model_1(checkpoints, entities):
     base, gold = measure(checkpoints, "full"), measure(checkpoints, "retrained", entities=str(entities))
     assert (base.score, base.of, base.entities) == (pytest.approx(0, abs=1e-4), 8, False)
