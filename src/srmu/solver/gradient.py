@@ -15,6 +15,7 @@ from srmu.objective.masked import squared_distance_sum, widen
 from srmu.runtime.memory import keep_freed_memory
 from srmu.runtime.processes import share, sum_over_ranks
 from srmu.solver.batches import FORGET, RETAIN, Part, join_entries, replay_batches
+from srmu.solver.change_scale import scaled_back
 from srmu.solver.frozen import FrozenRows, FrozenStore, KeptRows
 from srmu.solver.learning_rate import learning_rates
 from srmu.solver.loss_scale import loss_scale
@@ -221,12 +222,7 @@ class GradientSolver:
     @property
     def result(self) -> Mapping[tuple[int, str], Tensor]:
         """The trained matrices as they are to be used: averaged, and scaled back, where that was asked for."""
-        trained, scale = self.averages or self.masters, self.training.change_scale
-        if scale == 1:
-            return trained
-        layers = self.truncated.layers
-        frozen = {(layer_id, name): layers[layer_id].get_parameter(name).detach() for layer_id, name in trained}
-        return {key: frozen[key].to(matrix.dtype).lerp(matrix.detach(), scale) for key, matrix in trained.items()}
+        return scaled_back(self.averages or self.masters, self.truncated.layers, self.training.change_scale)
 
     def trained_parameters(self) -> dict[str, Tensor]:
         """The result under the matrices' names in the truncated model, in the masters' precision."""
@@ -273,8 +269,7 @@ class GradientSolver:
     def _row_ids(self, step: Step) -> tuple[list[int], list[int]]:
         topic = self.topics[step.topic]
         forget = [topic.forget_offset + position for position in step.forget]
-        retain = [topic.retain_offsets[source] + position for source, position in step.retain]
-        return forget, retain
+        return forget, [topic.retain_offsets[source] + position for source, position in step.retain]
 
     def _corpus_sums(self, row_ids: Sequence[int]) -> ActivationSums:
         parts = [self.target_maker.own_sums(groups) for groups in self.store.own_parts(row_ids)]
