@@ -244,7 +244,7 @@ def wanted(arguments: argparse.Namespace, file: Path, arena: Arena) -> Iterator[
             if method in TUNED and best is None:
                 print(f"{method}: no trial is there, left out", flush=True)
                 continue
-            # The references are measured once; the attack on them has its seed.
+            # The references once for each seed, too: the attack on them has it.
             yield _cell("report", method, seed, best["settings"] if best else {})
 
 
