@@ -26,6 +26,7 @@ def test_what_must_go_is_asked_often_enough_and_no_question_twice(cases):
     assert min(number["entities"], number["domain"]) >= 400
 
 
+@pytest.mark.slow
 def test_more_draws_change_neither_the_first_one_nor_the_other_groups_nor_tuning(cases):
     africa = capitals_request(("Africa",))
     report = next(case for case in cases.real_cases("report") if case.name == "capitals of Africa")

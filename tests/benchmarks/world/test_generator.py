@@ -41,6 +41,7 @@ def test_the_overlap_grows_with_the_dial_from_below_5_to_above_25_percent(worlds
     assert measured[-1] > 0.25
 
 
+@pytest.mark.slow
 def test_the_overlap_command_counts_what_the_dial_says_and_grows_with_it(worlds, tmp_path, capsys):
     measured = []
     for dial in DIAL:
