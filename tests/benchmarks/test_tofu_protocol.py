@@ -40,7 +40,7 @@ def test_roles_are_exchanged_and_no_author_is_on_both_sides(tmp_path):
     assert told_authors(ROLES["report"]) == {0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 22}
 
 
-def test_what_is_asked_follows_the_role(tmp_path, monkeypatch):
+def test_what_is_asked_follows_the_role(tmp_path):
     records = [{"question": f"question {number}", "answer": f"answer {number}"} for number in range(4000)]
     (tmp_path / "full.jsonl").write_text("\n".join(map(json.dumps, records)))
     wrong = [f"wrong {number}" for number in range(3)]
@@ -101,7 +101,7 @@ def test_rows_are_means_over_seeds_beside_the_references():
     assert make_rows(cells[2:], trials=3) == []
 
 
-def test_an_interval_holds_the_quality_and_narrows_with_the_questions():
+def test_an_interval_holds_the_quality():
     generator = np.random.default_rng(0)
     own, other = generator.random(200), generator.random(200)
     cells = [REFERENCES[0], {**REFERENCES[1], "truth_ratios": other.tolist()}, cell("rmu", truth_ratios=own.tolist())]
@@ -109,5 +109,13 @@ def test_an_interval_holds_the_quality_and_narrows_with_the_questions():
     assert low < forget_quality(own, other).p_value < high
 
 
-def test_the_arena_is_made_of_one_recipe():
-    assert set(tofu_roles.RECIPE) <= set(tofu_roles.TofuRecipe.__dataclass_fields__)
+def test_the_committed_adapters_are_those_that_the_roles_ask_for():
+    kept = {}
+    for file in tofu_roles.ADAPTERS.glob("*/tofu_recipe.json"):
+        record = json.loads(file.read_text())
+        del record["found"]
+        recipe = tofu_roles.TofuRecipe(**record)
+        assert file.parent.name == f"{recipe.data}-{recipe.digest}"
+        assert tofu_roles.RECIPE.items() <= record.items()
+        kept[recipe.data, recipe.authors] = (file.parent / "adapter_model.safetensors").is_file()
+    assert kept == {("full", tofu_roles.ALL): True, **{role.gold: True for role in ROLES.values()}}

@@ -238,3 +238,5 @@ def test_lora_learns_in_every_family(family):
     trained = fine_tuning._add_adapters(model)
     fine_tuning._loss(model, rows).backward()
     assert any(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in trained)
+    adapted = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    assert any(".experts." in name for name in adapted) == (family == "mixtral")
