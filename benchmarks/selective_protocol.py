@@ -32,7 +32,7 @@ from srmu.config.settings import make_config
 from srmu.errors import RunError
 from srmu.evaluation.audit.audit import AuditItems, audit, prepare_audit
 from srmu.evaluation.completions import complete
-from srmu.evaluation.fluency import Answers, base_nll, compare_fluency
+from srmu.evaluation.fluency import Answers, base_nll, compare_fluency, language_nll
 from srmu.evaluation.loading import load_causal_lm
 from srmu.evaluation.questions import score_questions
 from srmu.job.plan import make_plan
@@ -49,6 +49,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "default": {},
     "kind not named": {},
     "erase": {"preset": "erase"},
+    "counterfactual": {"preset": "counterfactual"},
     "erase near": {"preset": "erase", "retain": ["near"]},
     "robust": {"preset": "robust"},
     "rmu": {**PUBLISHED, "method": "rmu"},
@@ -78,6 +79,7 @@ class Judge:
         self.prompts = [question.prompt for question in request.questions["forget"][:NUM_PROMPTS]]
         self.said = complete(model, tokenizer, self.prompts)
         self.usual = Answers(self.prompts, self.said, base_nll(model, tokenizer, self.prompts, self.said))
+        self.language = language_nll(model, tokenizer, self.prompts, self.said, self.usual.nll)
 
     def measure(self, model: Any) -> dict[str, Any]:
         """What a result answers, keeps of the audit, and says; the nats of its words are the caller's to add."""
@@ -91,7 +93,7 @@ class Judge:
     def fluency(self, base: Any, said: Sequence[str]) -> dict[str, float]:
         """The score of the base's answers and of a result's."""
         own = Answers(self.prompts, said, base_nll(base, self.tokenizer, self.prompts, said))
-        found = compare_fluency(self.tokenizer, self.usual, own)
+        found = compare_fluency(self.tokenizer, self.usual, own, self.language)
         return {"base": found.base.score, "result": found.result.score}
 
     def _answers(self, model: Any) -> dict[str, list[int]]:

@@ -56,6 +56,7 @@ OURS: dict[str, dict[str, Any]] = {
     "default": {},
     "scaled back": {"change_scale": 0.85},
     "erase": {"preset": "erase"},
+    "counterfactual": {"preset": "counterfactual"},
     "robust": {"preset": "robust"},
 }
 TUNED = ("rmu", "adaptive-rmu", "srmu ratio", "srmu difference", "srmu product", "gradient-difference", "npo")

@@ -24,9 +24,10 @@ from srmu.runtime import processes as distributed
 from srmu.surgery.checkpoint import open_checkpoint
 from srmu.surgery.sharding import shard_below
 from srmu.surgery.truncate import load_truncated
-from tiny_runs import FORGET, finish, make_rows, make_solver, make_topic, masters_of
+from tiny_runs import FORGET, finish, make_rows, make_solver, make_specific_topic, make_topic, masters_of
 
 TWO_TOPICS = [make_topic(name="one"), make_topic(make_rows((8, 19, 3), 3), make_rows((7, 16), 4), FORGET, name="two")]
+EXCHANGEABLE = [make_specific_topic()]
 # Odd numbers of rows; with one row of a side, one of two ranks has none of it.
 CASES: dict[str, dict[str, Any]] = {
     "float32": {"dtype": torch.float32, "forget_batch_size": 3, "retain_batch_size": 3},
@@ -41,11 +42,28 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "corpus": {"forget_batch_size": 1, "retain_batch_size": 2, "map_scope": "corpus", "topics": TWO_TOPICS},
     "erasure": {"forget_batch_size": 3, "retain_batch_size": 1, "method": "erasure", "erased_axes": 2},
+    "counterfactual": {
+        "forget_batch_size": 3,
+        "retain_batch_size": 1,
+        "method": "counterfactual",
+        "forget_tokens": "specific",
+        "topics": EXCHANGEABLE,
+        "max_length": 64,
+    },
+    "counterfactual, not kept": {
+        "forget_batch_size": 1,
+        "retain_batch_size": 3,
+        "method": "counterfactual",
+        "forget_tokens": "specific",
+        "topics": EXCHANGEABLE,
+        "max_length": 64,
+        "cache_gb": 0.0,
+    },
     "rmu": {"forget_batch_size": 5, "retain_batch_size": 1, "method": "rmu", "coefficient_unit": "absolute"},
     "adaptive-rmu": {"forget_batch_size": 1, "retain_batch_size": 3, "method": "adaptive-rmu"},
 }
 TOFU = Path(__file__).parent / "data" / "tofu"
-SHARDED = ("float32", "ratio", "running", "corpus")
+SHARDED = ("float32", "ratio", "running", "corpus", "counterfactual, not kept")
 RECORDED = (
     "step",
     "forget_loss",

@@ -40,6 +40,14 @@ def make_topic(forget: TokenRows = FORGET, *retain: TokenRows, **changes: Any) -
     return TopicRows(forget=forget, retain=retain or (RETAIN,), **values)
 
 
+def make_specific_topic() -> TopicRows:
+    """A topic of whose forget tokens some are in no retain row, in spans of several lengths."""
+    varied = make_rows((21, 5, 14, 9, 40), seed=1)
+    forget = TokenRows(tuple(54 + row % 12 for row in varied.token_ids), varied.document_ids)
+    retain = make_rows((60, 50, 6), seed=2)
+    return make_topic(forget, TokenRows(tuple(6 + row % 54 for row in retain.token_ids), retain.document_ids))
+
+
 @cache
 def load_tiny(path: Path, dtype: torch.dtype = torch.float32, num_layers: int = TAPPED_LAYER + 1) -> TruncatedModel:
     """The first layers of a checkpoint, loaded once; solvers leave them as they are, and so must tests."""

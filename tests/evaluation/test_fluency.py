@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from srmu.evaluation.fluency import Answers, base_nll, compare_fluency, fluency, script_share
+from srmu.evaluation.fluency import Answers, base_nll, compare_fluency, fluency, language_nll, script_share
 from tiny_tokenizers import TOKENIZERS, make_tokenizer
 
 
@@ -49,16 +49,31 @@ def test_the_bases_nats_equal_its_log_softmax(saved_family):
     assert math.isnan(found[1])
 
 
+def test_language_is_what_the_bases_answers_to_other_prompts_cost_it(saved_family):
+    tokenizer = make_tokenizer()
+    model = AutoModelForCausalLM.from_pretrained(saved_family("llama")).eval()
+    prompts, answers = ["the capital of", "the river", "a red country"], ["red country", "runs north", " "]
+    own = base_nll(model, tokenizer, prompts, answers)
+    found = language_nll(model, tokenizer, prompts, answers, own)
+    # The others of the first prompt are the second answer and the empty third, those of the second the first alone.
+    [other] = base_nll(model, tokenizer, prompts[:1], answers[1:2])
+    assert found[0] == pytest.approx(max(own[0], other))
+    [other] = base_nll(model, tokenizer, prompts[1:2], answers[:1])
+    assert found[1] == pytest.approx(max(own[1], other))
+    assert math.isnan(found[2])
+    assert language_nll(model, tokenizer, prompts[:1], answers[:1], own[:1]) == own[:1]
+
+
 def test_base_and_result_are_compared_prompt_by_prompt():
     tokenizer = make_tokenizer()
     prompts = ["the capital of", "the river"]
     base = Answers(prompts, ["red country", "runs north"], [1.0, 2.0])
     result = Answers(prompts, ["red country", "old old old old old"], [1.0, 2.0])
-    found = compare_fluency(tokenizer, base, result)
+    found = compare_fluency(tokenizer, base, result, base.nll)
     assert found.base.score == found.change.before == 1.0
     assert found.result.score == found.change.after == pytest.approx((1 + 1 / 4) / 2)
     assert found.change.stderr == pytest.approx(3 / 8)  # differences of 0 and -3/4
-    assert compare_fluency(tokenizer, base, base).change.difference == 0.0
+    assert compare_fluency(tokenizer, base, base, base.nll).change.difference == 0.0
 
 
 def test_a_chat_is_judged_after_its_template(saved_family):

@@ -124,6 +124,12 @@ def erasure_target(hidden_frozen: Array, specific: Mask, middle: Array, axes: Ar
     return target
 
 
+def counterfactual_target(hidden_frozen: Array, exchanged: Sequence[Array], overshoot: float) -> Array:
+    """From each state towards the mean of the exchanged ones, and on."""
+    mean = sum(exchanged) / len(exchanged)
+    return mean + overshoot * (mean - hidden_frozen)
+
+
 def relative_coefficient(direction: Array, steering_coefficient: float, mean_frozen_norm: float) -> float:
     """The coefficient that makes `coefficient * direction` so many times the mean frozen norm long.
 

@@ -6,7 +6,7 @@ It is slow and holds everything twice on purpose; nothing in it comes from the p
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,6 +63,7 @@ class PlainBatch:
         token_mask: `[batch, seq]` bool, true where a token counts; none given = made by `sink_mask`.
         token_weights: `[batch, seq]`, what each counted token weighs in the mean; none given = 1 each.
         vectors: `[batch, seq, hidden]`, V of each token; none given = the objective's for all.
+        exchanges: The same rows with other words in the place of some, as often as there are exchanges.
     """
 
     token_ids: Tensor
@@ -70,6 +71,7 @@ class PlainBatch:
     token_mask: Tensor | None = None
     token_weights: Tensor | None = None
     vectors: Tensor | None = None
+    exchanges: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class PlainObjective:
     """What `docs/background/method.md` needs to define the loss.
 
     Attributes:
-        method: `rmu`, `adaptive-rmu`, `srmu` or `erasure`.
+        method: `rmu`, `adaptive-rmu`, `srmu`, `erasure` or `counterfactual`.
         vector: u (length 1) or V, `[hidden]`.
         steering_coefficient: Times the mean frozen norm (`relative`), or raw c or c_map (`absolute`). Adaptive RMU:
             always times the norm of each token.
@@ -90,10 +92,11 @@ class PlainObjective:
         difference_lambda: Of difference.
         fixed_importance: I_norm to use in place of each batch's own, `[hidden]`.
         erasure: Of erasure: the centroid, `[hidden]`, and the axes, `[axes, hidden]`, if there are any.
+        overshoot: Of counterfactual.
         sink_norm_ratio: For batches without a token mask; None = every real token counts.
     """
 
-    method: Literal["rmu", "adaptive-rmu", "srmu", "erasure"]
+    method: Literal["rmu", "adaptive-rmu", "srmu", "erasure", "counterfactual"]
     vector: np.ndarray
     steering_coefficient: float
     coefficient_unit: Literal["relative", "absolute"] = "relative"
@@ -106,6 +109,7 @@ class PlainObjective:
     fixed_importance: np.ndarray | None = None
     sink_norm_ratio: float | None = 4.0
     erasure: tuple[np.ndarray, np.ndarray | None] | None = None
+    overshoot: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -181,6 +185,12 @@ def plain_losses(
         assert forget.token_weights is not None
         specific = (forget.token_weights > 0.9).numpy()
         target = torch.from_numpy(formulas.erasure_target(_numpy(forget_frozen), specific, *objective.erasure))
+    elif objective.method == "counterfactual":
+        with torch.no_grad():
+            read = [hidden_after(frozen, replace(forget, token_ids=ids), layer_id) for ids in forget.exchanges]
+        target = torch.from_numpy(
+            formulas.counterfactual_target(_numpy(forget_frozen), [_numpy(each) for each in read], objective.overshoot)
+        )
     else:
         target = _target(forget_frozen, forget_mask, retain_frozen, retain_mask, objective)
     if forget.vectors is not None:

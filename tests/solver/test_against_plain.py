@@ -18,11 +18,12 @@ from families import FAMILIES, TAPPED_LAYER, VARIANTS, find_family
 from oracle import formulas
 from oracle.plain import PlainBatch, PlainObjective, float64_exact, hidden_after, load_plain, plain_run
 from srmu.inputs.rows import TokenRows
+from srmu.solver.counterfactual import EXCHANGES
 from srmu.solver.gradient import GradientSolver
 from srmu.solver.topics import TopicRows
 from srmu.surgery.checkpoint import open_checkpoint
 from srmu.surgery.truncate import load_truncated
-from tiny_runs import FORGET, RETAIN, SETTINGS, make_rows, make_solver, make_topic
+from tiny_runs import FORGET, RETAIN, SETTINGS, make_rows, make_solver, make_specific_topic, make_topic
 
 SavedFamily = Callable[..., Path]
 STEPS = SETTINGS["steps"]
@@ -65,6 +66,11 @@ def plain_batches(solver: GradientSolver, topics: Sequence[TopicRows]) -> tuple[
             replace(batch, token_weights=specific_weights(batch.token_ids, topics[step.topic]))
             for batch, step in zip(forget, solver.schedule, strict=True)
         ]
+    if solver.target.method == "counterfactual":
+        forget = [
+            replace(batch, exchanges=exchanged(solver, step.forget, batch))
+            for batch, step in zip(forget, solver.schedule, strict=True)
+        ]
     if solver.topics[0].token_directions is not None:
         vectors = [token_vectors(solver, topics[step.topic]) for step in solver.schedule]
         forget = [
@@ -76,6 +82,21 @@ def plain_batches(solver: GradientSolver, topics: Sequence[TopicRows]) -> tuple[
         chosen = [topics[step.topic].retain[source].token_ids[position] for source, position in step.retain]
         retain.append(padded(TokenRows(tuple(chosen), tuple(range(len(chosen)))), range(len(chosen))))
     return forget, retain
+
+
+def exchanged(solver: GradientSolver, row_ids: Sequence[int], batch: PlainBatch) -> tuple[torch.Tensor, ...]:
+    """The engine's exchanges of these rows, in the place of the rows."""
+    counterfactuals = solver.topics[0].counterfactuals
+    assert counterfactuals is not None
+    rows, versions = counterfactuals.exchanged.rows.token_ids, []
+    for number in range(EXCHANGES):
+        token_ids = batch.token_ids.clone()
+        for place, row_id in enumerate(row_ids):
+            row = rows[row_id * EXCHANGES + number]
+            token_ids[place, : len(row)] = row
+        assert not torch.equal(token_ids, batch.token_ids)
+        versions.append(token_ids)
+    return tuple(versions)
 
 
 def specific_weights(token_ids: torch.Tensor, topic: TopicRows) -> torch.Tensor:
@@ -116,6 +137,7 @@ def plain_objective(solver: GradientSolver, topic_id: int = 0) -> PlainObjective
         statistic=config.statistic,
         map_epsilon=config.map_epsilon,
         difference_lambda=config.difference_lambda,
+        overshoot=config.overshoot,
         sink_norm_ratio=config.sink_norm_ratio if config.skip_sinks else None,
     )
 
@@ -196,6 +218,19 @@ def test_erasure_equals_two_whole_models(name: str, axes: int, saved_family: Sav
         )  # fmt: skip
     objective = replace(plain_objective(solver), erasure=plain_erasure(path, solver, topics[0]))
     check(name, path, solver, topics, objective)
+
+
+@pytest.mark.parametrize("cache_gb", [2.0, 0.0])
+@pytest.mark.parametrize("name", ["llama", "gemma3", "gpt2"])
+def test_counterfactuals_equal_two_whole_models(name: str, cache_gb: float, saved_family: SavedFamily) -> None:
+    topics = [make_specific_topic()]
+    path = saved_family(name)
+    with float64_exact():
+        solver = make_solver(
+            path, topics, dtype=torch.float64, method="counterfactual", forget_tokens="specific", overshoot=0.3,
+            max_length=64, cache_gb=cache_gb,
+        )  # fmt: skip
+    check(name, path, solver, topics, plain_objective(solver))
 
 
 @pytest.mark.gpu

@@ -11,7 +11,11 @@ def part(side: int, rows: int, length: int, inner: bool = True) -> Part:
     hidden = torch.full((rows, length, 2), float(10 * side + rows))
     entry = Entry(hidden, hidden[..., :1] + 1 if inner else None)
     mask = torch.ones(rows, length, dtype=torch.bool)
-    return Part(side, FrozenRows(entry, hidden, mask, torch.zeros(rows, length, dtype=torch.long)), torch.zeros(2))
+    return Part(
+        side,
+        FrozenRows(entry, hidden, mask, torch.zeros(rows, length, dtype=torch.long), tuple(range(rows))),
+        torch.zeros(2),
+    )
 
 
 def test_both_sides_of_one_length_are_replayed_together() -> None:

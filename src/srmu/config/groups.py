@@ -150,9 +150,11 @@ class SearchConfig(CheckedConfig):
 class TargetConfig(CheckedConfig):
     """What the hidden states of forget texts are driven to, and at which layer."""
 
-    method: Method = option("srmu", "The target: rmu, adaptive-rmu, srmu or erasure.")
+    method: Method = option("srmu", "The target: rmu, adaptive-rmu, srmu, erasure or counterfactual.")
     layer: int | Literal["auto"] = option(
-        "auto", "Tapped layer l, counted from 0; auto = a sixth of the depth, of erasure three tenths.", at_least(0)
+        "auto",
+        "Tapped layer l, counted from 0; auto = a sixth of the depth, of erasure and counterfactual three tenths.",
+        at_least(0),
     )
     steering_coefficient: float = option(
         3.0, "Length of the target: times the mean frozen norm (relative), or raw c (absolute).", positive
@@ -177,6 +179,12 @@ class TargetConfig(CheckedConfig):
         "that differs from their mean.",
         at_least(0),
     )
+    overshoot: float = option(
+        0.4,
+        "Of counterfactual: how much further than the state of the exchanged texts the target lies, as a share of the "
+        "way there.",
+        at_least(0),
+    )
     forget_tokens: ForgetTokens = option(
         "specific", "Drive away all forget tokens equally (all), or each as far as the retain texts lack it (specific)."
     )
@@ -192,6 +200,11 @@ class TargetConfig(CheckedConfig):
             problems.append(
                 f"per_token_signs={self.per_token_signs!r} with method {self.method} and misdirection "
                 f"{self.misdirection}; tokens have signs of their own in srmu with signs alone, so leave it out"
+            )
+        if self.method == "counterfactual" and self.forget_tokens == "all":
+            problems.append(
+                "method='counterfactual' with forget_tokens='all'; it exchanges what is specific, so leave "
+                "forget_tokens out"
             )
         return problems
 
@@ -212,7 +225,8 @@ class TrainingConfig(CheckedConfig):
     )
     retain_weight: float | Literal["auto"] = option(
         "auto",
-        "Weight alpha of the retain loss; auto = 400, or 40 where no retain texts are given; of erasure 5.",
+        "Weight alpha of the retain loss; auto = 400, or 40 where no retain texts are given; of erasure 5, of "
+        "counterfactual 10.",
         at_least(0),
     )
     remaining_loss: float = option(

@@ -22,6 +22,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "robust": {"per_token_signs": 1.0, "retain_weight": 250.0},
     # Ours: specific tokens collapse onto what they share; keeps more of the same names and kind (docs/log).
     "erase": {"method": "erasure", "short_documents": "pack", "remaining_loss": 0.02},
+    # Ours: forget texts are read as if they were about something else; answers stay language (docs/log).
+    "counterfactual": {"method": "counterfactual", "short_documents": "pack"},
     "paper": {"method": "srmu", "importance_map": "ratio", "retain_weight": 150.0, **PUBLISHED},
     "paper-literal": {
         "method": "srmu",

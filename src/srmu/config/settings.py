@@ -25,6 +25,7 @@ from srmu.config.groups import (
 from srmu.config.presets import PRESETS, REQUESTS
 from srmu.config.renamed import RENAMED
 from srmu.errors import InputError, nearest_hint
+from srmu.objective.choices import Method
 
 GROUP_OF = {each.name: name for name, group in GROUPS.items() for each in fields(group)}
 """Setting -> its group, in the order of `--help` and of the saved file."""
@@ -36,8 +37,8 @@ PRESET_HELP = "A named group of settings: default, robust (holds better), paper,
 
 # What auto means. Where no text near the forget texts must stay apart from them, a high weight only slows forgetting.
 RETAIN_WEIGHT, RETAIN_WEIGHT_ALONE = 400.0, 40.0
-# Of erasure, whose targets are near.
-RETAIN_WEIGHT_ERASURE = 5.0
+# Of methods whose targets are near.
+RETAIN_WEIGHT_NEAR: dict[Method, float] = {"erasure": 5.0, "counterfactual": 10.0}
 
 _RETAIN_OF = {"entities": "others of the same kind", "facts": "what else must stay of the same things"}
 

@@ -15,6 +15,8 @@ from srmu.inputs.judged_texts import distinct_share
 from srmu.results.fluency_records import Fluency, FluencyGroup
 
 BATCH_TOKENS = 4096
+OTHERS = 3
+"""Answers to so many other prompts show what language costs the base after a prompt that they do not answer."""
 
 
 def script_share(prompt: str, answer: str) -> float:
@@ -50,6 +52,38 @@ def base_nll(
     return found
 
 
+def language_nll(
+    base: Any,
+    tokenizer: Any,
+    prompts: Sequence[str],
+    answers: Sequence[str],
+    own: Sequence[float],
+    *,
+    chat: bool = False,
+) -> list[float]:
+    """Nats per token up to which an answer to each prompt is language, whether or not it is right; nan as in `own`.
+
+    A model that forgot says something else, and what is not the answer the base finds less likely however well it is
+    put. So the bound is not what the base's own answer costs it, but what its answers to other prompts cost it after
+    this one: the same language, about something else. Noise costs it several times that.
+
+    Args:
+        base: In eval mode.
+        tokenizer: Its tokenizer.
+        prompts: What was asked.
+        answers: The base's.
+        own: Of these, from `base_nll`.
+        chat: As for `base_nll`.
+    """
+    turned = [[*answers[by:], *answers[:by]] for by in range(1, min(OTHERS, len(answers) - 1) + 1)]
+    others = [base_nll(base, tokenizer, prompts, texts, chat=chat) for texts in turned]
+    found = []
+    for place, usual in enumerate(own):
+        finite = [nll[place] for nll in others if not math.isnan(nll[place])]
+        found.append(max(usual, float(np.mean(finite))) if finite and not math.isnan(usual) else usual)
+    return found
+
+
 @dataclass(frozen=True)
 class Answers:
     """A model's greedy completions of some prompts.
@@ -75,7 +109,7 @@ def fluency(
         prompts: What was asked.
         answers: Greedy completions of a model.
         nll: Of these, from `base_nll`.
-        reference: Of the base's own answers, from `base_nll`.
+        reference: Nats per token that cost an answer nothing, from `language_nll`.
     """
     finite = [value for value in nll if not math.isnan(value)]
     return Fluency(
@@ -93,8 +127,8 @@ def fluency_scores(
     """One score an answer, from 0 to 1; arguments as in `fluency`.
 
     It is the product of `distinct_share`, `script_share`, and the exponential of minus the nats per token by which the
-    base finds the answer less likely than its own (1 where it is no less likely). An empty answer scores 0, unless the
-    base's was empty too.
+    base finds the answer less likely than language is after this prompt (1 where it is no less likely). An empty answer
+    scores 0, unless the base's was empty too.
     """
     scores = []
     for prompt, answer, own, usual in zip(prompts, answers, nll, reference, strict=True):
@@ -107,9 +141,9 @@ def fluency_scores(
     return np.array(scores)
 
 
-def compare_fluency(tokenizer: Any, base: Answers, result: Answers) -> FluencyGroup:
-    """Base and result on the same prompts, at least one."""
-    arguments = [(side.prompts, side.texts, side.nll, base.nll) for side in (base, result)]
+def compare_fluency(tokenizer: Any, base: Answers, result: Answers, reference: Sequence[float]) -> FluencyGroup:
+    """Base and result on the same prompts, at least one; `reference` as in `fluency`."""
+    arguments = [(side.prompts, side.texts, side.nll, reference) for side in (base, result)]
     before, after = (fluency_scores(tokenizer, *given) for given in arguments)
     return FluencyGroup(
         base=fluency(tokenizer, *arguments[0]),

@@ -27,6 +27,7 @@ class Measurement:
         questions: By group.
         answers: Greedy completions of the prompts.
         nll: Of the base: nats per token that it gives its own answers; empty = they are not judged.
+        language: Of the base: nats per token up to which an answer to these prompts is language.
         known: Of the base: what the audit will ask the result for; none = there is no audit.
         audit: Of the result: what it lost of that.
     """
@@ -35,6 +36,7 @@ class Measurement:
     questions: dict[str, QuestionScores]
     answers: list[str]
     nll: tuple[float, ...] = ()
+    language: tuple[float, ...] = ()
     known: AuditItems | None = None
     audit: Audit | None = None
 

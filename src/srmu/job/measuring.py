@@ -10,7 +10,7 @@ from typing import Any
 from srmu.evaluation.audit.audit import audit, prepare_audit
 from srmu.evaluation.audit.bank import read_bank
 from srmu.evaluation.audit.base_knowledge import ASKED_PER_FIELD, KNOWN_PER_FIELD
-from srmu.evaluation.fluency import Answers, base_nll, compare_fluency
+from srmu.evaluation.fluency import Answers, base_nll, compare_fluency, language_nll
 from srmu.evaluation.loading import load_causal_lm
 from srmu.evaluation.measure import Measurement, measure
 from srmu.inputs.rows import TokenRows
@@ -115,7 +115,10 @@ def measure_model(
                 title=f"Measuring: {title}",
             )
             if base is None and prompts.forget:
-                found = replace(found, nll=tuple(_nll(plan, model, prompts, found.answers)))
+                said, chat = found.answers[len(prompts.shown) :], plan.config.data.chat
+                nll = base_nll(model, plan.tokenizer, prompts.forget, said, chat=chat)
+                language = language_nll(model, plan.tokenizer, prompts.forget, said, nll, chat=chat)
+                found = replace(found, nll=tuple(nll), language=tuple(language))
     if not plan.config.output.audit:
         return found
     with run.timed("audit"), sharing():
@@ -134,21 +137,17 @@ def judge_fluency(run: Run, prompts: Prompts, base: Measurement, result: Measure
     plan = run.plan
     if not prompts.forget:
         return None
+    said = [measured.answers[len(prompts.shown) :] for measured in (base, result)]
     nll = list(base.nll)
-    if result.answers != base.answers:
+    if said[0] != said[1]:
         with run.timed("fluency"), run.reporter.task("Fluency of answers") as progress:
             progress(0, 1)
             with sharing():
-                nll = _nll(plan, _load(plan, plan.checkpoint.path), prompts, result.answers)
+                model = _load(plan, plan.checkpoint.path)
+                nll = base_nll(model, plan.tokenizer, prompts.forget, said[1], chat=plan.config.data.chat)
             progress(1, 1)
-    said = [measured.answers[len(prompts.shown) :] for measured in (base, result)]
     before, after = Answers(prompts.forget, said[0], base.nll), Answers(prompts.forget, said[1], nll)
-    return compare_fluency(plan.tokenizer, before, after)
-
-
-def _nll(plan: Plan, base: Any, prompts: Prompts, answers: Sequence[str]) -> list[float]:
-    said = answers[len(prompts.shown) :]
-    return base_nll(base, plan.tokenizer, prompts.forget, said, chat=plan.config.data.chat)
+    return compare_fluency(plan.tokenizer, before, after, base.language)
 
 
 def _load(plan: Plan, path: Path) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 
 from srmu.config.groups import TopicConfig
-from srmu.config.settings import RETAIN_WEIGHT, RETAIN_WEIGHT_ALONE, RETAIN_WEIGHT_ERASURE, UnlearnConfig
+from srmu.config.settings import RETAIN_WEIGHT, RETAIN_WEIGHT_ALONE, RETAIN_WEIGHT_NEAR, UnlearnConfig
 from srmu.config.sources import GENERAL, SELF, WRITTEN, inline_text
 from srmu.errors import InputError
 from srmu.evaluation.loading import check_tokenizer_fits, load_tokenizer
@@ -28,7 +28,7 @@ from srmu.solver.frozen import SMALL_BATCH
 from srmu.surgery.checkpoint import Checkpoint, open_checkpoint, resolve_model
 from srmu.surgery.layers import (
     AUTO_DEPTH,
-    AUTO_DEPTH_ERASURE,
+    AUTO_DEPTH_NEAR,
     resolve_layer,
     resolve_trained_layers,
     select_matrices,
@@ -199,7 +199,7 @@ def choose_matrices(
 ) -> tuple[int, dict[int, tuple[str, ...]], int, Skeleton]:
     """The tapped layer, the trained matrices by layer, their entries, and the model without weights."""
     training = config.training
-    depth = AUTO_DEPTH_ERASURE if config.target.method == "erasure" else AUTO_DEPTH
+    depth = AUTO_DEPTH_NEAR if config.target.method in RETAIN_WEIGHT_NEAR else AUTO_DEPTH
     layer_id = resolve_layer(config.target.layer, num_layers, depth)
     skeleton = build_skeleton(checkpoint, layer_id + 1, trust_remote_code=config.model.trust_remote_code)
     trained_ids = resolve_trained_layers(
@@ -219,8 +219,8 @@ def choose_matrices(
 
 def resolve_retain_weight(weight: float | Literal["auto"], retain: Sequence[str], method: Method) -> float:
     """Alpha for a topic with these retain sources; none = those that are used where none is given."""
-    if weight == "auto" and method == "erasure":
-        return RETAIN_WEIGHT_ERASURE
+    if weight == "auto" and method in RETAIN_WEIGHT_NEAR:
+        return RETAIN_WEIGHT_NEAR[method]
     if weight == "auto":
         return RETAIN_WEIGHT if retain else RETAIN_WEIGHT_ALONE
     return weight

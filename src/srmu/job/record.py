@@ -121,6 +121,8 @@ def importance_record(solver: GradientSolver) -> tuple[dict[str, Tensor], dict[s
         if topic.erasure is not None:
             tensors[f"{topic.name}.centroid"] = topic.erasure.centroid.float().cpu().contiguous()
             continue
+        if topic.counterfactuals is not None:
+            continue
         tensors[f"{topic.name}.direction"] = topic.direction.float().cpu().contiguous()
         if topic.importance is not None:
             importance = topic.importance.float().cpu()

@@ -1,1 +1,1 @@
-"""Targets and losses of RMU, Adaptive RMU, SRMU and erasure: pure functions on tensors."""
+"""Targets and losses of RMU, Adaptive RMU, SRMU, erasure and counterfactuals: pure functions on tensors."""

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-Method = Literal["rmu", "adaptive-rmu", "srmu", "erasure"]
+Method = Literal["rmu", "adaptive-rmu", "srmu", "erasure", "counterfactual"]
 ImportanceMapName = Literal["ratio", "difference", "product", "none"]
 ActivationStatistic = Literal["abs", "rms", "signed"]
 ForgetTokens = Literal["all", "specific"]

@@ -51,12 +51,14 @@ class FrozenRows:
         output: Residual stream after the tapped layer, `[batch, seq, hidden]`.
         token_mask: `[batch, seq]` bool, true where the token counts.
         token_ids: `[batch, seq]`, on the CPU.
+        row_ids: Of each row, in the store.
     """
 
     entry: Entry
     output: Hidden
     token_mask: TokenMask
     token_ids: TokenIds
+    row_ids: tuple[int, ...]
 
     @property
     def num_tokens(self) -> int:
@@ -100,6 +102,17 @@ class FrozenStore:
         self._whole = 3 + len(replayer.per_token)
         self._inner_size = 0 if replayer.late_start is None else replayer.late_start.inner_size
 
+    def of_rows(self, rows: TokenRows) -> "FrozenStore":
+        """A store of other rows, as this one in all else, that keeps nothing yet."""
+        return FrozenStore(
+            rows,
+            self.replayer,
+            max_length=max([self.max_length, *rows.lengths]),
+            sink_norm_ratio=self.sink_norm_ratio,
+            device=self.device,
+            batch_tokens=self.batch_tokens,
+        )
+
     def lengths(self, row_ids: Sequence[int]) -> list[int]:
         """The padded lengths at which these rows cost least, if they go through layers together."""
         return batch_lengths(
@@ -132,7 +145,7 @@ class FrozenStore:
                 given, inner = rest[: self._whole - 3], rest[self._whole - 3 :]
                 entry = Entry(hidden, inner[0] if inner else None, tuple(given))
                 token_ids = pad_batch(self.rows, ids, length).token_ids
-                groups.append(FrozenRows(entry, output, token_mask, token_ids))
+                groups.append(FrozenRows(entry, output, token_mask, token_ids, tuple(ids)))
             else:
                 groups.append(self._compute(ids, length))
         for _ in range(extra):
@@ -216,7 +229,7 @@ class FrozenStore:
             narrowed = token_mask & counted.to(self.device)
             # A row whose whole answer is an attention sink counts as if it had none, rather than not at all.
             token_mask = torch.where(narrowed.any(dim=1, keepdim=True), narrowed, token_mask)
-        return FrozenRows(frozen.entry, frozen.output, token_mask, batch.token_ids)
+        return FrozenRows(frozen.entry, frozen.output, token_mask, batch.token_ids, tuple(row_ids))
 
 
 def _pad(rows: Sequence[Tensor], length: int) -> Tensor:

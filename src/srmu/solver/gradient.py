@@ -64,7 +64,6 @@ class GradientSolver:
     ):
         self.target = target = target or TargetConfig()
         self.training = training = training or TrainingConfig()
-        self.batch_tokens = batch_tokens
         self.truncated = truncated
         self.device = next(truncated.inner.parameters()).device
         self.compute_dtype = next(truncated.inner.parameters()).dtype
@@ -92,7 +91,7 @@ class GradientSolver:
             topics, target, training.seed, truncated.hidden_size, self.master_dtype, self.device
         )
         self.max_length = max_length or max(all_rows.lengths)
-        self.store = self._store(all_rows, kept)
+        self.store = self._store(all_rows, batch_tokens, kept)
         self.length = RunLength(given_steps(training), len(topics))
         self.schedule = build_schedule(
             [len(topic.forget.token_ids) for topic in topics],
@@ -121,9 +120,9 @@ class GradientSolver:
                 forget = sorted({i for s in likely if s.topic == index for i in self._row_ids(s)[0]})
                 retain = sorted({i for s in likely if s.topic == index for i in self._row_ids(s)[1]})
                 topic.fitter.update(self._corpus_sums(forget), self._corpus_sums(retain))
-        if self.target.method == "erasure":
-            for topic in self.topics:
-                self.target_maker.find_erasure(topic, self.store)
+        for index, topic in enumerate(self.topics):
+            forget = [row_id for step in self.schedule if step.topic == index for row_id in self._row_ids(step)[0]]
+            self.target_maker.prepare(topic, self.store, forget, self.training)
         return kept
 
     def run(self, on_metrics: Callable[[list[dict[str, float]]], None], after_step: Callable[[int], None]) -> None:
@@ -204,7 +203,7 @@ class GradientSolver:
     @torch.no_grad()
     def moved(self, rows: TokenRows) -> float:
         """How far counted tokens of other rows moved in the residual stream, relative to their frozen norm."""
-        frozen_store = self._store(rows)
+        frozen_store = self.store.of_rows(rows)
         weights = self._by_layer(self._compute_weights(self.result))
         distance = norm = 0.0
         for start in range(0, len(rows), 16):
@@ -249,14 +248,14 @@ class GradientSolver:
     def _fitters(self) -> dict[str, ImportanceFitter]:
         return {topic.name: topic.fitter for topic in self.topics}
 
-    def _store(self, rows: TokenRows, kept: KeptRows | None = None) -> FrozenStore:
+    def _store(self, rows: TokenRows, batch_tokens: int | None, kept: KeptRows | None) -> FrozenStore:
         return FrozenStore(
             rows,
             self.replayer,
-            max_length=max([self.max_length, *rows.lengths]),
+            max_length=self.max_length,
             sink_norm_ratio=self.target.sink_norm_ratio if self.target.skip_sinks else None,
             device=self.device,
-            batch_tokens=self.batch_tokens,
+            batch_tokens=batch_tokens,
             kept=kept,
         )
 

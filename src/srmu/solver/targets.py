@@ -6,14 +6,16 @@ from functools import partial, reduce
 import torch
 from torch import Tensor
 
-from srmu.config.groups import TargetConfig
+from srmu.config.groups import TargetConfig, TrainingConfig
 from srmu.errors import RunError
 from srmu.objective.adaptive_rmu import adaptive_rmu_target
+from srmu.objective.counterfactual import counterfactual_target
 from srmu.objective.erasure import CentroidSums, centroid_sums, erasure_target, make_erasure
 from srmu.objective.importance import ActivationSums, activation_sums, importance_map
 from srmu.objective.rmu import rmu_target
 from srmu.objective.srmu import srmu_target
 from srmu.runtime.processes import sum_over_ranks, world_size
+from srmu.solver.counterfactual import Counterfactuals
 from srmu.solver.frozen import FrozenRows, FrozenStore
 from srmu.solver.topics import TopicState
 
@@ -70,6 +72,28 @@ class TargetMaker:
             sums += centroid_sums(rows.output, rows.token_mask, weights, with_moments=axes > 0)
         return sums
 
+    def prepare(
+        self, topic: TopicState, store: FrozenStore, forget_ids: Sequence[int], training: TrainingConfig
+    ) -> None:
+        """Find what a topic's targets are made of, where more is needed than the rows of a step.
+
+        Args:
+            topic: The topic.
+            store: Has its rows.
+            forget_ids: Forget rows that the run may read, on all ranks.
+            training: Seed, and how much may be kept.
+
+        Raises:
+            RunError: If no forget token is specific, or too few are.
+        """
+        if self.config.method == "erasure":
+            self.find_erasure(topic, store)
+        if self.config.method == "counterfactual":
+            assert topic.token_weights is not None
+            rows = range(topic.forget_offset, topic.retain_offsets[0])
+            topic.counterfactuals = Counterfactuals(store, rows, topic.token_weights, topic.name, training.seed)
+            topic.counterfactuals.keep(forget_ids, training.cache_gb)
+
     def find_erasure(self, topic: TopicState, store: FrozenStore) -> None:
         """The topic's centroid and axes, from all its forget rows on all ranks.
 
@@ -117,6 +141,14 @@ class TargetMaker:
         if topic.erasure is not None:
             targets = [erasure_target(rows.output, self._weights(topic, rows), topic.erasure) for rows in forget]
             return targets, topic.erasure.centroid.norm()
+        if topic.counterfactuals is not None:
+            means = topic.counterfactuals.means(forget)
+            targets = [
+                counterfactual_target(rows.output, mean, config.overshoot)
+                for rows, mean in zip(forget, means, strict=True)
+            ]
+            # As far as the tokens themselves: the target lies among them.
+            return targets, self.over_ranks(self.own_sums(forget)).mean_norm
         forget_sums, retain_sums = (self.over_ranks(self.own_sums(groups)) for groups in (forget, retain))
         if config.map_scope != "corpus":
             topic.fitter.update(forget_sums, retain_sums)

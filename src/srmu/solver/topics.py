@@ -22,6 +22,7 @@ from srmu.objective.direction import TokenDirections, draw_direction
 from srmu.objective.erasure import Erasure
 from srmu.objective.importance import ImportanceFitter
 from srmu.solver.balance import RetainBalance
+from srmu.solver.counterfactual import Counterfactuals
 from srmu.solver.specificity import token_weights
 
 NO_ROWS = TokenRows((), ())
@@ -69,6 +70,7 @@ class TopicState:
     """In place of `direction`, which is as long."""
     importance: Tensor | None = field(default=None)
     erasure: Erasure | None = field(default=None)
+    counterfactuals: Counterfactuals | None = field(default=None)
     balance: RetainBalance | None = field(default=None)
     """In place of `retain_weight`."""
 

@@ -231,7 +231,7 @@ def select_matrices(layer: nn.Module, *, roles: Sequence[str], modules: Sequence
     return chosen
 
 
-AUTO_DEPTH, AUTO_DEPTH_ERASURE = 1 / 6, 0.3
+AUTO_DEPTH, AUTO_DEPTH_NEAR = 1 / 6, 0.3
 """Where the tapped layer lies unless it is named (docs/log)."""
 
 

@@ -1,0 +1,97 @@
+"""What the frozen model makes of forget rows whose specific words are exchanged: means over several exchanges."""
+
+import random
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from srmu.errors import RunError
+from srmu.inputs.exchanged import SpanPool
+from srmu.inputs.rows import TokenRows
+from srmu.objective.counterfactual import EXCHANGEABLE
+from srmu.objective.masked import widen
+from srmu.objective.tensors import Hidden
+from srmu.solver.frozen import GIB, FrozenRows, FrozenStore
+
+EXCHANGES = 4
+"""Of each row."""
+ROWS_AT_ONCE = 16
+
+
+class Counterfactuals:
+    """Of one topic's forget rows.
+
+    Args:
+        store: The run's frozen activations.
+        row_ids: The topic's forget rows among those of the store, all of them.
+        token_weights: By token id.
+        topic: Its name.
+        seed: Of the exchanges, which depend on topic and row besides.
+
+    Raises:
+        RunError: If there are not two specific spans to be exchanged for each other.
+    """
+
+    def __init__(self, store: FrozenStore, row_ids: range, token_weights: Tensor, topic: str, seed: int):
+        self.first = row_ids.start
+        rows = store.rows.token_ids[row_ids.start : row_ids.stop]
+        pool = SpanPool(rows, (token_weights > EXCHANGEABLE).tolist())
+        if len(pool) < 2:
+            raise RunError(
+                f"The forget texts of {topic!r} have fewer than two specific words that could be exchanged for "
+                "each other: the retain texts have all others as often. Give more of either, or another --method."
+            )
+        exchanged = [
+            torch.tensor(
+                pool.exchange(row.tolist(), random.Random(f"{seed} {topic} {place} {number}")), dtype=row.dtype
+            )
+            for place, row in enumerate(rows)
+            for number in range(EXCHANGES)
+        ]
+        self.exchanged = store.of_rows(TokenRows(tuple(exchanged), tuple(range(len(exchanged)))))
+        self._kept: dict[int, Tensor] = {}
+
+    def keep(self, row_ids: Sequence[int], limit_gb: float) -> None:
+        """Compute the means of these forget rows and keep them, if they fit; every rank keeps all of them.
+
+        Args:
+            row_ids: In the run's store: all that the run may read, the same on all ranks.
+            limit_gb: In GiB.
+        """
+        lengths = self.exchanged.rows.lengths
+        # By length, so that little is padded.
+        places = sorted((row_id - self.first for row_id in set(row_ids)), key=lambda at: (lengths[at * EXCHANGES], at))
+        hidden_size = self.exchanged.replayer.truncated.hidden_size
+        if 4 * hidden_size * sum(lengths[place * EXCHANGES] for place in places) > limit_gb * GIB:
+            return
+        for start in range(0, len(places), ROWS_AT_ONCE):
+            chosen = places[start : start + ROWS_AT_ONCE]
+            padded = max(self.exchanged.lengths([place * EXCHANGES for place in chosen]))
+            for place, mean in zip(chosen, self._compute(chosen, [padded] * len(chosen)), strict=True):
+                self._kept[place] = mean[: lengths[place * EXCHANGES]].clone()
+
+    def means(self, groups: Sequence[FrozenRows]) -> list[Hidden]:
+        """E of each group of forget rows, `[batch, seq, hidden]`; of padding, anything."""
+        places = [[row_id - self.first for row_id in rows.row_ids] for rows in groups]
+        padded = [rows.token_ids.shape[1] for rows in groups]
+        if self._kept:
+            return [
+                torch.stack([torch.nn.functional.pad(kept, (0, 0, 0, length - len(kept))) for kept in kept_rows])
+                for length, kept_rows in zip(padded, ([self._kept[p] for p in group] for group in places), strict=True)
+            ]
+        # All at once, since ranks that share layers ask for rows together.
+        found = iter(
+            self._compute(
+                [place for group in places for place in group],
+                [length for group, length in zip(places, padded, strict=True) for _ in group],
+            )
+        )
+        return [torch.stack([next(found) for _ in group]) for group in places]
+
+    def _compute(self, places: Sequence[int], padded: Sequence[int]) -> list[Tensor]:
+        """The mean of each row, `[padded length, hidden]`, for rows in ascending padded length."""
+        row_ids = [place * EXCHANGES + number for place in places for number in range(EXCHANGES)]
+        groups = self.exchanged.get(row_ids, sorted(set(padded)))
+        rows = [output for group in groups for output in widen(group.output)]
+        return [torch.stack(rows[at : at + EXCHANGES]).mean(dim=0) for at in range(0, len(rows), EXCHANGES)]
