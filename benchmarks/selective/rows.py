@@ -34,10 +34,7 @@ def make_rows(cells: Sequence[Cell]) -> list[dict[str, Any]]:
                 "seeds": len({cell["seed"] for cell in found}),
                 "chance": CHANCE,
                 "groups": {name: _group(found, name) for name in GROUPS} | {"audit": _audit(found)},
-                "fluency": {
-                    side: round(float(np.mean([cell["fluency"][side] for cell in found])), 4)
-                    for side in ("base", "result")
-                },
+                "fluency": _fluency(found),
                 "trials": 20 if method in PUBLISHED else 0,
                 "seconds": _mean_seconds(found),
             }
@@ -86,6 +83,14 @@ def _audit(cells: Sequence[Cell]) -> dict[str, float] | None:
     base, result = (float(np.mean([bank[side] for bank in banks])) for side in ("base", "result"))
     margin = 1.96 * float(np.mean([bank["stderr"] or 0.0 for bank in banks])) / np.sqrt(len(banks))
     return _rounded(base, result, result - margin, result + margin)
+
+
+def _fluency(cells: Sequence[Cell]) -> dict[str, float] | None:
+    """Of the cells that have one; it is null in those that were measured before it was what it is (docs/log)."""
+    found = [cell["fluency"] for cell in cells if cell["fluency"]]
+    if not found:
+        return None
+    return {side: round(float(np.mean([each[side] for each in found])), 4) for side in ("base", "result")}
 
 
 def _rounded(base: float, result: float, low: float, high: float) -> dict[str, float]:

@@ -63,3 +63,11 @@ def test_rows_pool_questions_and_say_whether_the_default_is_ahead() -> None:
     assert next(row for row in make_rows(mixed) if row["method"] == "default")["beats_published"] is False
     alone = make_rows([cell("default", quarter, all_of_them)])
     assert alone[0]["beats_published"] is None
+
+
+def test_fluency_is_that_of_the_cells_that_have_it() -> None:
+    measured = cell("default", [1], [1])
+    [row] = make_rows([measured, {**measured, "seed": 1, "fluency": None}])
+    assert row["fluency"] == {"base": 0.8, "result": 0.4}
+    [row] = make_rows([{**measured, "fluency": None}])
+    assert row["fluency"] is None

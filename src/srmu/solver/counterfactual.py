@@ -1,7 +1,7 @@
 """What the frozen model makes of forget rows whose specific words are exchanged: means over several exchanges."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from srmu.inputs.rows import TokenRows
 from srmu.objective.counterfactual import EXCHANGEABLE
 from srmu.objective.masked import widen
 from srmu.objective.tensors import Hidden
-from srmu.solver.frozen import GIB, FrozenRows, FrozenStore
+from srmu.solver.frozen import GIB, FrozenRows, FrozenStore, pad_rows
 
 EXCHANGES = 4
 """Of each row."""
@@ -52,46 +52,44 @@ class Counterfactuals:
         self.exchanged = store.of_rows(TokenRows(tuple(exchanged), tuple(range(len(exchanged)))))
         self._kept: dict[int, Tensor] = {}
 
-    def keep(self, row_ids: Sequence[int], limit_gb: float) -> None:
+    def keep(self, row_ids: Sequence[int], limit_gb: float, progress: Callable[[int, int], None] | None = None) -> None:
         """Compute the means of these forget rows and keep them, if they fit; every rank keeps all of them.
 
         Args:
             row_ids: In the run's store: all that the run may read, the same on all ranks.
             limit_gb: In GiB.
+            progress: Called with rows done and rows in all.
         """
-        lengths = self.exchanged.rows.lengths
+        lengths = self.exchanged.rows.lengths[::EXCHANGES]
         # By length, so that little is padded.
-        places = sorted((row_id - self.first for row_id in set(row_ids)), key=lambda at: (lengths[at * EXCHANGES], at))
+        places = sorted((row_id - self.first for row_id in set(row_ids)), key=lambda place: (lengths[place], place))
         hidden_size = self.exchanged.replayer.truncated.hidden_size
-        if 4 * hidden_size * sum(lengths[place * EXCHANGES] for place in places) > limit_gb * GIB:
+        if 4 * hidden_size * sum(lengths[place] for place in places) > limit_gb * GIB:
             return
         for start in range(0, len(places), ROWS_AT_ONCE):
             chosen = places[start : start + ROWS_AT_ONCE]
-            padded = max(self.exchanged.lengths([place * EXCHANGES for place in chosen]))
-            for place, mean in zip(chosen, self._compute(chosen, [padded] * len(chosen)), strict=True):
-                self._kept[place] = mean[: lengths[place * EXCHANGES]].clone()
+            longest = max(self.exchanged.lengths([place * EXCHANGES for place in chosen]))
+            for place, mean in zip(chosen, self._compute(chosen, [longest]), strict=True):
+                # A clone, so that a row does not hold on to its padding.
+                self._kept[place] = mean[: lengths[place]].clone()
+            if progress is not None:
+                progress(start + len(chosen), len(places))
 
     def means(self, groups: Sequence[FrozenRows]) -> list[Hidden]:
         """E of each group of forget rows, `[batch, seq, hidden]`; of padding, anything."""
         places = [[row_id - self.first for row_id in rows.row_ids] for rows in groups]
-        padded = [rows.token_ids.shape[1] for rows in groups]
+        lengths = [rows.token_ids.shape[1] for rows in groups]
         if self._kept:
             return [
-                torch.stack([torch.nn.functional.pad(kept, (0, 0, 0, length - len(kept))) for kept in kept_rows])
-                for length, kept_rows in zip(padded, ([self._kept[p] for p in group] for group in places), strict=True)
+                pad_rows([self._kept[place] for place in group], length)
+                for group, length in zip(places, lengths, strict=True)
             ]
         # All at once, since ranks that share layers ask for rows together.
-        found = iter(
-            self._compute(
-                [place for group in places for place in group],
-                [length for group, length in zip(places, padded, strict=True) for _ in group],
-            )
-        )
+        found = iter(self._compute([place for group in places for place in group], sorted(set(lengths))))
         return [torch.stack([next(found) for _ in group]) for group in places]
 
-    def _compute(self, places: Sequence[int], padded: Sequence[int]) -> list[Tensor]:
-        """The mean of each row, `[padded length, hidden]`, for rows in ascending padded length."""
+    def _compute(self, places: Sequence[int], lengths: Sequence[int]) -> list[Tensor]:
+        """The mean of each row, `[padded length, hidden]`, for rows in ascending order of their padded lengths."""
         row_ids = [place * EXCHANGES + number for place in places for number in range(EXCHANGES)]
-        groups = self.exchanged.get(row_ids, sorted(set(padded)))
-        rows = [output for group in groups for output in widen(group.output)]
+        rows = [output for group in self.exchanged.get(row_ids, lengths) for output in widen(group.output)]
         return [torch.stack(rows[at : at + EXCHANGES]).mean(dim=0) for at in range(0, len(rows), EXCHANGES)]

@@ -141,7 +141,7 @@ class FrozenStore:
         for length, ids in batches:
             if self._are_kept(ids):
                 kept = [self._kept[row_id] for row_id in ids]
-                output, token_mask, hidden, *rest = (_pad(parts, length) for parts in zip(*kept, strict=True))
+                output, token_mask, hidden, *rest = (pad_rows(parts, length) for parts in zip(*kept, strict=True))
                 given, inner = rest[: self._whole - 3], rest[self._whole - 3 :]
                 entry = Entry(hidden, inner[0] if inner else None, tuple(given))
                 token_ids = pad_batch(self.rows, ids, length).token_ids
@@ -232,7 +232,7 @@ class FrozenStore:
         return FrozenRows(frozen.entry, frozen.output, token_mask, batch.token_ids, tuple(row_ids))
 
 
-def _pad(rows: Sequence[Tensor], length: int) -> Tensor:
+def pad_rows(rows: Sequence[Tensor], length: int) -> Tensor:
     """Rows `[seq, ...]` side by side, `[batch, length, ...]`, filled up with zeros, which no real token sees."""
     padded = rows[0].new_zeros((len(rows), length, *rows[0].shape[1:]))
     for place, row in enumerate(rows):

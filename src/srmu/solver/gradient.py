@@ -122,7 +122,7 @@ class GradientSolver:
                 topic.fitter.update(self._corpus_sums(forget), self._corpus_sums(retain))
         for index, topic in enumerate(self.topics):
             forget = [row_id for step in self.schedule if step.topic == index for row_id in self._row_ids(step)[0]]
-            self.target_maker.prepare(topic, self.store, forget, self.training)
+            self.target_maker.prepare(topic, self.store, forget, self.training, progress)
         return kept
 
     def run(self, on_metrics: Callable[[list[dict[str, float]]], None], after_step: Callable[[int], None]) -> None:

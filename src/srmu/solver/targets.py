@@ -73,7 +73,12 @@ class TargetMaker:
         return sums
 
     def prepare(
-        self, topic: TopicState, store: FrozenStore, forget_ids: Sequence[int], training: TrainingConfig
+        self,
+        topic: TopicState,
+        store: FrozenStore,
+        forget_ids: Sequence[int],
+        training: TrainingConfig,
+        progress: Callable[[int, int], None] | None = None,
     ) -> None:
         """Find what a topic's targets are made of, where more is needed than the rows of a step.
 
@@ -82,6 +87,7 @@ class TargetMaker:
             store: Has its rows.
             forget_ids: Forget rows that the run may read, on all ranks.
             training: Seed, and how much may be kept.
+            progress: Called with rows done and rows in all, where rows are read.
 
         Raises:
             RunError: If no forget token is specific, or too few are.
@@ -92,7 +98,7 @@ class TargetMaker:
             assert topic.token_weights is not None
             rows = range(topic.forget_offset, topic.retain_offsets[0])
             topic.counterfactuals = Counterfactuals(store, rows, topic.token_weights, topic.name, training.seed)
-            topic.counterfactuals.keep(forget_ids, training.cache_gb)
+            topic.counterfactuals.keep(forget_ids, training.cache_gb, progress)
 
     def find_erasure(self, topic: TopicState, store: FrozenStore) -> None:
         """The topic's centroid and axes, from all its forget rows on all ranks.
