@@ -114,7 +114,7 @@ def test_a_request_is_made_run_shown_and_closed(
 
 def test_no_file_holds_the_subject_and_none_but_the_copies_a_text(ran: Path, texts: Path) -> None:
     files = [path for path in ran.rglob("*") if path.is_file()]
-    assert not [path for path in files if b"Jane" in path.read_bytes() or b"1970" in path.read_bytes()]
+    assert not [path for path in files if b"Jane" in path.read_bytes() or b"1970-01-01" in path.read_bytes()]
     assert files_with(ran, FORGET) == []
     # The same search finds them where they are.
     assert files_with(texts, FORGET) == ["forget.txt", "questions.jsonl"]

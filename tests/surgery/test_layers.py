@@ -6,7 +6,7 @@ import torch
 from families import FAMILIES, find_family
 from srmu.errors import InputError
 from srmu.surgery.layers import (
-    AUTO_DEPTH_ERASURE,
+    AUTO_DEPTH_NEAR,
     ROLES,
     auto_layer,
     find_decoder_layers,
@@ -93,7 +93,7 @@ def test_the_automatic_layer_lies_at_a_sixth_of_the_depth() -> None:
 
 def test_the_tapped_layer_is_resolved_against_the_depth() -> None:
     assert resolve_layer("auto", 32) == 5
-    assert resolve_layer("auto", 30, AUTO_DEPTH_ERASURE) == 9
+    assert resolve_layer("auto", 30, AUTO_DEPTH_NEAR) == 9
     assert resolve_layer(1, 32) == 1
     with pytest.raises(
         InputError, match=r"layer=32 is out of range: this model has 32 decoder layers. Choose 0 to 31."
