@@ -43,9 +43,11 @@ def make_topic(forget: TokenRows = FORGET, *retain: TokenRows, **changes: Any) -
 def make_specific_topic() -> TopicRows:
     """A topic of whose forget tokens some are in no retain row, in spans of several lengths."""
     varied = make_rows((21, 5, 14, 9, 40), seed=1)
-    forget = TokenRows(tuple(54 + row % 12 for row in varied.token_ids), varied.document_ids)
+    forget = TokenRows(
+        tuple(torch.where(row % 2 == 0, 6 + row % 10, 60 + row % 12) for row in varied.token_ids), varied.document_ids
+    )
     retain = make_rows((60, 50, 6), seed=2)
-    return make_topic(forget, TokenRows(tuple(6 + row % 54 for row in retain.token_ids), retain.document_ids))
+    return make_topic(forget, TokenRows(tuple(6 + row % 10 for row in retain.token_ids), retain.document_ids))
 
 
 @cache

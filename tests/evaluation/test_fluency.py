@@ -53,15 +53,22 @@ def test_language_is_what_the_bases_answers_to_other_prompts_cost_it(saved_famil
     tokenizer = make_tokenizer()
     model = AutoModelForCausalLM.from_pretrained(saved_family("llama")).eval()
     prompts, answers = ["the capital of", "the river", "a red country"], ["red country", "runs north", " "]
-    own = base_nll(model, tokenizer, prompts, answers)
-    found = language_nll(model, tokenizer, prompts, answers, own)
-    # The others of the first prompt are the second answer and the empty third, those of the second the first alone.
-    [other] = base_nll(model, tokenizer, prompts[:1], answers[1:2])
-    assert found[0] == pytest.approx(max(own[0], other))
-    [other] = base_nll(model, tokenizer, prompts[1:2], answers[:1])
-    assert found[1] == pytest.approx(max(own[1], other))
+    found = language_nll(model, tokenizer, prompts, answers, [0.0, 99.0, math.nan])
+    # The others of the first prompt are the second answer and the empty third.
+    assert found[0] == pytest.approx(base_nll(model, tokenizer, prompts[:1], answers[1:2])[0])
+    assert found[1] == 99.0  # its own answer costs more than another's
     assert math.isnan(found[2])
-    assert language_nll(model, tokenizer, prompts[:1], answers[:1], own[:1]) == own[:1]
+    assert language_nll(model, tokenizer, prompts[:1], answers[:1], [2.0]) == [2.0]  # there is no other
+
+
+def test_three_other_answers_are_averaged(saved_family):
+    tokenizer = make_tokenizer()
+    model = AutoModelForCausalLM.from_pretrained(saved_family("llama")).eval()
+    prompts = ["the capital of", "the river", "a red country", "the old river", "the red country"]
+    answers = ["red country", "runs north", "the old river", "of the country", "north"]
+    [first, *_] = language_nll(model, tokenizer, prompts, answers, [0.0] * 5)
+    others = base_nll(model, tokenizer, prompts[:1] * 3, answers[1:4])
+    assert first == pytest.approx(sum(others) / 3)
 
 
 def test_base_and_result_are_compared_prompt_by_prompt():

@@ -92,7 +92,7 @@ def exchanged(solver: GradientSolver, row_ids: Sequence[int], batch: PlainBatch)
     for number in range(EXCHANGES):
         token_ids = batch.token_ids.clone()
         for place, row_id in enumerate(row_ids):
-            row = rows[row_id * EXCHANGES + number]
+            row = rows[counterfactuals.places[row_id] * EXCHANGES + number]
             token_ids[place, : len(row)] = row
         assert not torch.equal(token_ids, batch.token_ids)
         versions.append(token_ids)

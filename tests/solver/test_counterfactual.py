@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from srmu.errors import InputError, RunError
+from srmu.errors import InputError
+from srmu.solver.counterfactual import EXCHANGES
 from tiny_runs import all_equal, finish, make_rows, make_solver, make_specific_topic, make_topic, masters_of
 
 METHOD = {"method": "counterfactual", "forget_tokens": "specific", "max_length": 64}
@@ -32,17 +33,20 @@ def test_a_resumed_run_is_the_same_to_the_bit(saved_family, cache_gb):
     assert all_equal(masters_of(whole), masters_of(resumed))
 
 
-def test_the_seed_decides_what_is_exchanged(saved_family):
+def test_the_seed_decides_what_is_exchanged_and_versions_of_a_row_differ(saved_family):
     def exchanged(seed: int) -> list[list[int]]:
         solver = make_solver(saved_family("llama"), [make_specific_topic()], seed=seed, **METHOD)
         return [row.tolist() for row in solver.topics[0].counterfactuals.exchanged.rows.token_ids]
 
-    assert exchanged(0) == exchanged(0) != exchanged(1)
+    rows = exchanged(0)
+    assert rows == exchanged(0) != exchanged(1)
+    longest = [tuple(row) for row in rows if len(row) == 40]
+    assert len(longest) == len(set(longest)) == EXCHANGES
 
 
 def test_without_two_specific_words_there_is_nothing_to_exchange(saved_family):
     same = make_rows((30, 20), seed=1)
-    with pytest.raises(RunError, match="fewer than two specific words"):
+    with pytest.raises(InputError, match="fewer than two specific words"):
         make_solver(saved_family("llama"), [make_topic(same, same)], **METHOD)
 
 

@@ -2,7 +2,7 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from torch import Tensor
@@ -51,18 +51,20 @@ class SpanPool:
                 span = tuple(token_ids[start:end])
                 behind[_before(token_ids, start), len(span)][span] = None
                 of_length[len(span)][span] = None
-        self._behind = {key: list(spans) for key, spans in behind.items()}
-        self._of_length = {length: list(spans) for length, spans in of_length.items()}
-        self._tokens = list(dict.fromkeys(token for spans in of_length.values() for span in spans for token in span))
+        self._behind = {key: _Choice(spans) for key, spans in behind.items()}
+        self._of_length = {length: _Choice(spans) for length, spans in of_length.items()}
+        self._tokens = _Choice(
+            dict.fromkeys((token,) for spans in of_length.values() for span in spans for token in span)
+        )
 
     def __len__(self) -> int:
-        return sum(map(len, self._of_length.values()))
+        return sum(len(choice.spans) for choice in self._of_length.values())
 
     def exchange(self, row: Sequence[int], generator: random.Random) -> list[int]:
         """The row with every specific span exchanged, the same one always for the same.
 
         Args:
-            row: Token ids.
+            row: Token ids of one of the rows.
             generator: Draws the exchanges.
         """
         exchanged, chosen = list(row), {}
@@ -74,14 +76,33 @@ class SpanPool:
         return exchanged
 
     def _another(self, span: Span, before: int, generator: random.Random) -> Span:
-        others = [other for other in self._behind.get((before, len(span)), ()) if other != span]
-        if len(others) < FEWEST:
-            others = [other for other in self._of_length.get(len(span), ()) if other != span]
-        if others:
-            return generator.choice(others)
+        for choice, fewest in ((self._behind[before, len(span)], FEWEST), (self._of_length[len(span)], 1)):
+            if choice.others([span]) >= fewest:
+                return choice.draw([span], generator)
         # No other is as long: token by token.
-        tokens = [token for token in self._tokens if token not in span]
-        return tuple(generator.choice(tokens) for _ in span) if tokens else span
+        own = [(token,) for token in span]
+        if not self._tokens.others(own):
+            return span
+        return tuple(token for _ in span for token in self._tokens.draw(own, generator))
+
+
+class _Choice:
+    """Draws one of some spans that is none of a few, in a time that does not grow with their number."""
+
+    def __init__(self, spans: Iterable[Span]):
+        self.spans = tuple(spans)
+        self._places = {span: place for place, span in enumerate(self.spans)}
+
+    def others(self, excluded: Iterable[Span]) -> int:
+        """How many there are to draw from."""
+        return len(self.spans) - len(self._places.keys() & excluded)
+
+    def draw(self, excluded: Iterable[Span], generator: random.Random) -> Span:
+        """One of the others, all as likely."""
+        place = generator.randrange(self.others(excluded))
+        for gap in sorted(self._places[span] for span in self._places.keys() & excluded):
+            place += place >= gap
+        return self.spans[place]
 
 
 def _before(row: Sequence[int], start: int) -> int:

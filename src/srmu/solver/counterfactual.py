@@ -1,12 +1,12 @@
 """What the frozen model makes of forget rows whose specific words are exchanged: means over several exchanges."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
 
-from srmu.errors import RunError
+from srmu.errors import InputError
 from srmu.inputs.exchanged import SpanPool
 from srmu.inputs.rows import TokenRows
 from srmu.objective.counterfactual import EXCHANGEABLE
@@ -24,47 +24,50 @@ class Counterfactuals:
 
     Args:
         store: The run's frozen activations.
-        row_ids: The topic's forget rows among those of the store, all of them.
+        forget: The topic's forget rows among those of the store, all of them: their spans are exchanged.
+        row_ids: Those of them that the run may read, the same on all ranks.
         token_weights: By token id.
         topic: Its name.
         seed: Of the exchanges, which depend on topic and row besides.
 
     Raises:
-        RunError: If there are not two specific spans to be exchanged for each other.
+        InputError: If there are not two specific spans to be exchanged for each other.
     """
 
-    def __init__(self, store: FrozenStore, row_ids: range, token_weights: Tensor, topic: str, seed: int):
-        self.first = row_ids.start
-        rows = store.rows.token_ids[row_ids.start : row_ids.stop]
-        pool = SpanPool(rows, (token_weights > EXCHANGEABLE).tolist())
+    def __init__(
+        self, store: FrozenStore, forget: range, row_ids: Iterable[int], token_weights: Tensor, topic: str, seed: int
+    ):
+        rows = store.rows.token_ids
+        pool = SpanPool(rows[forget.start : forget.stop], (token_weights > EXCHANGEABLE).tolist())
         if len(pool) < 2:
-            raise RunError(
+            raise InputError(
                 f"The forget texts of {topic!r} have fewer than two specific words that could be exchanged for "
                 "each other: the retain texts have all others as often. Give more of either, or another --method."
             )
+        self.places = {row_id: place for place, row_id in enumerate(sorted(set(row_ids)))}
         exchanged = [
             torch.tensor(
-                pool.exchange(row.tolist(), random.Random(f"{seed} {topic} {place} {number}")), dtype=row.dtype
+                pool.exchange(rows[row_id].tolist(), random.Random(f"{seed} {topic} {row_id - forget.start} {number}")),
+                dtype=rows[row_id].dtype,
             )
-            for place, row in enumerate(rows)
+            for row_id in self.places
             for number in range(EXCHANGES)
         ]
         self.exchanged = store.of_rows(TokenRows(tuple(exchanged), tuple(range(len(exchanged)))))
         self._kept: dict[int, Tensor] = {}
 
-    def keep(self, row_ids: Sequence[int], limit_gb: float, progress: Callable[[int, int], None] | None = None) -> None:
-        """Compute the means of these forget rows and keep them, if they fit; every rank keeps all of them.
+    def keep(self, limit_gb: float, progress: Callable[[int, int], None] | None = None) -> None:
+        """Compute the means and keep them, if they fit; every rank keeps all of them.
 
         Args:
-            row_ids: In the run's store: all that the run may read, the same on all ranks.
             limit_gb: In GiB.
             progress: Called with rows done and rows in all.
         """
         lengths = self.exchanged.rows.lengths[::EXCHANGES]
         # By length, so that little is padded.
-        places = sorted((row_id - self.first for row_id in set(row_ids)), key=lambda place: (lengths[place], place))
+        places = sorted(self.places.values(), key=lambda place: (lengths[place], place))
         hidden_size = self.exchanged.replayer.truncated.hidden_size
-        if 4 * hidden_size * sum(lengths[place] for place in places) > limit_gb * GIB:
+        if 4 * hidden_size * sum(lengths) > limit_gb * GIB:
             return
         for start in range(0, len(places), ROWS_AT_ONCE):
             chosen = places[start : start + ROWS_AT_ONCE]
@@ -77,7 +80,7 @@ class Counterfactuals:
 
     def means(self, groups: Sequence[FrozenRows]) -> list[Hidden]:
         """E of each group of forget rows, `[batch, seq, hidden]`; of padding, anything."""
-        places = [[row_id - self.first for row_id in rows.row_ids] for rows in groups]
+        places = [[self.places[row_id] for row_id in rows.row_ids] for rows in groups]
         lengths = [rows.token_ids.shape[1] for rows in groups]
         if self._kept:
             return [

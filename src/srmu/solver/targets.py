@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from srmu.config.groups import TargetConfig, TrainingConfig
-from srmu.errors import RunError
+from srmu.errors import InputError
 from srmu.objective.adaptive_rmu import adaptive_rmu_target
 from srmu.objective.counterfactual import counterfactual_target
 from srmu.objective.erasure import CentroidSums, centroid_sums, erasure_target, make_erasure
@@ -90,15 +90,17 @@ class TargetMaker:
             progress: Called with rows done and rows in all, where rows are read.
 
         Raises:
-            RunError: If no forget token is specific, or too few are.
+            InputError: If no forget token is specific, or too few are.
         """
         if self.config.method == "erasure":
             self.find_erasure(topic, store)
         if self.config.method == "counterfactual":
             assert topic.token_weights is not None
             rows = range(topic.forget_offset, topic.retain_offsets[0])
-            topic.counterfactuals = Counterfactuals(store, rows, topic.token_weights, topic.name, training.seed)
-            topic.counterfactuals.keep(forget_ids, training.cache_gb, progress)
+            topic.counterfactuals = Counterfactuals(
+                store, rows, forget_ids, topic.token_weights, topic.name, training.seed
+            )
+            topic.counterfactuals.keep(training.cache_gb, progress)
 
     def find_erasure(self, topic: TopicState, store: FrozenStore) -> None:
         """The topic's centroid and axes, from all its forget rows on all ranks.
@@ -106,7 +108,7 @@ class TargetMaker:
         A resumed run finds the same, since all of it is frozen.
 
         Raises:
-            RunError: If no forget token is specific.
+            InputError: If no forget token is specific.
         """
         row_ids = range(topic.forget_offset, topic.retain_offsets[0])
         parts = [self.own_centroid_sums(topic, groups) for groups in store.own_parts(row_ids)]
@@ -117,7 +119,7 @@ class TargetMaker:
             None if own.moments is None else sum_over_ranks(own.moments),
         )
         if not sums.weight > 0:
-            raise RunError(
+            raise InputError(
                 f"No token of the forget texts of {topic.name!r} is specific: the retain texts have all of them as "
                 "often, so there is nothing to erase. Give other retain texts, or --forget-tokens all."
             )
