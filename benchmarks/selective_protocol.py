@@ -50,6 +50,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "kind not named": {},
     "erase": {"preset": "erase"},
     "counterfactual": {"preset": "counterfactual"},
+    "repair": {"preset": "repair"},
     "erase near": {"preset": "erase", "retain": ["near"]},
     "robust": {"preset": "robust"},
     "rmu": {**PUBLISHED, "method": "rmu"},

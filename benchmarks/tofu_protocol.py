@@ -57,6 +57,8 @@ OURS: dict[str, dict[str, Any]] = {
     "scaled back": {"change_scale": 0.85},
     "erase": {"preset": "erase"},
     "counterfactual": {"preset": "counterfactual"},
+    "repair": {"preset": "repair"},
+    "repair, no overshoot": {"preset": "repair", "overshoot": 0.0},
     "robust": {"preset": "robust"},
 }
 TUNED = ("rmu", "adaptive-rmu", "srmu ratio", "srmu difference", "srmu product", "gradient-difference", "npo")

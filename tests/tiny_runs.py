@@ -64,6 +64,7 @@ def make_solver(
     truncated: TruncatedModel | None = None,
     trained_layers: Sequence[int] = TRAINED_LAYERS,
     state: dict[str, Tensor] | None = None,
+    below: dict[str, Tensor] | None = None,
     **settings: Any,
 ) -> GradientSolver:
     """A solver of the tapped layer 3 with layers 1 to 3 trained, ready to step; or to go on from `state`."""
@@ -85,6 +86,7 @@ def make_solver(
         config.target,
         config.training,
         max_length=config.data.max_length,
+        below=below,
     )
     if state is not None:
         solver.load_state(state)

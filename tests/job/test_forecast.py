@@ -26,8 +26,10 @@ def test_the_training_grows_with_the_steps_beyond_the_probe(plan_of, monkeypatch
 
     class Solver:
         prepare = staticmethod(lambda: None)
+        done = False
 
         def run(self, on_metrics, after_step):
+            self.done = True
             on_metrics([{"seconds": 9.0}, {"seconds": 5.0}, *[{"seconds": 2.0}] * 4])
 
     def make(plan, truncated, topics, kept):

@@ -29,7 +29,7 @@ def config_of(base: Path, **changes: Any) -> UnlearnConfig:
 @pytest.mark.parametrize("method", ["erasure", "counterfactual"])
 def test_a_near_target_taps_deeper_unless_a_layer_is_named(base, method, monkeypatch):
     # The tiny model is too shallow for the real shares to differ.
-    monkeypatch.setattr("srmu.job.plan.AUTO_DEPTH_NEAR", 0.8)
+    monkeypatch.setattr("srmu.job.matrices.AUTO_DEPTH_NEAR", 0.8)
     settings = ({"layer": "auto"}, {"layer": "auto", "method": method}, {"layer": 3, "method": method})
     assert [make_plan(config_of(base, **given)).layer_id for given in settings] == [2, 4, 3]
 

@@ -4,7 +4,7 @@ It is slow and holds everything twice on purpose; nothing in it comes from the p
 """
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -214,6 +214,7 @@ def plain_run(
     learning_rate: float,
     steps: int,
     dtype: torch.dtype = torch.float64,
+    before: Mapping[str, Tensor] | None = None,
 ) -> PlainResult:
     """Unlearn with two whole models.
 
@@ -227,9 +228,11 @@ def plain_run(
         learning_rate: Of AdamW without weight decay.
         steps: Number of updates.
         dtype: Of both models; in float64 nothing is computed in float32.
+        before: By whole-model name, what parameters of the updated model are already.
     """
     objectives = [objective] if isinstance(objective, PlainObjective) else objective
     frozen, updated = load_plain(model, dtype), load_plain(model, dtype)
+    updated.load_state_dict(dict(before or {}), strict=False)
     trained = {name: updated.get_parameter(name).requires_grad_(True) for name in parameter_names}
     optimizer = torch.optim.AdamW(trained.values(), lr=learning_rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0)
     losses: list[PlainLosses] = []

@@ -4,7 +4,7 @@ Rows have different lengths (several padded lengths in one step), and every expe
 `oracle`, in which padding holds random tokens.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import cycle, product
 from pathlib import Path
@@ -23,7 +23,17 @@ from srmu.solver.gradient import GradientSolver
 from srmu.solver.topics import TopicRows
 from srmu.surgery.checkpoint import open_checkpoint
 from srmu.surgery.truncate import load_truncated
-from tiny_runs import FORGET, RETAIN, SETTINGS, make_rows, make_solver, make_specific_topic, make_topic
+from tiny_runs import (
+    FORGET,
+    RETAIN,
+    SETTINGS,
+    finish,
+    make_rows,
+    make_solver,
+    make_specific_topic,
+    make_topic,
+    masters_of,
+)
 
 SavedFamily = Callable[..., Path]
 STEPS = SETTINGS["steps"]
@@ -148,17 +158,23 @@ def check(
     solver: GradientSolver,
     topics: Sequence[TopicRows],
     objectives: PlainObjective | Sequence[PlainObjective],
+    before: Mapping[str, torch.Tensor] | None = None,
 ) -> None:
-    """Compare losses of every step, gradients of the first and the masters at the end with the oracle's."""
+    """Compare losses of every step, gradients of the first and the masters at the end with the oracle's.
+
+    `before` is what a stage before this one has made of parameters, by the engine's names.
+    """
     family = find_family(name)
-    in_full = {
-        parameter: parameter.replace(solver.truncated.layers_name, family.layers_path, 1)
-        for parameter in solver.trained_parameters()
-    }
+
+    def full_name(parameter: str) -> str:
+        return parameter.replace(solver.truncated.layers_name, family.layers_path, 1)
+
+    in_full = {parameter: full_name(parameter) for parameter in solver.trained_parameters()}
     forget, retain = plain_batches(solver, topics)
     plain = plain_run(
         path, forget, retain, objectives, TAPPED_LAYER, list(in_full.values()),
         solver.training.learning_rate, len(solver.schedule),
+        before={full_name(name): matrix for name, matrix in (before or {}).items()},
     )  # fmt: skip
     records: list[dict[str, Any]] = []
     with float64_exact():
@@ -168,7 +184,8 @@ def check(
         }
         solver.run(records.extend, lambda _: None)
     assert records[0]["forget_loss"] == pytest.approx(plain.losses[0].forget, rel=1e-10)
-    assert records[0]["retain_loss"] < 1e-24
+    assert records[0]["retain_loss"] == pytest.approx(plain.losses[0].retain, rel=1e-8, abs=1e-24)
+    assert bool(before) == (records[0]["retain_loss"] > 1e-12)
     for key, full in in_full.items():
         expected = plain.gradients[full]
         assert gradients[key].dtype == torch.float64
@@ -231,6 +248,23 @@ def test_counterfactuals_equal_two_whole_models(name: str, cache_gb: float, save
             max_length=64, cache_gb=cache_gb,
         )  # fmt: skip
     check(name, path, solver, topics, plain_objective(solver))
+
+
+@pytest.mark.parametrize("cache_gb", [2.0, 0.0])
+@pytest.mark.parametrize("name", ["llama", "gemma3", "gpt2"])
+def test_a_repair_equals_two_whole_models_of_which_one_has_been_changed(
+    name: str, cache_gb: float, saved_family: SavedFamily
+) -> None:
+    topics, path = [make_specific_topic()], saved_family(name)
+    with float64_exact():
+        first = make_solver(path, topics, dtype=torch.float64, trained_layers=(1, 2), steps=2, max_length=64)
+        finish(first)
+        below = masters_of(first)
+        solver = make_solver(
+            path, topics, dtype=torch.float64, method="counterfactual", forget_tokens="specific", overshoot=0.0,
+            max_length=64, cache_gb=cache_gb, trained_layers=(3,), below=below,
+        )  # fmt: skip
+    check(name, path, solver, topics, plain_objective(solver), below)
 
 
 @pytest.mark.gpu

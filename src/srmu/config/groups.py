@@ -181,9 +181,17 @@ class TargetConfig(CheckedConfig):
     )
     overshoot: float = option(
         0.4,
-        "Of counterfactual: how much further than the state of the exchanged texts the target lies, as a share of the "
-        "way there.",
+        "Of counterfactual and of the repair: how much further than the state of the exchanged texts the target lies, "
+        "as a share of the way there.",
         at_least(0),
+    )
+    repair: bool = option(
+        False,
+        "After rmu, adaptive-rmu or srmu: train the layers above towards what the model makes of the same texts about "
+        "something else, so that it answers in language again.",
+    )
+    repair_layer: int | Literal["auto"] = option(
+        "auto", "Tapped layer of the repair, above that of the target; auto = three tenths of the depth.", at_least(0)
     )
     forget_tokens: ForgetTokens = option(
         "specific", "Drive away all forget tokens equally (all), or each as far as the retain texts lack it (specific)."

@@ -24,6 +24,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "erase": {"method": "erasure", "short_documents": "pack", "remaining_loss": 0.02},
     # Ours: forget texts are read as if they were about something else; answers stay language (docs/log).
     "counterfactual": {"method": "counterfactual", "short_documents": "pack"},
+    # Ours: the default, and then the layers above learn to answer in language as if they did not know (docs/log).
+    "repair": {"repair": True},
     "paper": {"method": "srmu", "importance_map": "ratio", "retain_weight": 150.0, **PUBLISHED},
     "paper-literal": {
         "method": "srmu",

@@ -10,6 +10,7 @@ from torch import nn
 
 from srmu.inputs.corpora import Corpus
 from srmu.job.plan import Plan
+from srmu.job.stages import stages
 from srmu.runtime.memory import GIB, fits
 from srmu.runtime.processes import largest, world_size
 from srmu.solver.frozen import tokens_a_batch
@@ -36,14 +37,14 @@ def estimate(plan: Plan) -> dict[str, float]:
     process = PROCESS_MB if plan.device.type == "cpu" else 0
     whole_from_disk = must_stream(plan.checkpoint, plan.device, plan.dtype, config.model.memory_gb)
     measuring = measuring_bytes(plan.checkpoint, plan.device, plan.dtype, streamed=whole_from_disk)
-    skeleton = build_skeleton(plan.checkpoint, plan.layer_id + 1, trust_remote_code=config.model.trust_remote_code)
+    skeleton = build_skeleton(plan.checkpoint, plan.depth, trust_remote_code=config.model.trust_remote_code)
     experts = getattr(skeleton.config, "num_experts_per_tok", None)
     per_layer = [_active_weights(layer, experts) for layer in skeleton.layers]
-    first = min(plan.parameter_names)
     tokens = _tokens_a_step(plan)
-    frozen, replayed = 2.0 * sum(per_layer), 2.0 * sum(per_layer[first:])
-    through = 2.0 * sum(per_layer[first + 1 :])
-    operations = tokens * (frozen + replayed + through + 2.0 * plan.num_trained)
+    operations = tokens * 2.0 * plan.num_trained
+    for stage in stages(plan):
+        first, run = min(stage.parameter_names), per_layer[: stage.depth]
+        operations += tokens * 2.0 * (sum(run) + sum(run[first:]) + sum(run[first + 1 :]))
     place = _own_prefix_place(plan, skeleton)
     cache = cache_limit_gb(plan, place) * GIB
     # Entry and output of every row that is read, at most.
@@ -63,7 +64,7 @@ def prefix_place(plan: Plan) -> PrefixPlace:
     In memory where they fit; else divided over processes if there are several, and else on disk. All processes must
     agree: the one with least memory decides.
     """
-    skeleton = build_skeleton(plan.checkpoint, plan.layer_id + 1, trust_remote_code=plan.config.model.trust_remote_code)
+    skeleton = build_skeleton(plan.checkpoint, plan.depth, trust_remote_code=plan.config.model.trust_remote_code)
     own = _own_prefix_place(plan, skeleton)
     places = typing.get_args(PrefixPlace)
     agreed: PrefixPlace = places[largest(places.index(own))]
@@ -107,7 +108,7 @@ def cache_limit_gb(plan: Plan, place: PrefixPlace) -> float:
     config = plan.config
     if config.model.memory_gb == "auto":
         return config.training.cache_gb
-    skeleton = build_skeleton(plan.checkpoint, plan.layer_id + 1, trust_remote_code=config.model.trust_remote_code)
+    skeleton = build_skeleton(plan.checkpoint, plan.depth, trust_remote_code=config.model.trust_remote_code)
     left = config.model.memory_gb * GIB - _training_bytes(plan, skeleton, _tokens_a_step(plan), place)
     return min(config.training.cache_gb, max(0.0, left / GIB))
 

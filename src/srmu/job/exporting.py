@@ -16,7 +16,7 @@ from srmu.results.manifest import Manifest
 from srmu.results.records import Answer, Results
 from srmu.runtime.files import new_directory
 from srmu.runtime.processes import main_process, together
-from srmu.solver.gradient import GradientSolver
+from srmu.solver.staged import StagedSolver
 from srmu.surgery.names import stored_results
 from srmu.surgery.scan import check_same_base
 
@@ -36,7 +36,7 @@ class Exported:
     moved: Mapping[str, float]
 
 
-def export(run: Run, solver: GradientSolver, heldout: Mapping[str, TokenRows]) -> Exported | None:
+def export(run: Run, solver: StagedSolver, heldout: Mapping[str, TokenRows]) -> Exported | None:
     """Write the checkpoint; the main process gets it, while the others wait.
 
     Raises:
@@ -44,11 +44,11 @@ def export(run: Run, solver: GradientSolver, heldout: Mapping[str, TokenRows]) -
     """
     exported = None
     # Where ranks share layers, all must run them.
-    moved = solver.moved_by_group(heldout) if solver.replayer.sharded else {}
+    moved = solver.moved_by_group(heldout) if solver.stage.replayer.sharded else {}
     with together():
         if main_process():
             moved = moved or solver.moved_by_group(heldout)
-            matrices = stored_results(solver.truncated, run.plan.checkpoint, solver.trained_parameters())
+            matrices = stored_results(solver.stage.truncated, run.plan.checkpoint, solver.trained_parameters())
             exported = Exported(matrices, _write_checkpoint(run, matrices), moved)
     return exported
 
@@ -86,7 +86,7 @@ class Conclusion:
 
 def conclude(
     run: Run,
-    solver: GradientSolver,
+    solver: StagedSolver,
     exported: Exported,
     before: Measurement | None,
     after: Measurement | None,

@@ -7,7 +7,6 @@ than people wait for, is predicted from operations alone (`job/estimate.py`), an
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
@@ -110,7 +109,7 @@ def training_seconds(
     probe = replace(plan, config=config.replace(steps=min(steps, PROBE_STEPS), weight_averaging=0.0))
     if truncated is None:
         truncated = load_truncated(
-            plan.checkpoint, plan.layer_id + 1, dtype=plan.dtype, device=plan.device,
+            plan.checkpoint, plan.depth, dtype=plan.dtype, device=plan.device,
             trust_remote_code=config.model.trust_remote_code,
         )  # fmt: skip
     topics = topics or [_topic_rows(probe, topic) for topic in plan.topics]
@@ -119,14 +118,20 @@ def training_seconds(
     # A run that reads rows again keeps what is frozen of them; so few steps would not, unless they are told.
     reads_again = steps * batch > rows
     solver = make_solver(probe, truncated, topics, kept={} if reads_again else None)
-    frozen = _timed(solver.prepare)
-    records: list[dict[str, Any]] = []
-    # Settings that make the loss infinite cost what others do; the run itself says so.
-    with suppress(RunError):
-        solver.run(records.extend, lambda done: None)
-    step = median(record["seconds"] for record in records[min(_WARM, len(records) - 1) :])
     scale = rows / min(rows, PROBE_STEPS * batch) if reads_again else 1.0
-    return frozen * scale + steps * step
+    seconds = 0.0
+    while not solver.done:
+        frozen, records = _timed(solver.prepare), list[dict[str, Any]]()
+        try:
+            solver.run(records.extend, lambda done: None)
+        except RunError:
+            # Settings that make the loss infinite cost what others do; the run itself says so.
+            seconds *= solver.num_stages
+            break
+        finally:
+            step = median(record["seconds"] for record in records[min(_WARM, len(records) - 1) :])
+            seconds += frozen * scale + steps * step
+    return seconds
 
 
 def _topic_rows(plan: Plan, topic: Any) -> TopicRows:

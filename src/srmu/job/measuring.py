@@ -102,7 +102,7 @@ def measure_model(
     with run.timed("evaluation"):
         model = _load(plan, path)
         if base is None:
-            run.base_stream = whole_stream(model, plan.layer_id)
+            run.base_stream = whole_stream(model, plan.depth - 1)
         with sharing():
             found = measure(
                 model,

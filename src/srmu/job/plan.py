@@ -19,6 +19,7 @@ from srmu.inputs.questions import Question, read_questions
 from srmu.inputs.rows import TokenRows, split_rows, tokenize_rows
 from srmu.inputs.sides import check_sides as check_texts_apart
 from srmu.inputs.sources import read_apart, read_together
+from srmu.job.matrices import choose_matrices, resolved
 from srmu.objective.choices import Method
 from srmu.runtime.devices import choose_device
 from srmu.runtime.files import list_files
@@ -26,15 +27,8 @@ from srmu.runtime.precision import choose_dtype
 from srmu.runtime.processes import world_size
 from srmu.solver.frozen import SMALL_BATCH
 from srmu.surgery.checkpoint import Checkpoint, open_checkpoint, resolve_model
-from srmu.surgery.layers import (
-    AUTO_DEPTH,
-    AUTO_DEPTH_NEAR,
-    resolve_layer,
-    resolve_trained_layers,
-    select_matrices,
-)
 from srmu.surgery.model_class import whole_skeleton
-from srmu.surgery.truncate import Skeleton, build_skeleton, whole_config
+from srmu.surgery.truncate import whole_config
 
 HELDOUT_AT_MOST = 64
 # For metrics, manifest and what the file system itself takes.
@@ -75,12 +69,14 @@ class Plan:
     """A run whose inputs are known to be good.
 
     Attributes:
-        config: The settings, with `layer` and `trained_layers` resolved.
+        config: The settings, with layers resolved.
         checkpoint: The base, opened.
         tokenizer: Of the base, or the one that was given.
         num_layers: Depth of the base.
         layer_id: Tapped layer.
-        parameter_names: Trained layer -> names, within it, of the trained matrices.
+        repair_layer: Tapped layer of the repair, above it; none = nothing is repaired.
+        parameter_names: Trained layer -> names, within it, of the trained matrices; those above `layer_id` are the
+            repair's.
         num_trained: Trained entries in all.
         vocab_size: Rows of the embedding.
         topics: Texts of each topic.
@@ -95,6 +91,7 @@ class Plan:
     tokenizer: Any
     num_layers: int
     layer_id: int
+    repair_layer: int | None
     parameter_names: dict[int, tuple[str, ...]]
     num_trained: int
     vocab_size: int
@@ -119,6 +116,11 @@ class Plan:
             answers_only=answers_only,
         )
         return SplitRows(*split_rows(rows, config.output.eval_fraction, HELDOUT_AT_MOST, config.training.seed))
+
+    @property
+    def depth(self) -> int:
+        """Layers that the training runs."""
+        return 1 + (self.layer_id if self.repair_layer is None else self.repair_layer)
 
     @property
     def batch_tokens(self) -> int | None:
@@ -165,24 +167,24 @@ def make_plan(config: UnlearnConfig, tokenizer: Any = None, *, out: Path | None 
     # What is measured, attacked and loaded by others.
     whole_skeleton(whole, trust_remote_code=model.trust_remote_code)
     num_layers = whole.get_text_config(decoder=True).num_hidden_layers
-    layer_id, parameter_names, num_trained, skeleton = choose_matrices(checkpoint, config, num_layers)
+    chosen = choose_matrices(checkpoint, config, num_layers)
     device = choose_device(model.device)
     own_tokenizer = load_tokenizer(path, trust_remote_code=model.trust_remote_code) if tokenizer is None else tokenizer
-    check_tokenizer_fits(own_tokenizer, skeleton.vocab_size)
+    check_tokenizer_fits(own_tokenizer, chosen.skeleton.vocab_size)
     topics = read_topics(config)
     plan = Plan(
         config=config.replace(
-            layer=layer_id,
-            trained_layers=tuple(parameter_names),
+            **resolved(chosen),
             retain_weight=config.training.retain_weight if data.topics else topics[0].retain_weight,
         ),
         checkpoint=checkpoint,
         tokenizer=own_tokenizer,
         num_layers=num_layers,
-        layer_id=layer_id,
-        parameter_names=parameter_names,
-        num_trained=num_trained,
-        vocab_size=skeleton.vocab_size,
+        layer_id=chosen.layer_id,
+        repair_layer=chosen.repair_layer,
+        parameter_names=chosen.parameter_names,
+        num_trained=chosen.num_trained,
+        vocab_size=chosen.skeleton.vocab_size,
         topics=topics,
         questions={name: read_questions(file) for name, file in data.questions.items()},
         device=device,
@@ -192,29 +194,6 @@ def make_plan(config: UnlearnConfig, tokenizer: Any = None, *, out: Path | None 
     if out is not None:
         _check_place(plan, out)
     return plan
-
-
-def choose_matrices(
-    checkpoint: Checkpoint, config: UnlearnConfig, num_layers: int
-) -> tuple[int, dict[int, tuple[str, ...]], int, Skeleton]:
-    """The tapped layer, the trained matrices by layer, their entries, and the model without weights."""
-    training = config.training
-    depth = AUTO_DEPTH_NEAR if config.target.method in RETAIN_WEIGHT_NEAR else AUTO_DEPTH
-    layer_id = resolve_layer(config.target.layer, num_layers, depth)
-    skeleton = build_skeleton(checkpoint, layer_id + 1, trust_remote_code=config.model.trust_remote_code)
-    trained_ids = resolve_trained_layers(
-        training.trained_layers, training.num_trained_layers, layer_id, skeleton.layers[layer_id]
-    )
-    parameter_names: dict[int, tuple[str, ...]] = {}
-    num_trained = 0
-    for index in trained_ids:
-        layer = skeleton.layers[index]
-        names = select_matrices(
-            layer, roles=training.target_roles, modules=training.target_modules, family=skeleton.family
-        )
-        parameter_names[index] = tuple(names)
-        num_trained += sum(layer.get_parameter(name).numel() for name in names)
-    return layer_id, parameter_names, num_trained, skeleton
 
 
 def resolve_retain_weight(weight: float | Literal["auto"], retain: Sequence[str], method: Method) -> float:

@@ -25,7 +25,7 @@ from srmu.runtime.devices import device_name
 from srmu.runtime.files import file_sha256, write_atomic, write_tensors_atomic
 from srmu.runtime.memory import peak_memory_mb
 from srmu.runtime.processes import world_size
-from srmu.solver.gradient import GradientSolver
+from srmu.solver.staged import StagedSolver
 from srmu.surgery.checkpoint import StoredTensors, open_checkpoint
 
 SHOWN = (
@@ -70,7 +70,7 @@ def write_card(path: Path, plan: Plan, records: Sequence[DataRecord], report: Ch
 
 
 def write_records(
-    path: Path, plan: Plan, records: Sequence[DataRecord], solver: GradientSolver, report: CheckReport,
+    path: Path, plan: Plan, records: Sequence[DataRecord], solver: StagedSolver, report: CheckReport,
     results: Results, *, seconds: Mapping[str, float], chosen: SearchRecord | None,
 ) -> Manifest:  # fmt: skip
     """Write map, results, questions, hashes and, as the last file of a run, its manifest; return the manifest."""
@@ -114,10 +114,10 @@ def write_records(
     return read_manifest(path)
 
 
-def importance_record(solver: GradientSolver) -> tuple[dict[str, Tensor], dict[str, dict[str, float]]]:
+def importance_record(solver: StagedSolver) -> tuple[dict[str, Tensor], dict[str, dict[str, float]]]:
     """The map and the vector of each topic as tensors, and what they are like in numbers."""
     tensors, summary = {}, {}
-    for topic in solver.topics:
+    for topic in solver.stages[0].topics:
         if topic.erasure is not None:
             tensors[f"{topic.name}.centroid"] = topic.erasure.centroid.float().cpu().contiguous()
             continue

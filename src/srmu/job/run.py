@@ -18,7 +18,7 @@ from srmu.results.run_files import MANIFEST_FILE, MODEL_DIR
 from srmu.results.study import SearchRecord
 from srmu.runtime.processes import from_main, main_process, together
 from srmu.runtime.progress import Reporter
-from srmu.solver.gradient import GradientSolver
+from srmu.solver.staged import StagedSolver
 from srmu.surgery.scan import scan_checkpoint
 
 
@@ -87,9 +87,9 @@ class Run:
         if not main_process():
             self.directory = RunDirectory(Path(path), writes=False)
 
-    def stopped(self, solver: GradientSolver, signal_number: int) -> Interrupted:
+    def stopped(self, solver: StagedSolver, signal_number: int) -> Interrupted:
         """Keep what a resumed run needs, as far as texts may be stored, and say how to go on."""
-        path, total = self.directory.path, solver.length.total
+        path, total = self.directory.path, solver.total_steps
         done = f"Interrupted after step {solver.next_step}" + (f" of {total}" if total else "")
         if (path / MANIFEST_FILE).exists():
             self.directory.finish()

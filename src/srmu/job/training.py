@@ -1,29 +1,34 @@
 """The stages that train: layers loaded, a solver made of them, steps taken."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from statistics import fmean
 from typing import Any
+
+from torch import Tensor
 
 from srmu.config.settings import to_dict
 from srmu.export.manifest import without_texts
 from srmu.job.estimate import PrefixPlace, cache_limit_gb, prefix_place
 from srmu.job.plan import Plan
 from srmu.job.run import Run
+from srmu.job.stages import can_repair, first_stage, repair_stage, rows_of_repair
 from srmu.runtime.interruption import StopRequest
 from srmu.runtime.processes import largest, main_process, together
 from srmu.runtime.progress import in_words
 from srmu.runtime.trackers import Tracker, open_tracker
 from srmu.solver.frozen import KeptRows
 from srmu.solver.gradient import GradientSolver
+from srmu.solver.staged import StagedSolver
 from srmu.solver.stopping import WINDOW
 from srmu.solver.topics import TopicRows
 from srmu.surgery.agreement import check_agreement
 from srmu.surgery.names import check_names
 from srmu.surgery.sharding import shard_below
-from srmu.surgery.truncate import TruncatedModel, load_truncated
+from srmu.surgery.truncate import TruncatedModel, load_truncated, shortened
 
 STEPS_TIMED = 10
 """After so many steps a run says how long it will take."""
@@ -36,30 +41,39 @@ def make_solver(
     *,
     cache_gb: float | None = None,
     kept: KeptRows | None = None,
-) -> GradientSolver:
-    """The solver of a plan.
+) -> StagedSolver:
+    """The solver of a plan; without a repair where the forget texts do not tell what it needs.
 
     Args:
         plan: Its settings and trained matrices.
         truncated: The layers that it runs.
         topics: What it trains on.
         cache_gb: Limit of kept frozen activations, instead of the plan's.
-        kept: Frozen activations that earlier solvers kept.
+        kept: Frozen activations that earlier solvers kept, of the first stage.
     """
-    training = plan.config.training
-    return GradientSolver(
-        truncated,
-        plan.parameter_names,
-        topics,
-        plan.config.target,
-        training if cache_gb is None else replace(training, cache_gb=cache_gb),
-        max_length=plan.config.data.max_length,
-        batch_tokens=plan.batch_tokens,
-        kept=kept,
-    )
+
+    def make(stage: Plan, rows: Sequence[TopicRows], below: Mapping[str, Tensor]) -> GradientSolver:
+        training = stage.config.training
+        return GradientSolver(
+            truncated if stage.depth == len(truncated.layers) else shortened(truncated, stage.depth),
+            stage.parameter_names,
+            rows,
+            stage.config.target,
+            training if cache_gb is None else replace(training, cache_gb=cache_gb),
+            max_length=stage.config.data.max_length,
+            batch_tokens=stage.batch_tokens,
+            # What is kept behind other matrices is of no use to another run.
+            kept=None if below else kept,
+            below=below,
+        )
+
+    makers = [partial(make, first_stage(plan), topics)]
+    if can_repair(plan, topics):
+        makers.append(partial(make, repair_stage(plan), rows_of_repair(topics)))
+    return StagedSolver(makers)
 
 
-def load_solver(run: Run, topics: Sequence[TopicRows]) -> GradientSolver:
+def load_solver(run: Run, topics: Sequence[TopicRows]) -> StagedSolver:
     """The layers up to the tapped one, where there is room for them, and their solver."""
     plan = run.plan
     place = prefix_place(plan)
@@ -86,7 +100,7 @@ def check_trained_names(plan: Plan, truncated: TruncatedModel) -> None:
     check_names(truncated, plan.checkpoint, names)
 
 
-def train(run: Run, solver: GradientSolver, stop: StopRequest, earlier: Sequence[dict[str, Any]] = ()) -> None:
+def train(run: Run, solver: StagedSolver, stop: StopRequest, earlier: Sequence[dict[str, Any]] = ()) -> None:
     """Take the steps that are left; metrics, states and progress go where they belong.
 
     Args:
@@ -102,17 +116,33 @@ def train(run: Run, solver: GradientSolver, stop: StopRequest, earlier: Sequence
     state = run.directory.load_state()
     if state is not None:
         solver.load_state(state)
-    if not solver.done:
-        with run.timed("frozen"), run.reporter.task("Frozen activations") as progress:
-            solver.prepare(progress)
-    save_every = run.config.output.save_every
-    with run.timed("training"), run.reporter.task("Unlearning") as progress, _listening(run) as listener:
-        progress(solver.next_step, solver.length.total)
-        begun, started = solver.next_step, time.perf_counter()
+    with _listening(run) as listener:
+        if earlier:
+            listener.hear(earlier)
+        while not solver.done:
+            with run.timed("frozen"), run.reporter.task("Frozen activations") as progress:
+                solver.prepare(progress)
+            _train_stage(run, solver, stop, listener)
+            _say_what_happened(run, solver.stage, listener.longest_target)
+    if run.plan.repair_layer is not None and len(solver.stages) == 1:
+        run.reporter.note(
+            "Nothing was repaired: the forget texts have fewer than two specific words that could be exchanged for "
+            "each other, so that nothing says how they would read about something else."
+        )
+
+
+def _train_stage(run: Run, solver: StagedSolver, stop: StopRequest, listener: "_Listener") -> None:
+    """The steps that are left of the stage whose turn it is."""
+    save_every, length = run.config.output.save_every, solver.stage.length
+    title = "Unlearning" if len(solver.stages) == 1 else "Repairing"
+    with run.timed("training"), run.reporter.task(title) as progress:
+        progress(solver.next_step, solver.total_steps)
+        begun, started = solver.stage.next_step, time.perf_counter()
+        listener.longest_target = 0.0
 
         def after_step(done: int) -> None:
-            progress(done, solver.length.total)
-            if done == begun + STEPS_TIMED and done < solver.length.likely:
+            progress(done, solver.total_steps)
+            if solver.stage.next_step == begun + STEPS_TIMED and solver.stage.next_step < length.likely:
                 run.reporter.note(_time_left(run, solver, (time.perf_counter() - started) / STEPS_TIMED))
             # Signals reach ranks at different steps: they agree on one.
             if number := largest(stop.signal):
@@ -122,17 +152,16 @@ def train(run: Run, solver: GradientSolver, stop: StopRequest, earlier: Sequence
                 solver.flush(listener.hear)
                 run.directory.save_state(solver.state())
 
-        if earlier:
-            listener.hear(earlier)
         solver.run(listener.hear, after_step)
-    _say_what_happened(run, solver, listener.longest_target)
 
 
-def _time_left(run: Run, solver: GradientSolver, step_seconds: float) -> str:
+def _time_left(run: Run, solver: StagedSolver, step_seconds: float) -> str:
     """What is still to come, once a few steps have been timed and the base has been measured."""
-    likely = solver.length.likely
-    steps = f"{likely} steps" if solver.length.is_given else f"{likely} steps, as is likely; it ends by its losses"
-    training = in_words(step_seconds * (likely - solver.next_step))
+    length, more = solver.stage.length, solver.num_stages - len(solver.stages)
+    steps = f"{length.likely} steps" + ("" if length.is_given else ", as is likely; it ends by its losses")
+    # Steps of the repair cost about as much.
+    training = in_words(step_seconds * (length.likely * (1 + more) - solver.stage.next_step))
+    steps += ", and as many to repair" if more else ""
     measuring = sum(run.seconds.get(stage, 0.0) for stage in ("evaluation", "audit"))
     after = f", then about {in_words(measuring)} to measure the result" if measuring >= 1 else ""
     return f"About {training} of training left ({steps}){after}."
@@ -174,7 +203,7 @@ def _load(run: Run, place: PrefixPlace) -> TruncatedModel:
     with run.timed("load"):
         truncated = load_truncated(
             plan.checkpoint,
-            plan.layer_id + 1,
+            plan.depth,
             dtype=plan.dtype,
             device=plan.device,
             trust_remote_code=plan.config.model.trust_remote_code,

@@ -13,10 +13,16 @@ from srmu.objective.counterfactual import EXCHANGEABLE
 from srmu.objective.masked import widen
 from srmu.objective.tensors import Hidden
 from srmu.solver.frozen import GIB, FrozenRows, FrozenStore, pad_rows
+from srmu.solver.specificity import token_weights
 
 EXCHANGES = 4
 """Of each row."""
 ROWS_AT_ONCE = 16
+
+
+def can_exchange(forget: TokenRows, retain: Sequence[TokenRows]) -> bool:
+    """Whether the forget rows of a topic have specific spans that can be exchanged for each other."""
+    return len(SpanPool(forget.token_ids, (token_weights(forget, retain) > EXCHANGEABLE).tolist())) > 1
 
 
 class Counterfactuals:
@@ -53,7 +59,8 @@ class Counterfactuals:
             for row_id in self.places
             for number in range(EXCHANGES)
         ]
-        self.exchanged = store.of_rows(TokenRows(tuple(exchanged), tuple(range(len(exchanged)))))
+        read = TokenRows(tuple(exchanged), tuple(range(len(exchanged))))
+        self.exchanged = store.of_rows(read, replayed=False)
         self._kept: dict[int, Tensor] = {}
 
     def keep(self, limit_gb: float, progress: Callable[[int, int], None] | None = None) -> None:

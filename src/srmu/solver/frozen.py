@@ -6,7 +6,7 @@ that depend on the schedule alone, so that an interrupted run finds the same bit
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -77,6 +77,8 @@ class FrozenStore:
         device: Where the activations live.
         batch_tokens: Tokens that go through layers at once; none given = what suits the device.
         kept: What an earlier run of the same rows and layers kept; this one reads it and adds to it. None = nothing.
+        below: By name, matrices of lower layers that a stage before this one has trained: replays begin behind them,
+            while outputs are the base's. None = replays begin where the base is.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class FrozenStore:
         device: torch.device,
         batch_tokens: int | None = None,
         kept: KeptRows | None = None,
+        below: Mapping[str, Tensor] | None = None,
     ):
         self.rows = rows
         self.replayer = replayer
@@ -98,12 +101,18 @@ class FrozenStore:
         self.batch_tokens = batch_tokens or tokens_a_batch(device)
         self._shared = kept is not None
         self._kept: KeptRows = {} if kept is None else kept
+        self.below = dict(below or {})
         # Tensors of a kept row without its late start.
         self._whole = 3 + len(replayer.per_token)
         self._inner_size = 0 if replayer.late_start is None else replayer.late_start.inner_size
 
-    def of_rows(self, rows: TokenRows) -> "FrozenStore":
-        """A store of other rows, as this one in all else, that keeps nothing yet."""
+    def of_rows(self, rows: TokenRows, *, replayed: bool = True) -> "FrozenStore":
+        """A store of other rows, as this one in all else, that keeps nothing yet.
+
+        Args:
+            rows: All of its rows.
+            replayed: Whether they will be; else their outputs alone are asked for.
+        """
         return FrozenStore(
             rows,
             self.replayer,
@@ -111,6 +120,7 @@ class FrozenStore:
             sink_norm_ratio=self.sink_norm_ratio,
             device=self.device,
             batch_tokens=self.batch_tokens,
+            below=self.below if replayed else None,
         )
 
     def lengths(self, row_ids: Sequence[int]) -> list[int]:
@@ -137,7 +147,7 @@ class FrozenStore:
         """
         groups = []
         batches = list(self._batches(row_ids, lengths))
-        extra = self.replayer.extra_passes(sum(not self._are_kept(ids) for _, ids in batches))
+        extra = self._extra_passes(sum(not self._are_kept(ids) for _, ids in batches))
         for length, ids in batches:
             if self._are_kept(ids):
                 kept = [self._kept[row_id] for row_id in ids]
@@ -173,7 +183,7 @@ class FrozenStore:
         size = self._whole + late
         missing = [row_id for row_id in distinct if worth and len(self._kept.get(row_id, ())) != size]
         batches, done = list(self._batches(missing)), 0
-        extra = self.replayer.extra_passes(len(batches))
+        extra = self._extra_passes(len(batches))
         for length, ids in batches:
             frozen = self._compute(ids, length, late=late)
             parts = [frozen.output, frozen.token_mask, frozen.entry.hidden, *frozen.entry.given]
@@ -216,10 +226,16 @@ class FrozenStore:
             for start in range(0, len(ids), size):
                 yield length, ids[start : start + size]
 
+    def _extra_passes(self, batches: int) -> int:
+        """Passes that this rank owes the others beside those for its own batches."""
+        return self.replayer.extra_passes(batches * (2 if self.below else 1))
+
     def _compute(self, row_ids: Sequence[int], length: int, *, late: bool = True) -> FrozenRows:
         batch = pad_batch(self.rows, row_ids, length)
         real_mask = batch.real_mask.to(self.device)
-        frozen = self.replayer.frozen_pass(batch.token_ids.to(self.device), late=late)
+        token_ids = batch.token_ids.to(self.device)
+        frozen = self.replayer.frozen_pass(token_ids, late=late)
+        entry = self.replayer.frozen_pass(token_ids, late=late, below=self.below).entry if self.below else frozen.entry
         if self.sink_norm_ratio is None:
             token_mask = real_mask
         else:
@@ -229,7 +245,7 @@ class FrozenStore:
             narrowed = token_mask & counted.to(self.device)
             # A row whose whole answer is an attention sink counts as if it had none, rather than not at all.
             token_mask = torch.where(narrowed.any(dim=1, keepdim=True), narrowed, token_mask)
-        return FrozenRows(frozen.entry, frozen.output, token_mask, batch.token_ids, tuple(row_ids))
+        return FrozenRows(entry, frozen.output, token_mask, batch.token_ids, tuple(row_ids))
 
 
 def pad_rows(rows: Sequence[Tensor], length: int) -> Tensor:

@@ -48,6 +48,7 @@ class GradientSolver:
         max_length: Longest row that will be seen, in tokens; none = that of the topics.
         batch_tokens: Tokens that go through layers at once; none = what suits the device.
         kept: Frozen activations that earlier solvers of the same topics' rows and layers kept, shared between them.
+        below: By name, matrices of lower layers that a stage before this one has trained, in the compute dtype.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class GradientSolver:
         max_length: int | None = None,
         batch_tokens: int | None = None,
         kept: KeptRows | None = None,
+        below: Mapping[str, Tensor] | None = None,
     ):
         self.target = target = target or TargetConfig()
         self.training = training = training or TrainingConfig()
@@ -91,7 +93,7 @@ class GradientSolver:
             topics, target, training.seed, truncated.hidden_size, self.master_dtype, self.device
         )
         self.max_length = max_length or max(all_rows.lengths)
-        self.store = self._store(all_rows, batch_tokens, kept)
+        self.store = self._store(all_rows, batch_tokens, kept, below)
         self.length = RunLength(given_steps(training), len(topics))
         self.schedule = build_schedule(
             [len(topic.forget.token_ids) for topic in topics],
@@ -214,10 +216,6 @@ class GradientSolver:
                 norm += float(counted.norm(dim=-1).sum())
         return distance / norm if norm else 0.0
 
-    def moved_by_group(self, groups: Mapping[str, TokenRows]) -> dict[str, float]:
-        """`moved` of each group that has rows."""
-        return {name: self.moved(rows) for name, rows in groups.items() if len(rows)}
-
     @property
     def result(self) -> Mapping[tuple[int, str], Tensor]:
         """The trained matrices as they are to be used: averaged, and scaled back, where that was asked for."""
@@ -248,7 +246,9 @@ class GradientSolver:
     def _fitters(self) -> dict[str, ImportanceFitter]:
         return {topic.name: topic.fitter for topic in self.topics}
 
-    def _store(self, rows: TokenRows, batch_tokens: int | None, kept: KeptRows | None) -> FrozenStore:
+    def _store(
+        self, rows: TokenRows, batch_tokens: int | None, kept: KeptRows | None, below: Mapping[str, Tensor] | None
+    ) -> FrozenStore:
         return FrozenStore(
             rows,
             self.replayer,
@@ -257,6 +257,7 @@ class GradientSolver:
             device=self.device,
             batch_tokens=batch_tokens,
             kept=kept,
+            below=below,
         )
 
     def _share_of_rate(self) -> float:

@@ -255,6 +255,26 @@ def resolve_layer(layer: int | str, num_layers: int, depth: float = AUTO_DEPTH) 
     return layer_id
 
 
+def resolve_repair_layer(layer: int | str, num_layers: int, tapped: int) -> int | None:
+    """Check the repair's layer against the model's depth and the tapped layer.
+
+    Returns:
+        None where it is to be found and no layer lies above the tapped one.
+
+    Raises:
+        InputError: If it does not lie above the tapped layer, or is out of range.
+    """
+    if layer == "auto":
+        found = min(max(auto_layer(num_layers, AUTO_DEPTH_NEAR), tapped + 1), num_layers - 1)
+        return found if found > tapped else None
+    if not tapped < int(layer) < num_layers:
+        raise InputError(
+            f"repair_layer={layer} is out of range: this model has {num_layers} decoder layers, and the target is at "
+            f"layer {tapped}. Choose {tapped + 1} to {num_layers - 1}, or --no-repair."
+        )
+    return int(layer)
+
+
 def resolve_trained_layers(
     trained: Sequence[int], number: int | Literal["auto"], layer_id: int, tapped: nn.Module
 ) -> tuple[int, ...]:

@@ -95,13 +95,16 @@ class Replayer:
             self._calls_for(length, self._probe().device)
 
     @torch.no_grad()
-    def frozen_pass(self, token_ids: TokenIds, *, late: bool = True) -> FrozenPass:
+    def frozen_pass(
+        self, token_ids: TokenIds, *, late: bool = True, below: Mapping[str, Tensor] | None = None
+    ) -> FrozenPass:
         """Run layers 0..l on right-padded rows; taps are removed even when the model raises.
 
         Args:
             token_ids: `[batch, seq]`.
             late: Let the replay begin behind what is frozen of the first trained layer, where that is possible; its
                 entry is larger.
+            below: By name, matrices of layers below the first trained one in place of the model's; none = its own.
         """
         first, last = self.truncated.layers[self.layer_ids[0]], self.truncated.layers[-1]
         starts = {"hidden": first}
@@ -116,7 +119,7 @@ class Replayer:
             tapped_inputs(taking) as layer_calls,
             tapped_outputs({"last": last}) as outputs,
         ):
-            self._run(token_ids)
+            self._run(token_ids, below)
         given = tuple(the_only(layer_calls[layer_id]).taken(place) for layer_id, place in self.per_token)
         entry = Entry(**{name: the_only(made).hidden for name, made in calls.items()}, given=given)
         return FrozenPass(entry=entry, output=the_only(outputs["last"]))
@@ -157,8 +160,12 @@ class Replayer:
         given = {parameter.removeprefix(f"{name}."): weight for parameter, weight in weights.items()}
         return entry.hidden + functional_call(module, given, (entry.inner,), tie_weights=False)
 
-    def _run(self, token_ids: TokenIds) -> None:
-        self.truncated.inner(input_ids=token_ids, use_cache=False)
+    def _run(self, token_ids: TokenIds, below: Mapping[str, Tensor] | None = None) -> None:
+        inner, given = self.truncated.inner, {"input_ids": token_ids, "use_cache": False}
+        if below:
+            functional_call(inner, dict(below), (), given, tie_weights=False)
+        else:
+            inner(**given)
 
     def _calls_for(self, length: int, device: torch.device) -> dict[int, ModuleCall]:
         """What the layers are called with at this row length: recorded once, on one row, and broadcast over rows."""

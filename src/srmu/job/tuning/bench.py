@@ -22,14 +22,15 @@ from srmu.evaluation.measure import Measurement, measure
 from srmu.job.forecast import questions_seconds, training_seconds
 from srmu.job.measuring import forget_texts, knowledge_file
 from srmu.job.plan import Plan
+from srmu.job.stages import first_stage
 from srmu.job.training import make_solver
 from srmu.job.tuning.outcome import Score, Validation, judge
 from srmu.job.tuning.replan import replan, with_weights
 from srmu.results.study import Outcome, StudyTrial
 from srmu.runtime.progress import Reporter, in_words
 from srmu.solver.frozen import GIB, KeptRows
-from srmu.solver.gradient import GradientSolver
 from srmu.solver.learning_rate import auto_learning_rate
+from srmu.solver.staged import StagedSolver
 from srmu.solver.topics import TopicRows
 from srmu.surgery.layers import find_decoder_layers
 from srmu.surgery.truncate import TruncatedModel, load_truncated, shortened
@@ -52,7 +53,7 @@ class Trained:
 
     plan: Plan
     truncated: TruncatedModel
-    solver: GradientSolver
+    solver: StagedSolver
     metrics: list[dict[str, Any]]
     seconds: float
 
@@ -153,16 +154,17 @@ class TrialBench:
         """
         started = time.perf_counter()
         plan = replan(self.plan, settings)
-        truncated = self._truncated(plan.layer_id + 1)
+        truncated = self._truncated(plan.depth)
         solver = make_solver(plan, truncated, with_weights(self.topics, plan), kept=self._shared(plan))
         metrics: list[dict[str, Any]] = []
-        with self.reporter.task("Frozen activations") as progress:
-            solver.prepare(progress)
-        with self.reporter.task("Trial") as progress:
-            solver.run(metrics.extend, lambda done: progress(done, solver.length.total))
+        while not solver.done:
+            with self.reporter.task("Frozen activations") as progress:
+                solver.prepare(progress)
+            with self.reporter.task("Trial") as progress:
+                solver.run(metrics.extend, lambda done: progress(done, solver.total_steps))
         return Trained(plan, truncated, solver, metrics, time.perf_counter() - started)
 
-    def measure(self, solver: GradientSolver) -> Measurement:
+    def measure(self, solver: StagedSolver) -> Measurement:
         """Scores of the whole model with a solver's matrices in it, rounded as they would be stored."""
         known = self._known
         with self.holding(solver.result):
@@ -178,7 +180,8 @@ class TrialBench:
     @cached_property
     def automatic_rate(self) -> float:
         """The mean automatic learning rate of the matrices that the plan trains."""
-        layers, chosen = self.layers(self.plan.layer_id + 1), self.plan.parameter_names
+        plan = first_stage(self.plan)
+        layers, chosen = self.layers(plan.depth), plan.parameter_names
         rates = [auto_learning_rate(layers[layer], name) for layer, names in chosen.items() for name in names]
         return sum(rates) / len(rates)
 
@@ -194,7 +197,7 @@ class TrialBench:
     def likely_seconds(self) -> float:
         """What one trial will likely take: a training and an audit, timed by parts of them, and a measurement."""
         assert self.base
-        training = training_seconds(self.plan, self._truncated(self.plan.layer_id + 1), self.topics)
+        training = training_seconds(self.plan, self._truncated(self.plan.depth), self.topics)
         asked = [fact.question(-1) for fact in self._known.facts] if self._known else []
         audited = questions_seconds(self.plan, self.model, asked) if asked else 0.0
         return training + self._measuring_seconds + audited
@@ -253,6 +256,7 @@ class TrialBench:
         """Frozen activations between this plan's layers; those used longest ago go when all exceed the limit."""
         config = plan.config
         # Where a replay begins depends on the trained matrices.
+        plan = first_stage(plan)
         key = (*plan.parameter_names.items(), plan.layer_id, config.target.skip_sinks, config.target.sink_norm_ratio)
         self._kept.setdefault(key, {})
         self._kept.move_to_end(key)

@@ -7,7 +7,8 @@ from typing import Any
 from srmu.config.presets import PRESETS
 from srmu.config.settings import flatten, make_config
 from srmu.errors import InputError
-from srmu.job.plan import Plan, choose_matrices
+from srmu.job.matrices import choose_matrices, resolved
+from srmu.job.plan import Plan
 from srmu.solver.topics import TopicRows
 
 # What decides which rows there are, and so is the same for all trials on one set of texts.
@@ -21,7 +22,7 @@ def replan(plan: Plan, settings: Mapping[str, Any]) -> Plan:
     """The same model and texts with other settings of method, matrices and training.
 
     A topic with a steering coefficient or retain weight of its own keeps it. Another `layer` brings its own
-    trained layers.
+    trained layers and those of its repair.
 
     Args:
         plan: Whose inputs are kept.
@@ -38,9 +39,9 @@ def replan(plan: Plan, settings: Mapping[str, Any]) -> Plan:
     old = plan.config
     given = {**PRESETS.get(settings.get("preset", ""), {}), **settings}
     if given.get("layer", old.target.layer) != old.target.layer:
-        given.setdefault("trained_layers", ())
+        given = {"trained_layers": (), "repair_layer": "auto", **given}
     config = make_config(flatten(old) | given)
-    layer_id, parameter_names, num_trained, _ = choose_matrices(plan.checkpoint, config, plan.num_layers)
+    chosen = choose_matrices(plan.checkpoint, config, plan.num_layers)
     inherited = ("steering_coefficient", "retain_weight")
     topics = [
         dataclasses.replace(
@@ -51,10 +52,11 @@ def replan(plan: Plan, settings: Mapping[str, Any]) -> Plan:
     ]
     return dataclasses.replace(
         plan,
-        config=config.replace(layer=layer_id, trained_layers=tuple(parameter_names)),
-        layer_id=layer_id,
-        parameter_names=parameter_names,
-        num_trained=num_trained,
+        config=config.replace(**resolved(chosen)),
+        layer_id=chosen.layer_id,
+        repair_layer=chosen.repair_layer,
+        parameter_names=chosen.parameter_names,
+        num_trained=chosen.num_trained,
         topics=tuple(topics),
     )
 
