@@ -86,7 +86,7 @@ def make_solver(
         config.target,
         config.training,
         max_length=config.data.max_length,
-        below=below,
+        below={name: matrix.to(next(truncated.inner.parameters()).dtype) for name, matrix in (below or {}).items()},
     )
     if state is not None:
         solver.load_state(state)

@@ -121,3 +121,24 @@ def test_kept_rows_own_their_memory(make_store) -> None:
     store.keep([0, 5, 0], limit_gb=1.0)
     for part in store._kept[0]:
         assert part.untyped_storage().nbytes() == part.numel() * part.element_size()
+
+
+def test_behind_changed_matrices_entries_are_theirs_and_outputs_the_base_s(saved_family: SavedFamily) -> None:
+    truncated = load_tiny(saved_family("llama"), torch.float64)
+    replayer = Replayer(truncated, 3, ["mlp.down_proj.weight"])
+    name = "layers.1.mlp.down_proj.weight"
+    changed = {name: truncated.inner.get_parameter(name) * 2}
+
+    def make(below: dict[str, torch.Tensor] | None) -> FrozenStore:
+        return FrozenStore(ROWS, replayer, max_length=32, sink_norm_ratio=4.0, device=torch.device("cpu"), below=below)
+
+    base, behind = make(None).get([0])[0], make(changed).get([0])[0]
+    assert torch.equal(behind.output, base.output)
+    assert not torch.equal(behind.entry.hidden, base.entry.hidden)
+    # Other rows are replayed from there too, unless their outputs alone are asked for.
+    again = make(changed).of_rows(ROWS).get([0])[0]
+    assert torch.equal(again.entry.hidden, behind.entry.hidden)
+    unread = make(changed).of_rows(ROWS, replayed=False).get([0])[0]
+    assert torch.equal(unread.entry.hidden, base.entry.hidden)
+    # The matrices are in the model for that pass alone.
+    assert torch.equal(truncated.inner.get_parameter(name) * 2, changed[name])
