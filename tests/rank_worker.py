@@ -59,19 +59,13 @@ CASES: dict[str, dict[str, Any]] = {
         "max_length": 64,
         "cache_gb": 0.0,
     },
-    "repair": {
-        "forget_batch_size": 1,
-        "retain_batch_size": 3,
-        "method": "counterfactual",
-        "forget_tokens": "specific",
-        "topics": EXCHANGEABLE,
-        "max_length": 64,
-        "cache_gb": 0.0,
-        "trained_layers": (3,),
-        "below": {"layers.2.mlp.down_proj.weight": torch.randn(32, 48, generator=torch.Generator().manual_seed(5))},
-    },
     "rmu": {"forget_batch_size": 5, "retain_batch_size": 1, "method": "rmu", "coefficient_unit": "absolute"},
     "adaptive-rmu": {"forget_batch_size": 1, "retain_batch_size": 3, "method": "adaptive-rmu"},
+}
+CASES["repair"] = {
+    **CASES["counterfactual, not kept"],
+    "trained_layers": (3,),
+    "below": {"layers.2.mlp.down_proj.weight": torch.randn(32, 48, generator=torch.Generator().manual_seed(5))},
 }
 TOFU = Path(__file__).parent / "data" / "tofu"
 SHARDED = ("float32", "ratio", "running", "corpus", "counterfactual, not kept", "repair")

@@ -135,9 +135,18 @@ def test_the_plan_of_each_stage(base):
 
 @pytest.mark.parametrize("method", ["erasure", "counterfactual"])
 def test_methods_that_leave_language_are_not_repaired(base, method):
-    plan = plan_of(base, method=method)
-    assert plan.repair_layer is None
-    assert plan.config.target.repair is False
+    with pytest.raises(InputError, match=f"repair=True with method='{method}'.*leave repair out"):
+        plan_of(base, method=method)
+
+
+def test_a_layer_for_no_repair_is_a_mistake(base):
+    with pytest.raises(InputError, match="repair_layer=4 without repair; add --repair"):
+        plan_of(base, repair=False)
+
+
+def test_where_no_layer_lies_above_nothing_is_repaired(base):
+    plan = plan_of(base, layer=4, repair_layer="auto")
+    assert (plan.repair_layer, plan.config.target.repair, plan.depth) == (None, False, 5)
 
 
 def test_the_layer_of_the_repair():

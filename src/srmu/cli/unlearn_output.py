@@ -163,9 +163,10 @@ def _cost_rows(config: UnlearnConfig, cost: Mapping[str, float]) -> list[tuple[s
 
 
 def _steps(config: UnlearnConfig) -> str:
+    again = ", and as many to repair" if config.target.repair else ""
     if config.training.steps == "auto":
-        return f"{LIKELY_STEPS} steps; the run takes as many as it needs, at most {MOST_STEPS}"
-    return f"{config.training.steps} steps"
+        return f"{LIKELY_STEPS} steps{again}; the run takes as many as it needs, at most {MOST_STEPS}{again and ' each'}"
+    return f"{config.training.steps} steps{again}"
 
 
 def show_result(result: Any) -> None:

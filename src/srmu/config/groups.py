@@ -209,6 +209,13 @@ class TargetConfig(CheckedConfig):
                 f"per_token_signs={self.per_token_signs!r} with method {self.method} and misdirection "
                 f"{self.misdirection}; tokens have signs of their own in srmu with signs alone, so leave it out"
             )
+        if self.repair and self.method in ("erasure", "counterfactual"):
+            problems.append(
+                f"repair=True with method={self.method!r}, after which the model still answers in language; leave "
+                "repair out"
+            )
+        if self.repair_layer != "auto" and not self.repair:
+            problems.append(f"repair_layer={self.repair_layer!r} without repair; add --repair, or leave it out")
         if self.method == "counterfactual" and self.forget_tokens == "all":
             problems.append(
                 "method='counterfactual' with forget_tokens='all'; it exchanges what is specific, so leave "

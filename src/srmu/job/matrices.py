@@ -46,9 +46,7 @@ def choose_matrices(checkpoint: Checkpoint, config: UnlearnConfig, num_layers: i
     target, training = config.target, config.training
     near = target.method in RETAIN_WEIGHT_NEAR
     layer_id = resolve_layer(target.layer, num_layers, AUTO_DEPTH_NEAR if near else AUTO_DEPTH)
-    repair_layer = None
-    if target.repair and not near:
-        repair_layer = resolve_repair_layer(target.repair_layer, num_layers, layer_id)
+    repair_layer = resolve_repair_layer(target.repair_layer, num_layers, layer_id) if target.repair else None
     top = layer_id if repair_layer is None else repair_layer
     skeleton = build_skeleton(checkpoint, top + 1, trust_remote_code=config.model.trust_remote_code)
     trained_ids: Sequence[int] = resolve_trained_layers(

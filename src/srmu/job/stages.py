@@ -22,7 +22,7 @@ def repair_stage(plan: Plan) -> Plan:
     config = plan.config.replace(
         method="counterfactual", layer=plan.repair_layer, trained_layers=tuple(names),
         forget_tokens="specific", map_scope="dynamic", per_token_signs=0.0, remaining_loss=0.0, change_scale=1.0,
-        repair=False,
+        repair=False, repair_layer="auto",
     )  # fmt: skip
     return replace(plan, config=config, layer_id=plan.repair_layer, parameter_names=names, repair_layer=None)
 
