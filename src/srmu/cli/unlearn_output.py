@@ -165,7 +165,8 @@ def _cost_rows(config: UnlearnConfig, cost: Mapping[str, float]) -> list[tuple[s
 def _steps(config: UnlearnConfig) -> str:
     again = ", and as many to repair" if config.target.repair else ""
     if config.training.steps == "auto":
-        return f"{LIKELY_STEPS} steps{again}; the run takes as many as it needs, at most {MOST_STEPS}{again and ' each'}"
+        most = f"at most {MOST_STEPS}" + (" each" if again else "")
+        return f"{LIKELY_STEPS} steps{again}; the run takes as many as it needs, {most}"
     return f"{config.training.steps} steps{again}"
 
 
