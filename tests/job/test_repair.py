@@ -66,6 +66,7 @@ def test_both_stages_train_their_own_layers_and_metrics_go_on_counting(base, rep
     # What the first stage did to the retain side is what the second begins with.
     assert records[0]["retain_loss"] < 1e-9 < 1e-4 < records[STEPS]["retain_loss"]
     assert records[-1]["forget_loss"] < records[STEPS]["forget_loss"]
+    assert [record["retain_weight"] for record in records] == [0.5] * STEPS + [10.0] * STEPS
 
 
 @pytest.mark.parametrize("step", [2, 5, STEPS, STEPS + 1, STEPS + 4])
