@@ -61,6 +61,8 @@ def test_both_stages_train_their_own_layers_and_metrics_go_on_counting(base, rep
     alone = down_projections(run_on(base, tmp_path / "alone", repair=False, repair_layer="auto").run_dir)
     assert sorted(alone) == [0, 1, 2]
     assert all(torch.equal(changed[layer], alone[layer]) for layer in alone)
+    card = (repaired / "model" / "README.md").read_text()
+    assert "repaired at layer 4" in card
     records = read_metrics(repaired)
     assert [record["step"] for record in records] == list(range(1, 2 * STEPS + 1))
     # What the first stage did to the retain side is what the second begins with.
@@ -89,7 +91,7 @@ def test_a_resumed_run_equals_the_undisturbed_one_bit_for_bit(base, repaired, tm
     assert sorted(all_bytes(result.run_dir)) == sorted(all_bytes(repaired))
 
 
-def test_a_state_of_other_stages_is_refused(base, tmp_path, monkeypatch):
+def test_a_state_of_other_stages_is_refused(base):
     from srmu.job.training import make_solver
     from srmu.solver.topics import TopicRows
     from srmu.surgery.truncate import load_truncated
@@ -117,7 +119,8 @@ def test_texts_with_nothing_to_exchange_are_forgotten_and_not_repaired(base, tmp
     assert len(read_metrics(run)) == STEPS
 
 
-def test_the_plan_of_each_stage(base):
+def test_the_plan_of_each_stage(base, monkeypatch):
+    monkeypatch.setattr("srmu.job.estimate._operations_a_second", lambda plan: 1e9)
     plan = plan_of(base)
     assert plan.depth == 5
     assert plan.config.training.trained_layers == (0, 1, 2)

@@ -123,6 +123,20 @@ def test_kept_rows_own_their_memory(make_store) -> None:
         assert part.untyped_storage().nbytes() == part.numel() * part.element_size()
 
 
+def test_what_is_released_is_computed_again_unless_it_is_shared(make_store, saved_family: SavedFamily) -> None:
+    own, shared = (
+        make_store(),
+        FrozenStore(
+            ROWS, make_store().replayer, max_length=32, sink_norm_ratio=4.0, device=torch.device("cpu"), kept={}
+        ),
+    )
+    for store, left in ((own, 0), (shared, 2)):
+        assert store.keep([0, 1, 0], limit_gb=1.0)
+        store.release()
+        assert len(store._kept) == left
+        assert torch.equal(store.get([1])[0].token_ids[0, :5], ROWS.token_ids[1].long())
+
+
 def test_behind_changed_matrices_entries_are_theirs_and_outputs_the_base_s(saved_family: SavedFamily) -> None:
     truncated = load_tiny(saved_family("llama"), torch.float64)
     replayer = Replayer(truncated, 3, ["mlp.down_proj.weight"])

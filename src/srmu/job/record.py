@@ -45,7 +45,7 @@ def run_card(
         CardFacts(
             model=config.model.model,
             hub_id=not Path(config.model.model).expanduser().exists(),
-            method=config.target.method,
+            method=config.target.method + (f", repaired at layer {plan.repair_layer}" if plan.repair_layer else ""),
             preset=config.preset,
             layer=plan.layer_id,
             data=records,

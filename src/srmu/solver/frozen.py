@@ -200,6 +200,11 @@ class FrozenStore:
             self.replayer.idle_pass()
         return worth
 
+    def release(self) -> None:
+        """Keep nothing any longer, unless other runs read it too."""
+        if not self._shared:
+            self._kept.clear()
+
     def record_calls(self) -> None:
         """Have the replay ready for every row length, which must not be left to the moment where ranks part ways."""
         self.replayer.record_calls(bucket_length(length, self.max_length) for length in self.rows.lengths)

@@ -117,6 +117,8 @@ class StagedSolver:
             self.stage.load_state(own)
 
     def _begin(self) -> None:
+        # One stage's frozen activations at a time.
+        self.stage.store.release()
         dtype = self.stage.compute_dtype
         below = {name: matrix.to(dtype) for name, matrix in self.trained_parameters().items()}
         self.stages.append(self._makers[len(self.stages)](below))
