@@ -59,6 +59,7 @@ OURS: dict[str, dict[str, Any]] = {
     "counterfactual": {"preset": "counterfactual"},
     "repair": {"preset": "repair"},
     "repair, no overshoot": {"preset": "repair", "overshoot": 0.0},
+    "repair, overshoot 0.2": {"preset": "repair", "overshoot": 0.2},
     "robust": {"preset": "robust"},
 }
 TUNED = ("rmu", "adaptive-rmu", "srmu ratio", "srmu difference", "srmu product", "gradient-difference", "npo")
