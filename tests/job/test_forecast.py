@@ -4,6 +4,7 @@ import pytest
 
 from main_job import FORGET, RETAIN, SETTINGS, inline
 from srmu.config.settings import make_config
+from srmu.errors import RunError
 from srmu.job import forecast as module
 from srmu.job.forecast import forecast, training_seconds
 from srmu.job.plan import make_plan
@@ -26,7 +27,7 @@ def test_the_training_grows_with_the_steps_beyond_the_probe(plan_of, monkeypatch
 
     class Solver:
         prepare = staticmethod(lambda: None)
-        done = False
+        done, num_stages = False, 1
 
         def run(self, on_metrics, after_step):
             self.done = True
@@ -59,6 +60,24 @@ def test_a_probe_leaves_the_plan_as_it_is_and_names_every_stage(plan_of):
 
 def test_settings_that_diverge_are_timed_too(plan_of):
     assert training_seconds(plan_of(learning_rate=1e30)) > 0
+
+
+@pytest.mark.parametrize("diverges", [False, True])
+def test_a_repair_takes_the_time_of_a_second_stage_even_where_the_first_diverges(plan_of, monkeypatch, diverges):
+    class Solver:
+        num_stages, begun = 2, 0
+        done = property(lambda self: self.begun == self.num_stages)
+
+        def prepare(self):
+            self.begun += 1
+
+        def run(self, on_metrics, after_step):
+            on_metrics([{"seconds": 2.0 * self.begun}] * 6)
+            if diverges:
+                raise RunError("The loss became nan.")
+
+    monkeypatch.setattr(module, "make_solver", lambda *_, **__: Solver())
+    assert training_seconds(plan_of(steps=100)) == pytest.approx(400 if diverges else 600, rel=0.01)
 
 
 def test_what_a_run_does_not_do_takes_no_time(plan_of):

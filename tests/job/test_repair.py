@@ -71,8 +71,11 @@ def test_both_stages_train_their_own_layers_and_metrics_go_on_counting(base, rep
     assert [record["retain_weight"] for record in records] == [0.5] * STEPS + [10.0] * STEPS
 
 
-@pytest.mark.parametrize("step", [2, 5, STEPS, STEPS + 1, STEPS + 4])
-def test_a_resumed_run_equals_the_undisturbed_one_bit_for_bit(base, repaired, tmp_path, monkeypatch, step):
+# The last: the state is that of the first stage's end.
+@pytest.mark.parametrize(
+    ("step", "save_every"), [(2, 4), (5, 4), (STEPS, 4), (STEPS + 1, 4), (STEPS + 4, 4), (STEPS + 1, STEPS)]
+)
+def test_a_resumed_run_equals_the_undisturbed_one_bit_for_bit(base, repaired, tmp_path, monkeypatch, step, save_every):
     original, taken = GradientSolver.step, [0]
 
     def killed(solver: GradientSolver) -> None:
@@ -84,7 +87,7 @@ def test_a_resumed_run_equals_the_undisturbed_one_bit_for_bit(base, repaired, tm
     with monkeypatch.context() as patch:
         patch.setattr(GradientSolver, "step", killed)
         with pytest.raises(KeyboardInterrupt):
-            run_on(base, tmp_path / "run")
+            run_on(base, tmp_path / "run", save_every=save_every)
     result = resume(tmp_path / "run")
     assert all_bytes(result.model_dir) == all_bytes(repaired / "model")
     assert read_metrics(result.run_dir) == read_metrics(repaired)

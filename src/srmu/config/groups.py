@@ -188,7 +188,7 @@ class TargetConfig(CheckedConfig):
     repair: bool = option(
         False,
         "After rmu, adaptive-rmu or srmu: train the layers above towards what the model makes of the same texts about "
-        "something else, so that it answers in language again.",
+        "something else, so that it answers more like one that never knew.",
     )
     repair_layer: int | Literal["auto"] = option(
         "auto", "Tapped layer of the repair, above that of the target; auto = three tenths of the depth.", at_least(0)

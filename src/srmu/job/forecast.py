@@ -119,19 +119,18 @@ def training_seconds(
     reads_again = steps * batch > rows
     solver = make_solver(probe, truncated, topics, kept={} if reads_again else None)
     scale = rows / min(rows, PROBE_STEPS * batch) if reads_again else 1.0
-    seconds = 0.0
-    while not solver.done:
+    seconds, diverged = list[float](), False
+    while not (solver.done or diverged):
         frozen, records = _timed(solver.prepare), list[dict[str, Any]]()
         try:
             solver.run(records.extend, lambda done: None)
         except RunError:
-            # Settings that make the loss infinite cost what others do; the run itself says so.
-            seconds *= solver.num_stages
-            break
-        finally:
-            step = median(record["seconds"] for record in records[min(_WARM, len(records) - 1) :])
-            seconds += frozen * scale + steps * step
-    return seconds
+            diverged = True
+        step = median(record["seconds"] for record in records[min(_WARM, len(records) - 1) :])
+        seconds.append(frozen * scale + steps * step)
+    # Settings that make the loss infinite cost what others do, and the run itself says so: a stage that could not be
+    # timed for that counts as the one that was.
+    return sum(seconds) / len(seconds) * solver.num_stages
 
 
 def _topic_rows(plan: Plan, topic: Any) -> TopicRows:
